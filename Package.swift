@@ -1,0 +1,82 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every Swift target is built the same way: Swift 6 mode, each unsafe expression spelt `unsafe`,
+/// no warning left standing, and `@_lifetime` available for types that hand out spans.
+let settings: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .strictMemorySafety(),
+  .enableExperimentalFeature("Lifetimes"),
+  .treatAllWarnings(as: .error),
+]
+
+/// A target of our own. Each imports only targets listed above it here: the staircase of docs/architecture.md.
+func step(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .testTarget(name: name + "Tests", dependencies: dependencies, swiftSettings: settings)
+}
+
+let package = Package(
+  name: "gateway",
+  products: [
+    .executable(name: "gatewayd", targets: ["gatewayd"]),
+    .executable(name: "gatewayctl", targets: ["gatewayctl"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+  ],
+  targets: [
+    // 0: C
+    .target(name: "CLinux"),
+    .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+    // 1: bytes, system calls, the nouns of HTTP
+    step("Memory", ["CLinux"]),
+    step("Kernel", ["CLinux"]),
+    step("HTTPModel", ["Memory"]),
+    // 2: codecs without I/O
+    step("Wire", ["HTTPModel", "Memory", "CLinux"]),
+    // 3: the event loop and its timers
+    step("Transport", ["Kernel", "Memory"]),
+    // 4: what all processes see, and what is written down
+    step("Plan", ["HTTPModel"]),
+    step("SharedState", ["Kernel"]),
+    step("Telemetry", ["HTTPModel", "Memory", "Kernel", "Plan"]),
+    // 5: decisions without I/O
+    step("Policy", ["HTTPModel", "Memory", "CLinux", "Plan"]),
+    // 6: backends
+    step("Upstream", ["Kernel", "Memory", "HTTPModel", "Wire", "Plan"]),
+    // 7: text to plan; the master and gatewayctl only, a worker is handed the plan
+    step("Configuration", ["Plan", "Policy", "Telemetry", "HTTPModel", "Kernel", "CYAML"]),
+    // 8: the life of a request
+    step("Gateway", ["Upstream", "Policy", "SharedState", "Telemetry", "Transport", "Wire", "HTTPModel", "Plan", "Memory", "Kernel"]),
+    // 9: the two roles, and what they say to each other
+    step("Control", ["SharedState", "Plan", "Kernel"]),
+    step("Worker", ["Gateway", "Control", "SharedState", "Telemetry", "Transport", "Plan", "Kernel", "Memory"]),
+    step("Master", ["Configuration", "Control", "SharedState", "Telemetry", "Plan", "Kernel"]),
+    // 10: the programs
+    .executableTarget(name: "gatewayd", dependencies: ["Master", "Worker", "Configuration", "Kernel"], swiftSettings: settings),
+    .executableTarget(
+      name: "gatewayctl",
+      dependencies: [
+        "Configuration", "Control", "SharedState", "Plan", "Kernel",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], swiftSettings: settings),
+    // Tests, one folder per target
+    tests("Memory", ["Memory"]),
+    tests("Kernel", ["Kernel"]),
+    tests("HTTPModel", ["HTTPModel"]),
+    tests("Wire", ["Wire", "HTTPModel", "Memory"]),
+    tests("Transport", ["Transport"]),
+    tests("SharedState", ["SharedState"]),
+    tests("Plan", ["Plan"]),
+    tests("Telemetry", ["Telemetry", "HTTPModel", "Memory", "Plan", "Kernel"]),
+    tests("Policy", ["Policy", "Plan", "Memory", "HTTPModel"]),
+    tests("Upstream", ["Upstream"]),
+    tests("Configuration", ["Configuration", "Plan"]),
+    tests("Control", ["Control"]),
+    tests("Master", ["Master"]),
+  ]
+)

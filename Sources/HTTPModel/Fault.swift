@@ -1,0 +1,94 @@
+// Fault — every way a request can fail, as rows of one table.
+//
+// The log token, the counter, the status sent, the log severity and docs/faults.md all come from the row.
+// Tokens are the error types of RFC 9209 (Proxy-Status) where one exists.
+
+/// Whose doing a fault is.
+public enum FaultSide: UInt8, Sendable { case client, gateway, upstream }
+
+/// Whether the request may be sent to a backend again after the fault.
+public enum FaultRetry: UInt8, Sendable {
+  case never
+  /// Nothing of the request can have been processed.
+  case always
+  /// Only if the method is idempotent.
+  case ifIdempotent
+  /// Only if the connection had been used before, and the method is idempotent.
+  case onReusedConnection
+}
+
+/// A named failure. The raw value is its index in counters; new ones go to the end.
+public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
+  case none
+  // The client's.
+  case httpRequestError, uriTooLong, headersTooLarge, bodyTooLarge, versionNotSupported, methodNotImplemented
+  case expectationFailed, requestTimeout, clientAborted, clientStalled, routeNotFound, methodNotAllowed
+  // The gateway's.
+  case connectionLimitReached, proxyInternalError, shuttingDown, drainDeadline
+  // The upstream's.
+  case connectionRefused, destinationUnroutable, destinationUnavailable, connectionTimeout
+  case poolExhausted, poolQueueTimeout
+  case connectionTerminated, connectionWriteTimeout, responseTimeout, responseStalled, responseTooSlow
+  case responseProtocolError, responseHeadersTooLarge, responseIncomplete, responseTooLarge, upgradeFailed
+
+  /// The row of the table.
+  public var row: FaultRow { FaultRow.table[Int(rawValue)] }
+}
+
+/// What is known about a fault.
+public struct FaultRow: Sendable {
+  public let fault: Fault
+  /// As it stands in logs and metrics.
+  public let token: StaticString
+  public let side: FaultSide
+  public let retry: FaultRetry
+  /// The status sent when no response had begun; 0 when the connection is closed instead.
+  public let status: UInt16
+  /// The severity of the error-log line: 1 debug, 2 info, 3 warn, 4 error.
+  public let severity: UInt8
+  /// One sentence for people.
+  public let sentence: StaticString
+
+  /// One row per fault, in order of raw values.
+  public static let table: [FaultRow] = [
+    row(.none, "-", .gateway, .never, 0, 1, "Nothing failed."),
+    row(.httpRequestError, "http_request_error", .client, .never, 400, 2, "The request is not well-formed HTTP."),
+    row(.uriTooLong, "http_request_uri_too_long", .client, .never, 414, 2, "The request target alone is longer than max_header_size."),
+    row(.headersTooLarge, "http_request_headers_too_large", .client, .never, 431, 2, "The request's header section exceeds max_header_size or max_header_count."),
+    row(.bodyTooLarge, "http_request_body_too_large", .client, .never, 413, 2, "The request's body exceeds max_body_size."),
+    row(.versionNotSupported, "http_version_not_supported", .client, .never, 505, 2, "The request names a version other than HTTP/1.0 and HTTP/1.1."),
+    row(.methodNotImplemented, "http_method_not_implemented", .client, .never, 501, 2, "CONNECT and transfer codings other than chunked are not implemented."),
+    row(.expectationFailed, "http_expectation_failed", .client, .never, 417, 2, "The request expects something other than 100-continue."),
+    row(.requestTimeout, "http_request_timeout", .client, .never, 408, 2, "The request did not arrive within request_timeout_sec."),
+    row(.clientAborted, "client_aborted", .client, .never, 0, 2, "The client closed the connection before the exchange was over."),
+    row(.clientStalled, "client_stalled", .client, .never, 0, 2, "The client took none of the response within send_timeout_sec."),
+    row(.routeNotFound, "route_not_found", .client, .never, 404, 1, "No route matches the host and path."),
+    row(.methodNotAllowed, "method_not_allowed", .client, .never, 405, 1, "The path exists, but not for this method."),
+    row(.connectionLimitReached, "connection_limit_reached", .gateway, .never, 503, 3, "max_connections client connections are open."),
+    row(.proxyInternalError, "proxy_internal_error", .gateway, .never, 500, 4, "The gateway itself failed; please report it."),
+    row(.shuttingDown, "shutting_down", .gateway, .never, 503, 2, "The gateway is stopping and starts no new exchange."),
+    row(.drainDeadline, "drain_deadline", .gateway, .never, 503, 3, "The exchange was cut off at the drain deadline."),
+    row(.connectionRefused, "connection_refused", .upstream, .always, 502, 4, "The backend refused the connection."),
+    row(.destinationUnroutable, "destination_ip_unroutable", .upstream, .always, 502, 4, "There is no route to the backend's address."),
+    row(.destinationUnavailable, "destination_unavailable", .upstream, .always, 502, 4, "A connection to the backend could not be made."),
+    row(.connectionTimeout, "connection_timeout", .upstream, .always, 502, 4, "The backend did not accept the connection within pool.connect_timeout_ms."),
+    row(.poolExhausted, "connection_pool_exhausted", .upstream, .always, 503, 4, "All connections to the backend are in use and the queue for them is full."),
+    row(.poolQueueTimeout, "connection_pool_timeout", .upstream, .always, 503, 4, "No connection to the backend became free within pool.connect_timeout_ms."),
+    row(.connectionTerminated, "connection_terminated", .upstream, .onReusedConnection, 502, 4, "The backend closed the connection before its response began."),
+    row(.connectionWriteTimeout, "connection_write_timeout", .upstream, .ifIdempotent, 504, 4, "The backend took none of the request within proxy.response_timeout_ms."),
+    row(.responseTimeout, "http_response_timeout", .upstream, .ifIdempotent, 504, 4, "The backend sent no response header within proxy.response_timeout_ms."),
+    row(.responseStalled, "http_response_stalled", .upstream, .never, 504, 4, "The backend sent no body byte within proxy.stream_idle_timeout_sec."),
+    row(.responseTooSlow, "http_response_too_slow", .upstream, .never, 504, 4, "The response took longer than proxy.stream_max_duration_sec."),
+    row(.responseProtocolError, "http_protocol_error", .upstream, .never, 502, 4, "The backend's response is not well-formed HTTP."),
+    row(.responseHeadersTooLarge, "http_response_header_section_size", .upstream, .never, 502, 4, "The backend's response header section is too large."),
+    row(.responseIncomplete, "http_response_incomplete", .upstream, .never, 502, 4, "The backend's response ended early."),
+    row(.responseTooLarge, "http_response_body_size", .upstream, .never, 502, 4, "The response is larger than what may be buffered (64 MiB)."),
+    row(.upgradeFailed, "http_upgrade_failed", .upstream, .never, 502, 4, "The backend switched protocols, which was not asked for."),
+  ]
+
+  private static func row(
+    _ fault: Fault, _ token: StaticString, _ side: FaultSide, _ retry: FaultRetry, _ status: UInt16, _ severity: UInt8, _ sentence: StaticString
+  ) -> FaultRow {
+    FaultRow(fault: fault, token: token, side: side, retry: retry, status: status, severity: severity, sentence: sentence)
+  }
+}

@@ -1,0 +1,186 @@
+// Plan — the resolved configuration: everything a worker needs to serve, and nothing it would have to look up.
+//
+// A plan is made by `Configuration` from text, environment and flags, has passed every check, and is
+// immutable from then on. Names have become indices, host names addresses, durations milliseconds.
+// The master seals it into a memory file; each worker of a generation reads the same one.
+
+import HTTPModel
+
+/// The resolved configuration of one generation.
+public struct Plan: Equatable, Sendable {
+  /// Worker processes; at least 1 (0 in the configuration has become the number of processors).
+  public var workers = 3
+  public var listeners: [ListenerPlan] = []
+  /// Generations that may drain at the same time; a reload beyond it hurries the oldest.
+  public var maxDrainingGenerations = 4
+  public var limits = LimitPlan()
+  public var timeouts = TimeoutPlan()
+  public var http1 = HTTP1Plan()
+  /// Whether responses made by the gateway carry `Server: gateway`.
+  public var serverHeader = true
+  public var health = true
+  public var stats = true
+  public var log = LogPlan()
+  public var accessLog = AccessLogPlan()
+  public var identity = IdentityPlan()
+  public var upstreams: [UpstreamPlan] = []
+  /// In order of the configuration: `routes` first, then the `route_prefix` of each upstream, then the local endpoints.
+  public var routes: [RoutePlan] = []
+
+  public init() {}
+}
+
+/// One address to accept connections on.
+public struct ListenerPlan: Equatable, Sendable {
+  public enum Address: Equatable, Sendable {
+    /// A literal IPv4 or IPv6 address without brackets, and a port (0: chosen by the kernel, kept across reloads).
+    case ip(String, port: UInt16)
+    /// An absolute path, and the permission bits of the socket file.
+    case unix(String, mode: UInt16)
+  }
+
+  public var address: Address
+  /// Connections the kernel queues per worker before it drops new ones.
+  public var backlog: Int
+  /// For `::` and other IPv6 addresses: refuse IPv4 clients.
+  public var ipv6Only: Bool
+
+  public init(address: Address, backlog: Int = 4096, ipv6Only: Bool = false) {
+    self.address = address
+    self.backlog = backlog
+    self.ipv6Only = ipv6Only
+  }
+}
+
+/// Bounds on what a client may send. 0 means no bound, except where a ceiling is given.
+public struct LimitPlan: Equatable, Sendable {
+  /// Client connections over all workers.
+  public var maxConnections = 10_000
+  /// Bytes of request target plus name, value and 4 for each header field. 0 means the ceiling, 1 MiB.
+  public var maxHeaderSize = 8192
+  /// Header fields in one request.
+  public var maxHeaderCount = 100
+  /// Bytes of a request body.
+  public var maxBodySize = 1 << 20
+
+  public init() {}
+}
+
+/// Durations in milliseconds; 0 means none.
+public struct TimeoutPlan: Equatable, Sendable {
+  /// A keep-alive connection without a request.
+  public var idle = 300_000
+  /// First byte to end of a request's head; and, of a body, the longest pause between two reads
+  /// (for a body that is collected before it is used: the whole of it).
+  public var request = 30_000
+  /// The longest time a client may take none of the bytes that wait for it.
+  public var send = 30_000
+  /// From the request to stop, or the end of a generation, until what is left is cut off.
+  public var shutdownDrain = 30_000
+  /// From spawning a worker until it must have reported ready.
+  public var workerStart = 10_000
+
+  public init() {}
+}
+
+/// What is particular to HTTP/1.1 clients.
+public struct HTTP1Plan: Equatable, Sendable {
+  /// What a client's FIN means while it waits for an answer (TCP cannot tell the two apart).
+  public enum HalfClose: UInt8, Equatable, Sendable {
+    /// It has finished sending and still reads: answer, then close.
+    case answer
+    /// It has gone: cancel the request.
+    case cancel
+  }
+
+  /// Request-body bytes waiting for a backend above which the client is no longer read.
+  public var highWater = 262_144
+  /// …and below which it is read again.
+  public var lowWater = 65_536
+  public var halfClose = HalfClose.answer
+
+  public init() {}
+}
+
+/// The error log.
+public struct LogPlan: Equatable, Sendable {
+  public enum Level: UInt8, Comparable, Sendable, CaseIterable {
+    case trace, debug, info, warn, error, critical
+    public static func < (a: Level, b: Level) -> Bool { a.rawValue < b.rawValue }
+  }
+
+  public var level = Level.info
+  /// An absolute path, or empty for standard output.
+  public var file = ""
+  /// Bytes after which a new file is begun (only when `maxFiles` is above 1).
+  public var maxFileSize = 10_485_760
+  /// Files kept. 1: `file` itself is written and rotation is left to others.
+  public var maxFiles = 3
+
+  public init() {}
+}
+
+/// The access log.
+public struct AccessLogPlan: Equatable, Sendable {
+  public var enabled = false
+  /// An absolute path, or empty for standard output.
+  public var file = ""
+  /// `json`, `combined`, or a format with variables such as `$status`.
+  public var format = "json"
+  /// Bytes a worker collects before it writes.
+  public var bufferSize = 65_536
+  /// Milliseconds after which a collected line is written in any case.
+  public var flushInterval = 1_000
+
+  public init() {}
+}
+
+/// Whom workers run as. Empty: as the master does.
+public struct IdentityPlan: Equatable, Sendable {
+  public var user = ""
+  public var group = ""
+
+  public init() {}
+}
+
+/// One backend service.
+public struct UpstreamPlan: Equatable, Sendable {
+  public enum RequestMode: UInt8, Equatable, Sendable {
+    /// Body bytes go to the backend as they arrive.
+    case streaming
+    /// The whole body is collected first.
+    case buffered
+  }
+
+  public var name: String
+  /// As configured, for Host and for messages.
+  public var host: String
+  public var port: UInt16
+  /// What `host` resolved to when the plan was made: literal addresses, the preferred one first; never empty.
+  public var addresses: [String]
+  public var requestMode = RequestMode.streaming
+  public var pool = PoolPlan()
+
+  public init(name: String, host: String, port: UInt16, addresses: [String]) {
+    self.name = name
+    self.host = host
+    self.port = port
+    self.addresses = addresses
+  }
+}
+
+/// Connections to one upstream. Counts are for all workers together.
+public struct PoolPlan: Equatable, Sendable {
+  public var maxConnections = 64
+  public var maxIdleConnections = 16
+  /// Milliseconds for a connection to be made, and for a request to wait for one.
+  public var connectTimeout = 5_000
+  /// Milliseconds.
+  public var idleTimeout = 90_000
+  /// Milliseconds; 0 means none.
+  public var maxLifetime = 3_600_000
+  /// Requests on one connection; 0 means any number.
+  public var maxRequests = 0
+
+  public init() {}
+}

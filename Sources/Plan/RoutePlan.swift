@@ -1,0 +1,92 @@
+// RoutePlan — which requests go where, and what is done with them there.
+
+import HTTPModel
+
+/// One route: the requests it takes and the one action for them.
+public struct RoutePlan: Equatable, Sendable {
+  /// Exact names or `*.example.com`, lower case, without port; empty means every host.
+  public var hosts: [String]
+  /// A pattern of segments: `/users/:id([0-9]+)/*rest`.
+  public var pattern: String
+  public var methods: MethodSet
+  public var action: RouteAction
+
+  public init(hosts: [String] = [], pattern: String, methods: MethodSet, action: RouteAction) {
+    self.hosts = hosts
+    self.pattern = pattern
+    self.methods = methods
+    self.action = action
+  }
+}
+
+/// What a route does.
+public enum RouteAction: Equatable, Sendable {
+  case forward(ForwardPlan)
+  case respond(RespondPlan)
+  case redirect(RedirectPlan)
+  case health
+  case stats
+}
+
+/// A fixed answer.
+public struct RespondPlan: Equatable, Sendable {
+  public var status: UInt16
+  /// In order; names and values are checked (tokens; no control characters; none that concern framing).
+  public var headers: [HeaderPlan]
+  public var body: String
+
+  public init(status: UInt16 = 200, headers: [HeaderPlan] = [], body: String = "") {
+    self.status = status
+    self.headers = headers
+    self.body = body
+  }
+}
+
+public struct HeaderPlan: Equatable, Sendable {
+  public var name: String
+  public var value: String
+
+  public init(name: String, value: String) {
+    self.name = name
+    self.value = value
+  }
+}
+
+/// A redirect. `to` may contain `{host}`, `{path}`, `{query}` (with its `?`, or nothing), `{uri}` (path and query)
+/// and `{name}` for each capture of the route's pattern.
+public struct RedirectPlan: Equatable, Sendable {
+  public var to: String
+  public var status: UInt16
+
+  public init(to: String, status: UInt16 = 308) {
+    self.to = to
+    self.status = status
+  }
+}
+
+/// How requests are forwarded to an upstream and answers relayed. Durations in milliseconds, sizes in bytes; 0 means none.
+public struct ForwardPlan: Equatable, Sendable {
+  public enum Buffering: UInt8, Equatable, Sendable { case auto, always, never }
+  public enum HTTP10: UInt8, Equatable, Sendable { case close, buffer }
+
+  /// Index into `Plan.upstreams`.
+  public var upstream: Int
+  public var stripPrefix = false
+  /// Send the path as the client wrote it instead of the normalised one.
+  public var originalPath = false
+  public var responseTimeout = 30_000
+  public var buffering = Buffering.auto
+  public var relayBufferLimit = 1 << 20
+  public var autoStreamThreshold = 262_144
+  public var streamIdleTimeout = 30_000
+  public var streamMaxDuration = 0
+  public var http10 = HTTP10.close
+  public var forwardTrailers = false
+  public var setForwardedFor = true
+  public var setForwardedProto = true
+  public var setForwardedHost = true
+  public var setVia = true
+  public var rewriteHost = true
+
+  public init(upstream: Int) { self.upstream = upstream }
+}

@@ -1,0 +1,69 @@
+// CounterPage — one worker's counters, in a page that every process can read.
+//
+// Invariants: only the worker that owns the page writes it, with plain stores (relaxed atomics, no
+// locked instruction); everyone may read. The page is `byteCount` long and 8-byte aligned.
+
+import Synchronization
+
+/// What a worker counts. The raw value is the position of the cell in its page; new ones go to the end.
+public enum Counter: Int, Sendable, CaseIterable {
+  // Gauges: what is there now. The master clears them when the worker has died.
+  case connectionsActive, requestsActive, upstreamConnectionsActive, upstreamConnectionsIdle, waiting
+  // Totals.
+  case connectionsAccepted, connectionsRefused, requests, bytesReceived, bytesSent
+  case responses1xx, responses2xx, responses3xx, responses4xx, responses5xx
+  case upstreamConnects, upstreamReuses, upstreamRequests, upstreamFailures, upstreamResends
+  case queueTimeouts, queueRejections, idleCloses, acceptFailures, logLinesDropped
+  case clientAborts, requestsForwarded, requestsAnswered
+
+  /// Whether the counter is a gauge, to be cleared when its worker has gone.
+  public var isGauge: Bool { rawValue <= Counter.waiting.rawValue }
+}
+
+/// A worker's counters.
+@safe
+public struct CounterPage: ~Copyable {
+  /// The size of a page in bytes. 512 cells: the first 64 for `Counter`, the rest one per `Fault`.
+  public static let byteCount = 4096
+  @usableFromInline static let faultBase = 64
+
+  @usableFromInline let cells: UnsafeMutablePointer<Atomic<UInt64>>
+
+  /// Uses the `byteCount` bytes at `base`, which outlive the page; they are zero, or an earlier page.
+  public init(at base: UnsafeMutableRawPointer) {
+    unsafe cells = base.bindMemory(to: Atomic<UInt64>.self, capacity: CounterPage.byteCount / 8)
+  }
+
+  @inlinable @inline(__always)
+  public func add(_ counter: Counter, _ amount: UInt64 = 1) {
+    let cell = unsafe cells + counter.rawValue
+    unsafe cell.pointee.store(cell.pointee.load(ordering: .relaxed) &+ amount, ordering: .relaxed)
+  }
+
+  @inlinable @inline(__always)
+  public func subtract(_ counter: Counter, _ amount: UInt64 = 1) {
+    let cell = unsafe cells + counter.rawValue
+    unsafe cell.pointee.store(cell.pointee.load(ordering: .relaxed) &- amount, ordering: .relaxed)
+  }
+
+  @inlinable
+  public func store(_ counter: Counter, _ value: UInt64) {
+    unsafe (cells + counter.rawValue).pointee.store(value, ordering: .relaxed)
+  }
+
+  @inlinable
+  public func value(of counter: Counter) -> UInt64 {
+    unsafe (cells + counter.rawValue).pointee.load(ordering: .relaxed)
+  }
+
+  /// Counts one occurrence of the fault with this index.
+  public func count(fault index: UInt8) {
+    let cell = unsafe cells + CounterPage.faultBase + Int(index)
+    unsafe cell.pointee.store(cell.pointee.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
+  }
+
+  /// Occurrences of the fault with this index.
+  public func faults(_ index: UInt8) -> UInt64 {
+    unsafe (cells + CounterPage.faultBase + Int(index)).pointee.load(ordering: .relaxed)
+  }
+}
