@@ -1,0 +1,87 @@
+// clx_process — what the process parts of Kernel need and Swift cannot import: variadic calls, macros,
+// control messages, and calls that must not be made between a fork and an exec by a language runtime.
+//
+// Every function that can fail returns -1 and leaves errno; clx_spawn returns the error number itself.
+#ifndef CLX_PROCESS_H
+#define CLX_PROCESS_H
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+// Processes
+
+/* Runs `path` with `argv` and this process's environment. In the child descriptor 3 is a copy of `control`;
+   descriptors 0, 1 and 2 are inherited; everything else is closed by its close-on-exec flag. The signals in
+   `blocked` (a zero-terminated list) are blocked in the child, all others unblocked and at their default. */
+int clx_spawn(const char *path, char *const argv[], int control, const int *blocked, pid_t *pid);
+int clx_fork(void);
+int clx_pipe(int fds[2]); /* close-on-exec */
+int clx_duplicate(int fd); /* close-on-exec, never 0, 1 or 2 */
+int clx_limit_files(void);
+void clx_error_text(int code, char *text, size_t size);
+void clx_set_name(const char *name);
+void clx_syslog(const char *program, const char *message);
+
+// Signals
+
+/* Blocks the signals of the zero-terminated list and returns a non-blocking signalfd for them. */
+int clx_signal_open(const int *signals);
+/* The next signal, 0 when none waits. *sender is the pid that sent it, 0 if the kernel did. */
+int clx_signal_next(int fd, pid_t *sender);
+void clx_signal_ignore(int number);
+const char *clx_signal_name(int number); /* "SIGKILL"; NULL if unknown */
+
+// Memory
+
+int clx_memory_file(const char *name); /* sealable, close-on-exec */
+int clx_memory_seal(int fd, bool content); /* size for good; with `content` also what is in it */
+int clx_memory_seals(int fd); /* 1: content is sealed, 2: only the size is, 0: neither */
+void *clx_map(int fd, size_t size, bool writable); /* shared; NULL on failure */
+/* Where the size of an open file is wanted; -1 on failure. */
+int64_t clx_file_size(int fd);
+
+// Messages with descriptors
+
+int clx_message_pair(int fds[2]); /* SOCK_SEQPACKET, both ends close-on-exec and non-blocking */
+ssize_t clx_message_send(int socket, const void *bytes, size_t count, const int *fds, size_t fd_count);
+/* *truncated tells that bytes or descriptors did not fit; descriptors received are close-on-exec. */
+ssize_t clx_message_receive(int socket, void *bytes, size_t capacity, int *fds, size_t fd_capacity, size_t *fd_count, bool *truncated);
+
+// Sockets
+
+int clx_socket_port(int fd);
+int clx_peer(int fd, pid_t *pid, uid_t *uid, gid_t *gid);
+int clx_set_nonblocking(int fd, bool on);
+int clx_set_timeouts(int fd, int milliseconds); /* for blocking reads and writes; 0: none */
+
+// Files
+
+int clx_open(const char *path, int flags, unsigned mode);
+int clx_file_facts(int fd, bool *regular, uid_t *owner, uint64_t *device, uint64_t *inode);
+/* The same by path, symbolic links not followed; *kind is the S_IFMT part of the mode. */
+int clx_path_facts(const char *path, uint32_t *mode, uid_t *owner, uint64_t *device, uint64_t *inode);
+
+// Identity: 0 found, 1 not found, -1 failed
+
+int clx_user(const char *name, uid_t *uid, gid_t *gid);
+int clx_group(const char *name, gid_t *gid);
+/* Groups of `user` (or only `gid` when it is NULL), then gid, then uid; for good. */
+int clx_become(const char *user, uid_t uid, gid_t gid);
+
+int clx_processors(void); /* that this process may run on */
+#endif
