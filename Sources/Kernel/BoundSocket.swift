@@ -76,6 +76,7 @@ public enum BoundSocket {
 }
 
 /// A connection on a Unix socket and who made it.
+@frozen
 public struct LocalPeer: ~Copyable {
   public let socket: Descriptor
   public let credentials: PeerCredentials

@@ -76,6 +76,19 @@ public enum Files {
     }
   }
 
+  /// Writes once to a socket: nil when it takes nothing now, 0 when it is broken.
+  public static func writeOnce(_ bytes: [UInt8], to raw: CInt) -> Int? {
+    while true {
+      let count = unsafe bytes.withUnsafeBytes { unsafe send(raw, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL)) }
+      if count >= 0 { return count }
+      switch Errno.current {
+      case .interrupted: continue
+      case .wouldBlock: return nil
+      default: return 0
+      }
+    }
+  }
+
   /// Reads once, up to `limit` bytes: nil when nothing waits, empty at the end or on an error.
   public static func read(_ raw: CInt, limit: Int) -> [UInt8]? {
     var bytes = [UInt8](repeating: 0, count: limit)

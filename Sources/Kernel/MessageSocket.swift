@@ -14,6 +14,7 @@ public enum ReceivedMessage: ~Copyable {
 }
 
 /// The two ends of a new channel.
+@frozen
 public struct MessageSocketPair: ~Copyable {
   public var ours: MessageSocket
   public var theirs: MessageSocket

@@ -1,0 +1,182 @@
+// ControlProtocol — how gatewayctl speaks with a running master, both sides in one file.
+//
+// A connection to the control socket carries one request: a line of at most 200 bytes. The answer is any
+// number of lines that begin with a blank (what to show, after the blank) and one that does not: `ok`,
+// `failed` or `refused`. Then the master closes. A connection that closes without such a line failed.
+//
+//     reload        ok when the new generation serves; failed with the reasons
+//     reopen        the log files are opened anew
+//     status        the state as JSON
+//     stop          drains, and answers when everything has ended; `stop now` does not drain
+//     version       the program's version
+//
+// The socket's mode is 0600, and the peer must be root or whoever the master runs as.
+
+import Kernel
+
+/// What can be asked of a master.
+public enum ControlRequest: String, Sendable, CaseIterable {
+  case reload, reopen, status, stop, version
+  case stopNow = "stop now"
+}
+
+/// How it went.
+public enum ControlStatus: String, Sendable {
+  case ok, failed, refused
+}
+
+/// The whole answer.
+public struct ControlAnswer: Equatable, Sendable {
+  public var status: ControlStatus
+  public var lines: [String]
+
+  public init(_ status: ControlStatus, _ lines: [String] = []) {
+    self.status = status
+    self.lines = lines
+  }
+
+  /// What stands on the wire. Line breaks within a line become separate lines, so none can forge the last.
+  var encoded: String { lines.map(Self.encoded).joined() + status.rawValue + "\n" }
+
+  static func encoded(line: String) -> String {
+    line.split(separator: "\n", omittingEmptySubsequences: false).map { " \($0)\n" }.joined()
+  }
+
+  /// Reads a complete answer; nil when the last line is missing.
+  init?(decoding text: String) {
+    var lines: [String] = []
+    for line in text.split(separator: "\n", omittingEmptySubsequences: true) {
+      if line.first == " " {
+        lines.append(String(line.dropFirst()))
+      } else if let status = ControlStatus(rawValue: String(line)) {
+        self.init(status, lines)
+        return
+      } else {
+        return nil
+      }
+    }
+    return nil
+  }
+}
+
+/// Why no answer came.
+public enum ControlFailure: Error, Equatable {
+  /// Nobody listens, or a process other than the expected one does: fall back to signals.
+  case unreachable(String)
+  /// The master accepted the request and went away, or was silent too long.
+  case noAnswer(String)
+
+  public var text: String {
+    switch self {
+    case .unreachable(let text), .noAnswer(let text): text
+    }
+  }
+}
+
+/// gatewayctl's side.
+public enum ControlClient {
+  /// Asks the master whose PID file is at `pidFile` and waits for its answer, at most `milliseconds` for each part of
+  /// it (0: for good).
+  /// - Parameter process: the id in the PID file; a socket of any other process is not spoken to.
+  public static func ask(_ request: ControlRequest, pidFile: String, process: ProcessID, milliseconds: CInt = 0) throws(ControlFailure) -> ControlAnswer {
+    var reason = "there is no control socket"
+    for path in RuntimePaths.controlSockets(pidFile: pidFile) {
+      let socket: Descriptor
+      do {
+        socket = try BoundSocket.connect(unixPath: path, milliseconds: milliseconds)
+      } catch {
+        if error != .noSuchFile { reason = "cannot connect to \(path): \(error.text)" }
+        continue
+      }
+      guard let peer = PeerCredentials(of: socket), peer.process == process else {
+        reason = "the control socket \(path) belongs to another process"
+        continue
+      }
+      return try ask(request, over: socket)
+    }
+    throw .unreachable(reason)
+  }
+
+  private static func ask(_ request: ControlRequest, over socket: borrowing Descriptor) throws(ControlFailure) -> ControlAnswer {
+    Files.write(request.rawValue + "\n", to: socket.raw)
+    var bytes: [UInt8] = []
+    while let part = Files.read(socket.raw, limit: 65_536) {
+      if part.isEmpty {
+        guard let answer = ControlAnswer(decoding: String(decoding: bytes, as: UTF8.self)) else { throw .noAnswer("the master ended without an answer") }
+        return answer
+      }
+      bytes += part
+      guard bytes.count <= 64 << 20 else { throw .noAnswer("the answer is too long") }
+    }
+    throw .noAnswer("the master did not answer in time")
+  }
+}
+
+/// One connection at the master: a request to read, then an answer to write, neither of which may hold it up.
+public final class ControlConnection {
+  public enum Event: Equatable {
+    case none
+    case request(ControlRequest)
+    /// Done, or not worth keeping.
+    case close
+  }
+
+  private let socket: Descriptor
+  private var input: [UInt8] = []
+  private var output: [UInt8] = []
+  private var isAnswered = false
+  private var isAsked = false
+
+  /// Takes a connection if whoever made it may ask.
+  public init(_ peer: consuming LocalPeer) {
+    let user = peer.credentials.user
+    socket = peer.socket
+    if user != 0, user != Process.effectiveUser { answer(ControlAnswer(.refused, ["only root and the user of the master may ask"])) }
+  }
+
+  public var raw: CInt { socket.raw }
+  /// Whether something waits to be written.
+  public var wantsOutput: Bool { !output.isEmpty }
+
+  /// Queues the answer; what fits is written at once.
+  public func answer(_ answer: ControlAnswer) {
+    guard !isAnswered else { return }
+    isAnswered = true
+    output += Array(answer.encoded.utf8)
+    _ = flush()
+  }
+
+  /// Goes on after the socket has become readable or writable.
+  public func proceed(readable: Bool) -> Event {
+    if isAnswered { return flush() }
+    guard readable else { return .none }
+    guard let part = Files.read(socket.raw, limit: 256) else { return .none }
+    // The asker has gone; whatever it asked for goes on.
+    if part.isEmpty { return .close }
+    if isAsked { return .none }
+    input += part
+    guard let end = input.firstIndex(of: UInt8(ascii: "\n")) else {
+      guard input.count <= 200 else {
+        answer(ControlAnswer(.refused, ["the request is too long"]))
+        return flush()
+      }
+      return .none
+    }
+    let line = String(decoding: input[..<end], as: UTF8.self)
+    guard let request = ControlRequest(rawValue: line) else {
+      answer(ControlAnswer(.refused, ["there is no request \"\(line)\""]))
+      return flush()
+    }
+    isAsked = true
+    return .request(request)
+  }
+
+  private func flush() -> Event {
+    while !output.isEmpty {
+      guard let count = Files.writeOnce(output, to: socket.raw) else { return .none }
+      guard count > 0 else { return .close }
+      output.removeFirst(count)
+    }
+    return .close
+  }
+}

@@ -1,0 +1,117 @@
+// WorkerStart — everything a worker is given, however it came to be: from the master over the channel, or made
+// on the spot for a single process.
+//
+// Invariant: what is in it is owned by it; the worker takes out what it keeps.
+
+import Kernel
+import Plan
+import SharedState
+
+/// A listening socket and which it is.
+public struct ListenerSockets: ~Copyable {
+  public private(set) var records: [ListenerRecord] = []
+  private var sockets = DescriptorList()
+
+  public init() {}
+
+  public var count: Int { records.count }
+
+  public mutating func append(_ record: ListenerRecord, _ socket: consuming Descriptor) {
+    records.append(record)
+    sockets.append(socket)
+  }
+
+  /// Moves the socket of `records[position]` out; nil if it was taken before.
+  public mutating func take(_ position: Int) -> Descriptor? { sockets.take(position) }
+}
+
+/// What a worker begins with.
+public struct WorkerStart: ~Copyable {
+  public let record: StartRecord
+  public let plan: Plan
+  public let scoreboard: Scoreboard
+  /// The sockets of all slots and listeners: it serves those it is told to.
+  public var listeners: ListenerSockets
+  /// What to accept on from the start, without waiting for `adopt`: all slots in a single process, else none.
+  public let servedSlots: [Int]
+  /// Where the error log goes; nil: standard output.
+  public var errorLog: Descriptor?
+  /// Where the access log goes; nil: standard output, if it is enabled.
+  public var accessLog: Descriptor?
+
+  public init(
+    record: StartRecord, plan: Plan, scoreboard: Scoreboard, listeners: consuming ListenerSockets, servedSlots: [Int],
+    errorLog: consuming Descriptor?, accessLog: consuming Descriptor?
+  ) {
+    self.record = record
+    self.plan = plan
+    self.scoreboard = scoreboard
+    self.listeners = listeners
+    self.servedSlots = servedSlots
+    self.errorLog = errorLog
+    self.accessLog = accessLog
+  }
+}
+
+/// Why a worker could not learn who it is.
+public struct StartFailure: Error, Equatable {
+  public let reason: String
+}
+
+extension WorkerChannel {
+  /// Receives the first messages, waiting for each of them at most `milliseconds`.
+  public mutating func receiveStart(milliseconds: CInt = 10_000) throws(StartFailure) -> WorkerStart {
+    guard case .start(let record, var files) = nextStart(milliseconds) else { throw StartFailure(reason: "the master sent no start") }
+    guard let planFile = files.take(0), let boardFile = files.take(1) else { throw StartFailure(reason: "the start came without its files") }
+    var next = 2
+    var errorLog: Descriptor? = nil
+    if record.hasErrorLog {
+      errorLog = files.take(next)
+      next += 1
+    }
+    let accessLog = record.hasAccessLog ? files.take(next) : nil
+
+    var listeners = ListenerSockets()
+    while listeners.count < record.listenerCount {
+      guard case .listeners(let records, var sockets) = nextStart(milliseconds), !records.isEmpty else {
+        throw StartFailure(reason: "the master sent too few listening sockets")
+      }
+      for (position, record) in records.enumerated() {
+        guard let socket = sockets.take(position) else { throw StartFailure(reason: "a listening socket is missing") }
+        listeners.append(record, socket)
+      }
+    }
+
+    let bytes: [UInt8]
+    do { bytes = try MemoryFile.contents(of: planFile) } catch { throw StartFailure(reason: "cannot read the plan: \(error.text)") }
+    guard let plan = Plan(archived: bytes) else { throw StartFailure(reason: "the plan cannot be understood") }
+    for record in listeners.records where !plan.listeners.indices.contains(record.listener) {
+      throw StartFailure(reason: "a listening socket belongs to no listener")
+    }
+    let scoreboard: Scoreboard
+    do { scoreboard = try Scoreboard(boardFile) } catch { throw StartFailure(reason: "cannot map the scoreboard: \(error.text)") }
+    guard scoreboard.page(record.row) != nil else { throw StartFailure(reason: "there is no row \(record.row) in the scoreboard") }
+    return WorkerStart(
+      record: record, plan: plan, scoreboard: scoreboard, listeners: listeners, servedSlots: [], errorLog: errorLog, accessLog: accessLog)
+  }
+
+  private enum StartStep: ~Copyable {
+    case start(StartRecord, DescriptorList)
+    case listeners([ListenerRecord], DescriptorList)
+    case other
+  }
+
+  private mutating func nextStart(_ milliseconds: CInt) -> StartStep {
+    guard socket.awaitInput(milliseconds: milliseconds) else { return .other }
+    switch socket.receive() {
+    case .message(let bytes, let descriptors):
+      switch WorkerOrder(decoding: bytes) {
+      case .start(let record): return .start(record, descriptors)
+      case .listeners(let records): return .listeners(records, descriptors)
+      default: return .other
+      }
+    case .none: return .other
+    case .ended: return .other
+    }
+  }
+}
