@@ -84,6 +84,24 @@ static inline int clx_is_token(uint8_t c) {
   static const uint64_t set[2] = {0x03ff6cfa00000000ull, 0x57ffffffc7fffffeull};
   return c < 128 && (set[c >> 6] >> (c & 63) & 1);
 }
+/* letters, digits and -._~:[] : what a Host may consist of */
+static inline size_t clx_find_nonhost(const uint8_t *p, size_t i, size_t n) {
+  static const uint64_t set[2] = {0x07ff600000000000ull, 0x47fffffeaffffffeull};
+  while (i < n && p[i] < 128 && (set[p[i] >> 6] >> (p[i] & 63) & 1)) i++;
+  return i;
+}
+/* the first '?' or '#' */
+static inline size_t clx_find_query(const uint8_t *p, size_t i, size_t n) {
+#if defined(__SSE2__)
+  for (; i + 16 <= n; i += 16) {
+    __m128i v = _mm_loadu_si128((const __m128i *)(p + i));
+    unsigned m = (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('?')), _mm_cmpeq_epi8(v, _mm_set1_epi8('#'))));
+    if (m) return i + (size_t)__builtin_ctz(m);
+  }
+#endif
+  while (i < n && p[i] != '?' && p[i] != '#') i++;
+  return i;
+}
 static inline size_t clx_find_nontoken(const uint8_t *p, size_t i, size_t n) {
 #if defined(__SSE2__)
   while (i + 16 <= n) {

@@ -1,0 +1,146 @@
+// Backends — all connections of a worker to its upstreams: leasing, returning, opening, closing.
+//
+// Idle connections of a pool form a list from the most to the least recently used; the newest is leased
+// first, so that surplus ones grow old and are retired. Invariant: a pool's counts agree with its lists.
+
+import Kernel
+import Memory
+import Plan
+
+/// What asking for a connection gave.
+public enum Lease {
+  /// An idle connection, now leased.
+  case reused(Handle)
+  /// A new one, on which the connect has succeeded at once.
+  case connected(Handle)
+  /// A new one, still connecting.
+  case connecting(Handle)
+  /// The pool is at its limit: the exchange may wait.
+  case exhausted
+  /// The address could not be connected to.
+  case failed(Errno)
+}
+
+/// The connections and pools of one worker.
+public struct Backends: ~Copyable {
+  public var connections: Slab<BackendConnection>
+  public var pools: BoundedArray<Pool>
+  private var addresses: [[SocketAddress]]
+
+  /// - Parameters:
+  ///   - capacity: connections at most, over all pools.
+  public init(_ upstreams: [UpstreamPlan], worker: Int, of workers: Int, capacity: UInt32) {
+    connections = Slab(capacity: capacity)
+    pools = BoundedArray(capacity: max(1, upstreams.count))
+    for upstream in upstreams { _ = pools.append(Pool(upstream.pool, worker: worker, of: workers)) }
+    addresses = upstreams.map { upstream in upstream.addresses.compactMap { SocketAddress(host: $0, port: upstream.port) } }
+  }
+
+  /// How many addresses upstream `index` has.
+  public func addressCount(of index: Int) -> Int { addresses[index].count }
+
+  /// One of them, as text for logs.
+  public func describe(address: Int, of index: Int) -> String {
+    addresses.indices.contains(index) && addresses[index].indices.contains(address) ? addresses[index][address].description : "?"
+  }
+
+  // MARK: Leasing
+
+  /// Leases the newest idle connection that is fit for another request, or nil when there is none.
+  /// - Parameter checked: look at the socket first, for requests that could not be sent twice.
+  ///   Connections found closed are left in `retired`… and closed here.
+  public mutating func reuse(_ pool: Int, now: Int64, checked: Bool) -> Handle? {
+    while pools[pool].newest != .max {
+      guard let handle = connections.handle(at: pools[pool].newest) else { return nil }
+      unlinkIdle(handle)
+      if isFit(handle, pools[pool], now), !(checked && connections[handle].socket.hasInput) {
+        connections[handle].state = .leased
+        connections[handle].requests += 1
+        return handle
+      }
+      close(handle)
+    }
+    return nil
+  }
+
+  private func isFit(_ handle: Handle, _ pool: Pool, _ now: Int64) -> Bool {
+    if connections[handle].hasEnded || connections[handle].isReadable { return false }
+    if pool.lifetime > 0, now - connections[handle].createdAt >= pool.lifetime { return false }
+    return pool.requestLimit == 0 || connections[handle].requests < pool.requestLimit
+  }
+
+  /// Opens a connection for one exchange, making room by closing the oldest idle one when the pool is full.
+  /// - Parameter watch: registers the new socket; when it throws, the connection is dropped.
+  public mutating func open(
+    _ pool: Int, address: Int, now: Int64, watch: (borrowing Socket, Handle) throws(Errno) -> Void
+  ) -> Lease {
+    if pools[pool].connections >= pools[pool].connectionLimit {
+      guard pools[pool].oldest != .max, let oldest = connections.handle(at: pools[pool].oldest) else { return .exhausted }
+      close(oldest)
+    }
+    guard addresses[pool].indices.contains(address) else { return .failed(.other(0)) }
+    do throws(Errno) {
+      var isConnected = false
+      let socket = try Socket.connect(to: addresses[pool][address], isConnected: &isConnected)
+      let connection = BackendConnection(socket, upstream: pool, address: address, state: isConnected ? .leased : .connecting, now: now)
+      guard let handle = connections.insert(connection) else { return .exhausted }
+      pools[pool].connections += 1
+      connections[handle].requests = 1
+      do throws(Errno) {
+        try watch(connections[handle].socket, handle)
+      } catch {
+        close(handle)
+        throw error
+      }
+      return isConnected ? .connected(handle) : .connecting(handle)
+    } catch {
+      return .failed(error)
+    }
+  }
+
+  /// The connect has succeeded.
+  public mutating func established(_ handle: Handle) { connections[handle].state = .leased }
+
+  // MARK: Giving back
+
+  /// Keeps a leased connection for another request; false when it had to be closed instead.
+  /// - Precondition: its response has been read completely, and its request sent completely.
+  public mutating func giveBack(_ handle: Handle, now: Int64) -> Bool {
+    let pool = Int(connections[handle].upstream)
+    connections[handle].exchange = nil
+    guard pools[pool].idle < pools[pool].idleLimit, isFit(handle, pools[pool], now) else {
+      close(handle)
+      return false
+    }
+    connections[handle].state = .idle
+    connections[handle].older = pools[pool].newest
+    connections[handle].newer = .max
+    if let next = connections.handle(at: pools[pool].newest) {
+      connections[next].newer = handle.index
+    } else {
+      pools[pool].oldest = handle.index
+    }
+    pools[pool].newest = handle.index
+    pools[pool].idle += 1
+    return true
+  }
+
+  /// Closes a connection, in whatever state it is. The caller has detached its exchange.
+  public mutating func close(_ handle: Handle) {
+    guard connections.contains(handle) else { return }
+    if connections[handle].state == .idle { unlinkIdle(handle) }
+    pools[Int(connections[handle].upstream)].connections -= 1
+    _ = connections.remove(handle)
+  }
+
+  private mutating func unlinkIdle(_ handle: Handle) {
+    let pool = Int(connections[handle].upstream)
+    let newer = connections[handle].newer, older = connections[handle].older
+    if let next = connections.handle(at: newer) { connections[next].older = older } else { pools[pool].newest = older }
+    if let next = connections.handle(at: older) { connections[next].newer = newer } else { pools[pool].oldest = newer }
+    connections[handle].newer = .max
+    connections[handle].older = .max
+    connections[handle].state = .leased
+    pools[pool].idle -= 1
+  }
+}

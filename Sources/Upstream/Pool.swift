@@ -1,0 +1,47 @@
+// Pool — the bounds and counts of the connections that one worker has to one upstream.
+//
+// The configured counts are for all workers together; each worker gets an even share, never less than one.
+
+import Memory
+import Plan
+
+/// One worker's pool for one upstream.
+public struct Pool: BitwiseCopyable {
+  /// Exchanges that may wait for a connection.
+  public static var waitLimit: UInt32 { 256 }
+
+  public let connectionLimit: UInt32
+  public let idleLimit: UInt32
+  /// Milliseconds; 0 means none.
+  public let connectTimeout: Int64
+  public let idleTimeout: Int64
+  public let lifetime: Int64
+  /// Requests per connection; 0 means any number.
+  public let requestLimit: UInt32
+
+  /// Connecting, leased and idle ones.
+  public internal(set) var connections: UInt32 = 0
+  public internal(set) var idle: UInt32 = 0
+  /// The most recently used idle connection, and the least recently used one.
+  var newest: UInt32 = .max
+  var oldest: UInt32 = .max
+
+  /// The first and last of the exchanges that wait, linked through the exchanges themselves.
+  public var firstWaiting: Handle?
+  public var lastWaiting: Handle?
+  public var waiting: UInt32 = 0
+
+  public init(_ plan: PoolPlan, worker: Int, of workers: Int) {
+    connectionLimit = UInt32(clamping: max(1, Pool.share(plan.maxConnections, worker, workers)))
+    idleLimit = UInt32(clamping: plan.maxIdleConnections == 0 ? 0 : max(1, Pool.share(plan.maxIdleConnections, worker, workers)))
+    connectTimeout = Int64(plan.connectTimeout)
+    idleTimeout = Int64(plan.idleTimeout)
+    lifetime = Int64(plan.maxLifetime)
+    requestLimit = UInt32(clamping: plan.maxRequests)
+  }
+
+  /// `total` divided evenly; the first workers get what remains.
+  public static func share(_ total: Int, _ worker: Int, _ workers: Int) -> Int {
+    total / max(1, workers) + (worker < total % max(1, workers) ? 1 : 0)
+  }
+}

@@ -1,0 +1,96 @@
+// FieldParser — the grammar of header fields (RFC 9112 §5), shared by requests, responses and trailers.
+//
+// Each step either moves a scanner past what it names or throws a `Stop`. Stops are small typed
+// values: throwing one costs no more than returning it.
+
+import HTTPModel
+import Memory
+
+/// Why a section could not be read to its end.
+enum Stop: Error {
+  case incomplete
+  case rejected(Fault)
+
+  static var malformed: Stop { .rejected(.httpRequestError) }
+}
+
+extension Scanner {
+  /// Why a step failed: the bytes ended here, or a byte that cannot stand here came.
+  var stop: Stop { isAtEnd ? .incomplete : .malformed }
+
+  /// As `stop`, where `\r` may already have come but not yet `\n`.
+  var stopAtLineEnd: Stop { remaining == 1 && next == .carriageReturn ? .incomplete : stop }
+
+  /// Reads one field line, or nil at the empty line that ends the section, which is passed over.
+  /// No blank may precede the name or the colon, and no line may be folded.
+  @inline(__always)
+  mutating func takeField() throws(Stop) -> HeaderField? {
+    let name = takeToken()
+    if name.isEmpty {
+      guard skipLineEnd() else { throw stopAtLineEnd }
+      return nil
+    }
+    guard skip(.colon) else { throw stop }
+    skipBlanks()
+    let value = takeFieldValue()
+    guard skipLineEnd() else { throw stopAtLineEnd }
+    return HeaderField(name: HeaderName(bytes.extracting(name)), nameText: Extent(name), value: Extent(value))
+  }
+}
+
+/// What a run of bytes amounts to.
+public enum ParseOutcome {
+  /// A whole section, `length` bytes long.
+  case complete(length: Int)
+  case incomplete
+  case rejected(Fault)
+}
+
+/// Finds the end of a head without looking at any byte twice, for heads that arrive in pieces.
+struct HeadEndFinder {
+  /// Bytes already known not to contain the end of a head.
+  private(set) var examined = 0
+
+  /// Whether a line feed that ends an empty line is among the bytes not yet examined. True for the first piece:
+  /// nearly every head arrives whole, and then the parser alone reads it.
+  mutating func mayBeComplete(_ bytes: Span<UInt8>) -> Bool {
+    guard examined > 0 else { return true }
+    return containsHeadEnd(bytes)
+  }
+
+  mutating func note(_ count: Int) { examined = count }
+  mutating func reset() { examined = 0 }
+
+  @inline(never)
+  private mutating func containsHeadEnd(_ bytes: Span<UInt8>) -> Bool {
+    var index = max(examined, 2)
+    while index < bytes.count {
+      // A bare line feed is an error that the parser will name, so it ends the wait as well.
+      if bytes[index] == .lineFeed, bytes[index - 1] != .carriageReturn || bytes[index - 2] == .lineFeed { return true }
+      index += 1
+    }
+    examined = bytes.count
+    return false
+  }
+}
+
+/// Reads a trailer section: fields up to the empty line, under the rules for headers.
+public enum TrailerParser {
+  /// - Parameter head: only its fields are used.
+  public static func parse(_ bytes: Span<UInt8>, into head: inout RequestHead) -> ParseOutcome {
+    head.reset()
+    var scanner = Scanner(bytes)
+    do throws(Stop) {
+      while let field = try scanner.takeField() {
+        guard head.append(field) else { return .rejected(.headersTooLarge) }
+        head.size += Int(field.nameText.count) + Int(field.value.count) + 4
+      }
+      return .complete(length: scanner.position)
+    } catch {
+      switch error {
+      case .incomplete: return .incomplete
+      case .rejected(let fault): return .rejected(fault)
+      }
+    }
+  }
+}

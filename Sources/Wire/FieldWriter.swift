@@ -1,0 +1,73 @@
+// FieldWriter — header fields from parsed parts to bytes.
+//
+// What is forwarded is what was understood: a field line is written from its name and value. Where the line
+// in the received head is, byte for byte, what would be written ("name: value" and CRLF), neighbouring lines
+// are copied together; that is the same text, only cheaper.
+
+import HTTPModel
+import Memory
+
+extension Buffer {
+  /// Appends one field line.
+  @inlinable
+  public mutating func append(field name: Span<UInt8>, _ value: Span<UInt8>) {
+    append(name)
+    append(": ")
+    append(value)
+    append("\r\n")
+  }
+
+  /// Appends the fields whose names are not in `dropped`, in their order, duplicates kept.
+  /// - Parameter connection: whether fields named by `Connection` must be looked for and left out as well.
+  /// - Precondition: there is room for twice `bytes.count`.
+  public mutating func append(
+    fields: Span<HeaderField>, of bytes: Span<UInt8>, without dropped: HeaderNameSet, connection: Bool = false
+  ) {
+    var run = 0..<0
+    for index in fields.indices {
+      let field = fields[index]
+      if dropped.contains(field.name) || (connection && fields.isNamedByConnection(field, in: bytes)) {
+        flush(&run, of: bytes)
+        continue
+      }
+      if field.isCanonical(in: bytes) {
+        if run.upperBound != field.nameText.lower {
+          flush(&run, of: bytes)
+          run = field.nameText.lower..<field.value.upper + 2
+        } else {
+          run = run.lowerBound..<field.value.upper + 2
+        }
+      } else {
+        flush(&run, of: bytes)
+        append(field: field.nameText.text(in: bytes), field.value.text(in: bytes))
+      }
+    }
+    flush(&run, of: bytes)
+  }
+
+  @inline(__always)
+  private mutating func flush(_ run: inout Range<Int>, of bytes: Span<UInt8>) {
+    guard !run.isEmpty else { return }
+    append(bytes.extracting(run))
+    run = 0..<0
+  }
+}
+
+extension HeaderField {
+  /// Whether the line reads exactly "name: value" CRLF, with one blank and nothing after the value.
+  @inline(__always)
+  fileprivate func isCanonical(in bytes: Span<UInt8>) -> Bool {
+    value.lower == nameText.upper + 2 && value.upper < bytes.count && bytes[nameText.upper + 1] == .space && bytes[value.upper] == .carriageReturn
+  }
+}
+
+extension Span<HeaderField> {
+  /// Whether some `Connection` field lists this field's name (RFC 9110 §7.6.1).
+  @inline(never)
+  public func isNamedByConnection(_ field: HeaderField, in bytes: Span<UInt8>) -> Bool {
+    for index in indices where self[index].name == .connection {
+      if self[index].value.text(in: bytes).listContains(field.nameText.text(in: bytes)) { return true }
+    }
+    return false
+  }
+}

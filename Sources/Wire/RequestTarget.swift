@@ -1,0 +1,52 @@
+// RequestTarget — the forms of a request target (RFC 9112 §3.2): origin, absolute, asterisk.
+//
+// Authority form belongs to CONNECT alone, which is refused before.
+
+import HTTPModel
+import Memory
+
+enum RequestTarget {
+  /// Splits `target` into path and query, and takes the authority of an absolute form.
+  /// A fragment may not be sent, so `#` is refused.
+  @inline(__always)
+  static func split(_ target: Range<Int>, of bytes: Span<UInt8>, _ head: inout RequestHead) throws(Stop) {
+    guard !target.isEmpty else { throw .malformed }
+    var start = target.lowerBound
+    if bytes[start] != .slash { start = try unusualForm(target, of: bytes, &head) }
+    let text = bytes.extracting(0..<target.upperBound)
+    let mark = text.firstQueryMark(from: start)
+    head.path = Extent(start..<mark)
+    guard mark < target.upperBound else { return }
+    guard bytes[mark] == 0x3f else { throw .malformed }
+    head.hasQuery = true
+    head.query = Extent(mark + 1..<target.upperBound)
+    try refuseFragment(text, from: mark + 1)
+  }
+
+  private static func refuseFragment(_ text: Span<UInt8>, from start: Int) throws(Stop) {
+    var position = start
+    while true {
+      position = text.firstQueryMark(from: position)
+      guard position < text.count else { return }
+      guard text[position] == 0x3f else { throw .malformed }
+      position += 1
+    }
+  }
+
+  /// Returns where the path of an absolute or asterisk form begins.
+  @inline(never)
+  private static func unusualForm(_ target: Range<Int>, of bytes: Span<UInt8>, _ head: inout RequestHead) throws(Stop) -> Int {
+    let text = bytes.extracting(target)
+    if text.equals("*"), head.method == .options { return target.lowerBound }
+    var start = 0
+    if text.count > 7, text.extracting(0..<7).equalsIgnoringCase("http://") { start = 7 }
+    if text.count > 8, text.extracting(0..<8).equalsIgnoringCase("https://") { start = 8 }
+    guard start > 0 else { throw .malformed }
+    var end = start
+    while end < text.count, text[end] != .slash, text[end] != 0x3f, text[end] != 0x23 { end += 1 }
+    guard text.extracting(start..<end).isHostAndPort else { throw .malformed }
+    head.flags.insert(.absoluteForm)
+    head.host = Extent(target.lowerBound + start..<target.lowerBound + end)
+    return target.lowerBound + end
+  }
+}

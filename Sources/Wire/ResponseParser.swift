@@ -1,0 +1,108 @@
+// ResponseParser — a strict HTTP/1.1 response-head parser (RFC 9112 §4-6).
+//
+// Every rejection is `responseProtocolError`: a backend that cannot be understood is not guessed at.
+
+import HTTPModel
+import Memory
+
+/// Parses the response heads of one backend connection.
+public struct ResponseParser {
+  private var end = HeadEndFinder()
+
+  public init() {}
+
+  public mutating func parse(_ bytes: Span<UInt8>, into head: inout ResponseHead) -> ParseOutcome {
+    guard end.mayBeComplete(bytes) else { return .incomplete }
+    head.reset()
+    do throws(Stop) {
+      let start = try Self.statusLine(Scanner(bytes), &head)
+      let length = try Self.fields(Scanner(bytes, at: start), &head)
+      end.reset()
+      return .complete(length: length)
+    } catch {
+      switch error {
+      case .incomplete:
+        end.note(bytes.count)
+        return .incomplete
+      case .rejected(.headersTooLarge): return .rejected(.responseHeadersTooLarge)
+      case .rejected: return .rejected(.responseProtocolError)
+      }
+    }
+  }
+
+  @inline(__always)
+  private static func statusLine(_ start: Scanner, _ head: inout ResponseHead) throws(Stop) -> Int {
+    var scanner = start
+    guard let version = scanner.takeWord() else { throw scanner.stopAtShortStart }
+    switch version {
+    case 0x312e_312f_5054_5448: head.flags.insert(.version11)
+    case 0x302e_312f_5054_5448: break
+    default: throw .malformed
+    }
+    guard scanner.skip(.space) else { throw scanner.stop }
+    guard scanner.remaining >= 3 else { throw .incomplete }
+    let digits = scanner.bytes.extracting(scanner.position..<scanner.position + 3)
+    guard let code = digits.decimal, 100...599 ~= code else { throw .malformed }
+    scanner.move(to: scanner.position + 3)
+    // The reason may be empty, and some servers leave out the blank before it as well.
+    if scanner.skip(.space) { head.reason = Extent(scanner.takeFieldValue()) }
+    guard scanner.skipLineEnd() else { throw scanner.stopAtLineEnd }
+    head.status = Status(UInt16(truncatingIfNeeded: code))
+    return scanner.position
+  }
+
+  @inline(__always)
+  private static func fields(_ start: Scanner, _ head: inout ResponseHead) throws(Stop) -> Int {
+    var scanner = start
+    var seen = HeaderNameSet()
+    while let field = try scanner.takeField() {
+      guard head.append(field) else { throw .rejected(.headersTooLarge) }
+      guard field.name != .other else { continue }
+      try interpret(field.name, scanner.bytes.extracting(field.value.lower..<field.value.upper), seen, &head)
+      seen.formUnion(HeaderNameSet(field.name))
+    }
+    head.names = seen
+    let asks = head.flags.contains(.version11) ? head.flags.isDisjoint(with: .saysClose) : head.flags.contains(.saysKeepAlive)
+    if asks { head.flags.insert(.persistent) }
+    return scanner.position
+  }
+
+  private static func interpret(_ name: HeaderName, _ value: Span<UInt8>, _ seen: HeaderNameSet, _ head: inout ResponseHead) throws(Stop) {
+    switch name {
+    case .contentLength:
+      guard let length = value.decimal else { throw .malformed }
+      switch head.body {
+      case .untilClose: head.body = .length(length)
+      case .length(length): break  // RFC 9110 §8.6 lets the same value be repeated
+      default: throw .malformed
+      }
+    case .transferEncoding:
+      guard head.body == .untilClose, head.flags.contains(.version11), value.equalsIgnoringCase("chunked") else { throw .malformed }
+      head.body = .chunked
+    case .connection:
+      value.forEachToken { option in
+        if option.equalsIgnoringCase("close") {
+          head.flags.insert(.saysClose)
+        } else if option.equalsIgnoringCase("keep-alive") {
+          head.flags.insert(.saysKeepAlive)
+        } else {
+          head.flags.insert(.namesConnectionFields)
+        }
+      }
+    case .trailer: head.flags.insert(.announcesTrailers)
+    default: break
+    }
+  }
+}
+
+extension Scanner {
+  /// Fewer than eight bytes have come: is it the beginning of "HTTP/1."?
+  fileprivate var stopAtShortStart: Stop {
+    let expected: StaticString = "HTTP/1."
+    for index in 0..<min(remaining, 7) {
+      let byte = unsafe expected.utf8Start[index]
+      if bytes[position + index] != byte { return .malformed }
+    }
+    return .incomplete
+  }
+}

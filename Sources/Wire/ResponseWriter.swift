@@ -1,0 +1,155 @@
+// ResponseWriter — appends responses to the output that a turn's responses to one client share.
+//
+// The writer knows the date and how a response says whether the connection stays open.
+// Callers see to it that `output` has room: every function says how much it needs.
+
+import HTTPModel
+import Memory
+
+/// What a response must know of the request it answers.
+public struct ResponseContext: BitwiseCopyable {
+  public var isHead: Bool
+  public var isVersion11: Bool
+  public var isPersistent: Bool
+
+  @inlinable
+  public init(isHead: Bool, isVersion11: Bool, isPersistent: Bool) {
+    self.isHead = isHead
+    self.isVersion11 = isVersion11
+    self.isPersistent = isPersistent
+  }
+}
+
+/// Writes response heads.
+public struct ResponseWriter: ~Copyable {
+  /// Bytes of everything this writer adds to a head by itself.
+  public static var reserve: Int { 512 }
+
+  public var output: Buffer
+  private var date = InlineArray<29, UInt8>(repeating: 0x20)
+
+  public init(capacity: Int) { output = Buffer(capacity: capacity) }
+
+  public mutating func update(date: InlineArray<29, UInt8>) { self.date = date }
+
+  /// Appends a prepared response; without its body when the request was HEAD.
+  /// Needs `response.byteCount` plus the length of the request id, plus `reserve`.
+  public mutating func send(_ response: borrowing PreparedResponse, _ context: ResponseContext, requestID: Span<UInt8>) {
+    let start = output.count
+    output.append(response.head.bytes)
+    if !context.isVersion11 { output.replace(0x30, at: start + 7) }
+    output.append(date.span)
+    output.append("\r\nX-Request-Id: ")
+    output.append(requestID)
+    append(connectionOption: context)
+    if !context.isHead { output.append(response.body.bytes) }
+  }
+
+  /// Ends the line at hand, says what becomes of the connection, and ends the head.
+  @inline(__always)
+  private mutating func append(connectionOption context: ResponseContext) {
+    if context.isPersistent {
+      // HTTP/1.1 connections persist unless told otherwise (RFC 9112 §9.3).
+      if context.isVersion11 { output.append("\r\n\r\n") } else { output.append("\r\nConnection: keep-alive\r\n\r\n") }
+    } else {
+      output.append("\r\nConnection: close\r\n\r\n")
+    }
+  }
+
+  /// Appends a status line and the fields that every response of the gateway itself has, up to the first own field line.
+  public mutating func begin(_ status: Status, _ context: ResponseContext, server: Bool) {
+    output.append(context.isVersion11 ? "HTTP/1.1 " : "HTTP/1.0 ")
+    output.append(decimal: Int(status.code))
+    output.append(" ")
+    output.append(status.reason)
+    if server { output.append("\r\nServer: gateway") }
+    output.append("\r\nDate: ")
+    output.append(date.span)
+    output.append("\r\n")
+  }
+
+  /// Ends a head begun with `begin`, whose last line has ended.
+  public mutating func end(_ context: ResponseContext) {
+    if !context.isPersistent {
+      output.append("Connection: close\r\n\r\n")
+    } else if context.isVersion11 {
+      output.append("\r\n")
+    } else {
+      output.append("Connection: keep-alive\r\n\r\n")
+    }
+  }
+
+  /// Appends the head of a relayed response: status line, end-to-end fields, `Via` and what the relay's own framing asks for.
+  /// Needs twice `bytes.count` plus `reserve`.
+  /// - Parameters:
+  ///   - head: the backend's head, of which `bytes` are the text.
+  ///   - dropped: names left out besides those that the framing replaces.
+  public mutating func relay(
+    _ head: borrowing ResponseHead, of bytes: Span<UInt8>, _ context: ResponseContext, framing: RelayFraming, dropped: HeaderNameSet,
+    via: Bool, requestID: Span<UInt8>
+  ) {
+    output.append(context.isVersion11 ? "HTTP/1.1 " : "HTTP/1.0 ")
+    output.append(decimal: Int(head.status.code))
+    output.append(" ")
+    output.append(head.reason.text(in: bytes))
+    output.append("\r\n")
+    output.append(fields: head.records, of: bytes, without: dropped, connection: head.flags.contains(.namesConnectionFields))
+    if !head.names.contains(.date) {
+      // RFC 9110 §6.6.1: a recipient that forwards a response without Date may add one.
+      output.append("Date: ")
+      output.append(date.span)
+      output.append("\r\n")
+    }
+    if via { append(via: head, of: bytes) }
+    if !requestID.isEmpty, !head.names.contains(.requestID) {
+      output.append("X-Request-Id: ")
+      output.append(requestID)
+      output.append("\r\n")
+    }
+    switch framing {
+    case .asReceived: break
+    case .length(let length):
+      output.append("Content-Length: ")
+      output.append(decimal: length)
+      output.append("\r\n")
+    case .chunked: output.append("Transfer-Encoding: chunked\r\n")
+    }
+    end(context)
+  }
+
+  /// `Via` is one list: ours is appended to what the backend's answer carries (RFC 9110 §7.6.3).
+  private mutating func append(via head: borrowing ResponseHead, of bytes: Span<UInt8>) {
+    output.append("Via: ")
+    if head.names.contains(.via) {
+      output.append(viaOf: head.records, bytes)
+    }
+    output.append(head.flags.contains(.version11) ? "1.1 gateway\r\n" : "1.0 gateway\r\n")
+  }
+}
+
+/// How a relayed response's end is marked towards the client.
+public enum RelayFraming: Equatable {
+  /// By the fields received (Content-Length), by having no body, or by the connection's end.
+  case asReceived
+  case length(Int)
+  case chunked
+}
+
+extension Buffer {
+  /// Appends the elements of all `Via` fields, each followed by a comma and a blank.
+  public mutating func append(viaOf fields: Span<HeaderField>, _ bytes: Span<UInt8>) { append(listOf: .via, fields, bytes) }
+
+  /// Appends the values of all fields called `name`, each followed by a comma and a blank.
+  public mutating func append(listOf name: HeaderName, _ fields: Span<HeaderField>, _ bytes: Span<UInt8>) {
+    for index in fields.indices where fields[index].name == name && !fields[index].value.isEmpty {
+      append(fields[index].value.text(in: bytes))
+      append(", ")
+    }
+  }
+
+  /// Appends a chunk's size line (RFC 9112 §7.1).
+  public mutating func append(chunkSize count: Int) {
+    append(hexadecimal: UInt64(max(0, count)))
+    append("\r\n")
+  }
+}
