@@ -1,0 +1,76 @@
+// PathScan — looking through path and host bytes, eight or sixteen at a time.
+//
+// The only unsafe code of this target: each function lends the span's memory to a bounded C scanner that is
+// inlined here. Bounds are checked before the call wherever an offset comes from the caller.
+
+import CLinux
+import Memory
+
+/// One segment of a path: where it ends, its first eight bytes (zeros above them), and a hash of all of it.
+typealias PathSegment = clx_path_segment_t
+
+extension Span<UInt8> {
+  /// The first byte that keeps the path from being its own normal form, or `count`.
+  @inline(__always)
+  var firstIrregular: Int {
+    unsafe withUnsafeBufferPointer { unsafe $0.count == 0 ? 0 : clx_path_find_irregular($0.baseAddress, $0.count) }
+  }
+
+  /// The segment that begins at `start` and ends before the next slash or at the end.
+  @inline(__always)
+  func segment(from start: Int) -> PathSegment {
+    precondition(start >= 0 && start <= count && count > 0)
+    return unsafe withUnsafeBufferPointer { unsafe clx_path_segment($0.baseAddress, start, $0.count) }
+  }
+
+  /// Whether the `length` bytes at `start` are those of `other` at `offset`.
+  @inline(__always)
+  func matches(_ length: Int, at start: Int, _ other: Span<UInt8>, at offset: Int) -> Bool {
+    guard length > 0 else { return true }
+    precondition(start >= 0 && offset >= 0 && length <= count - start && length <= other.count - offset)
+    return unsafe withUnsafeBufferPointer { bytes in
+      unsafe other.withUnsafeBufferPointer { unsafe clx_path_equal(bytes.baseAddress! + start, $0.baseAddress! + offset, length) != 0 }
+    }
+  }
+
+  /// A hash in which upper and lower case count as equal.
+  @inline(__always)
+  var hostHash: UInt64 {
+    unsafe withUnsafeBufferPointer { unsafe $0.count == 0 ? 0 : clx_host_hash($0.baseAddress, $0.count) }
+  }
+}
+
+extension OutputRawSpan {
+  /// The last byte written, or nil when there is none.
+  var last: UInt8? {
+    isEmpty ? nil : unsafe bytes.unsafeLoad(fromByteOffset: byteCount - 1, as: UInt8.self)
+  }
+}
+
+extension UInt8 {
+  static var slash: UInt8 { 0x2f }
+  static var dot: UInt8 { 0x2e }
+  static var percent: UInt8 { 0x25 }
+  static var semicolon: UInt8 { 0x3b }
+  static var colon: UInt8 { 0x3a }
+  static var asterisk: UInt8 { 0x2a }
+
+  /// The value of a hexadecimal digit.
+  var hexadecimalValue: UInt8? {
+    switch self {
+    case 0x30...0x39: self - 0x30
+    case 0x41...0x46: self - 0x41 + 10
+    case 0x61...0x66: self - 0x61 + 10
+    default: nil
+    }
+  }
+
+  /// The upper-case hexadecimal digit for a value below 16.
+  static func hexadecimalDigit(_ value: UInt8) -> UInt8 {
+    let value = value & 15
+    return value < 10 ? 0x30 + value : 0x37 + value
+  }
+
+  var isLetter: Bool { (0x61...0x7a).contains(self | 0x20) }
+  var isDigit: Bool { (0x30...0x39).contains(self) }
+}
