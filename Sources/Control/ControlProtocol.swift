@@ -135,6 +135,8 @@ public final class ControlConnection {
   }
 
   public var raw: CInt { socket.raw }
+  /// The whole answer is on its way.
+  public var isDone: Bool { isAnswered && output.isEmpty }
   /// Whether something waits to be written.
   public var wantsOutput: Bool { !output.isEmpty }
 

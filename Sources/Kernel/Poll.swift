@@ -28,6 +28,9 @@ public struct Poll {
     entries.indices.contains(position) && entries[position].revents & Int16(POLLOUT) != 0
   }
 
+  /// Lets time pass.
+  public static func pause(milliseconds: CInt) { _ = poll(nil, 0, milliseconds) }
+
   static func readable(_ raw: CInt, milliseconds: CInt) -> Bool {
     var entry = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
     return unsafe poll(&entry, 1, milliseconds) > 0

@@ -1,0 +1,215 @@
+// Master — the process that owns what outlives workers: listening sockets, shared memory, PID file, control
+// socket, logs. It never reads a byte of a client.
+//
+// One thread, one loop: wait for signals, workers, the control socket or the next deadline; tell the
+// Supervisor; perform what it decides. This file is the loop and its inputs; MasterActions performs.
+//
+// Invariants: reloads are made one at a time; what fails on the way to a new generation leaves the running
+// one as it is; nothing here waits for a worker.
+
+import Control
+import Kernel
+import Plan
+import SharedState
+
+/// What the master keeps for a generation while any process of it lives.
+struct GenerationRecord {
+  let number: UInt64
+  let plan: Plan
+  let planFile: SealedPlan
+  let listeners: Set<ListenerKey>
+  let logs: LogFiles
+  let startedAt: Int64
+}
+
+/// The plan's memory file, shared by all spawns of its generation.
+final class SealedPlan {
+  let file: Descriptor
+
+  init(_ plan: Plan) throws(Errno) { file = try MemoryFile.sealed(plan.archived, name: "gateway plan") }
+}
+
+/// Why a slot's last worker died.
+struct Death: Equatable {
+  let generation: UInt64
+  let slot: Int
+  let process: ProcessID
+  let reason: String
+  let at: Int64
+}
+
+/// The outcome of the last reload.
+struct ReloadOutcome: Equatable {
+  let at: Int64
+  let generation: UInt64?
+  let errors: [String]
+}
+
+public final class Master {
+  let options: MasterOptions
+  let board: Scoreboard
+  let boardFile: Descriptor
+  let signals: SignalDescriptor
+  let journal: Journal
+  let startedAt: Int64
+
+  var supervisor = Supervisor()
+  var listeners = ListenerTable()
+  var generations: [UInt64: GenerationRecord] = [:]
+  var workers: [WorkerID: WorkerProcess] = [:]
+  var nextGeneration: UInt64 = 1
+  var control: ControlEndpoint?
+
+  /// Who waits for the reload under way, and who for the one after it.
+  var reloadAskers: [ControlConnection] = []
+  var queuedAskers: [ControlConnection] = []
+  var isReloadQueued = false
+  var stopAskers: [ControlConnection] = []
+  var deaths: [Death] = []
+  var lastReload: ReloadOutcome?
+
+  var startFailure: String?
+  var exitCode: CInt?
+  /// Tells the launching shell, once, how the start went.
+  var onStarted: ((String?) -> Void)?
+
+  init(options: MasterOptions, logs: LogFiles) throws(Errno) {
+    self.options = options
+    journal = Journal(logs)
+    startedAt = Time.wallSeconds
+    let file = try Scoreboard.create()
+    board = try Scoreboard(file)
+    boardFile = file
+    Signal.ignore(Signal.pipe)
+    signals = try SignalDescriptor([
+      Signal.terminate, Signal.interrupt, Signal.quit, Signal.hangUp, Signal.user1, Signal.user2, Signal.child,
+    ])
+    board.store(.processID, UInt64(Process.id))
+    board.store(.startedAt, UInt64(startedAt))
+  }
+
+  /// Serves until told to stop.
+  /// - Parameter started: called once: with nil when the first generation serves, else with why it never will.
+  /// - Returns: the exit code.
+  func run(_ plan: Plan, started: @escaping (String?) -> Void) -> CInt {
+    onStarted = started
+    do {
+      // The workers of a gateway that was just killed may still be letting go of the sockets.
+      let record = try prepare(plan, attempts: 20)
+      perform(supervisor.begin(record.number, terms: terms(of: record), now: Time.milliseconds))
+    } catch {
+      startFailure = error.reason
+      exitCode = 1
+    }
+    while exitCode == nil { turn() }
+    return finish()
+  }
+
+  // MARK: One turn
+
+  private func turn() {
+    var poll = Poll()
+    poll.add(signals.descriptor.raw)
+    let open = workers.values.filter(\.isOpen)
+    for worker in open { poll.add(worker.raw) }
+    let connections = control?.connections ?? []
+    for connection in connections { poll.add(connection.raw, output: connection.wantsOutput) }
+    if let control { poll.add(control.raw) }
+
+    let wait = supervisor.nextDeadline.map { CInt(clamping: max(0, $0 - Time.milliseconds)) } ?? -1
+    poll.wait(milliseconds: wait)
+
+    for (position, worker) in open.enumerated() where poll.isReadable(1 + position) { hear(worker) }
+    if poll.isReadable(0) { takeSignals() }
+    for (position, connection) in connections.enumerated() {
+      let place = 1 + open.count + position
+      if poll.isReadable(place) || poll.isWritable(place) { hear(connection, readable: poll.isReadable(place)) }
+    }
+    if let control, poll.isReadable(1 + open.count + connections.count) { control.accept() }
+    perform(supervisor.tick(now: Time.milliseconds))
+    if isReloadQueued, !supervisor.isStarting { beginQueuedReload() }
+    control?.sweep()
+  }
+
+  /// Everything a worker has said.
+  private func hear(_ worker: WorkerProcess) {
+    for report in worker.reports() {
+      switch report {
+      case .ready: perform(supervisor.ready(worker.id, now: Time.milliseconds))
+      case .failed(let reason): perform(supervisor.failed(worker.id, reason: reason, now: Time.milliseconds))
+      case .drained: perform(supervisor.drained(worker.id, now: Time.milliseconds))
+      case .rotate: reopenLogs()
+      }
+    }
+    // It closed the channel: it is on its way out, or past help.
+    if !worker.isOpen { perform(supervisor.drained(worker.id, now: Time.milliseconds)) }
+  }
+
+  // MARK: Signals
+
+  private func takeSignals() {
+    while let signal = signals.next() {
+      switch signal.number {
+      case Signal.child: reap()
+      case Signal.terminate, Signal.interrupt: supervisor.isStopping ? stopNow(Signal.name(signal.number)) : stop(Signal.name(signal.number))
+      case Signal.quit: stop(Signal.name(signal.number))
+      case Signal.hangUp:
+        reopenLogs()
+        reload(for: nil)
+      case Signal.user1: reopenLogs()
+      case Signal.user2: journal.write(.warn, "binary upgrade (SIGUSR2) is not available yet")
+      default: break
+      }
+    }
+  }
+
+  private func reap() {
+    while let ended = Process.nextEnded() {
+      guard let worker = workers.values.first(where: { $0.process == ended.id }) else { continue }
+      // Its last words may still be on the way.
+      hear(worker)
+      bury(worker, reason: ended.end.text)
+    }
+  }
+
+  func bury(_ worker: WorkerProcess, reason: String) {
+    board.retire(worker.row)
+    workers[worker.id] = nil
+    lastProcess[worker.slot] = worker.process
+    perform(supervisor.exited(worker.id, reason: reason, now: Time.milliseconds))
+  }
+
+  /// By slot: the process that was there last, for the record of its death.
+  var lastProcess: [Int: ProcessID] = [:]
+
+  // MARK: The end
+
+  func stop(_ cause: String) {
+    guard !supervisor.isStopping else { return }
+    let drain = supervisor.serving.flatMap { generations[$0]?.plan.timeouts.shutdownDrain } ?? 0
+    journal.write(.info, "stopping (\(cause)): draining for at most \(drain) ms")
+    perform(supervisor.stop(milliseconds: drain, now: Time.milliseconds))
+  }
+
+  func stopNow(_ cause: String) {
+    journal.write(.info, "stopping at once (\(cause))")
+    perform(supervisor.stopNow(now: Time.milliseconds))
+  }
+
+  private func finish() -> CInt {
+    let code = exitCode ?? 1
+    if let startFailure {
+      journal.write(.critical, startFailure)
+    } else {
+      journal.write(.info, "stopped")
+    }
+    listeners.retain([], trim: false)
+    control?.remove()
+    let answer = ControlAnswer(code == 0 ? .ok : .failed, ["stopped"])
+    for asker in reloadAskers + queuedAskers { asker.answer(ControlAnswer(.failed, ["the gateway has stopped"])) }
+    for asker in stopAskers { asker.answer(answer) }
+    onStarted?(startFailure ?? "stopped before it was ready")
+    onStarted = nil
+    return code
+  }
+}

@@ -1,0 +1,184 @@
+// MasterActions — performing what the Supervisor decides.
+
+import Control
+import Kernel
+import Plan
+import SharedState
+
+extension Master {
+  /// Performs the actions in order. Performing one may have consequences of its own, which come first.
+  func perform(_ actions: [MasterAction]) {
+    for action in actions { perform(action) }
+  }
+
+  private func perform(_ action: MasterAction) {
+    switch action {
+    case .spawn(let id, let generation, let slot, let restarts): spawn(id, generation, slot, restarts)
+    case .open(let generation): open(generation)
+    case .adopt(let id, let slots): workers[id]?.send(.adopt(slots))
+    case .release(let id, let slots): workers[id]?.send(.release(slots))
+    case .drain(let id, let milliseconds, let hurry):
+      // Who cannot even be told will be killed at the deadline.
+      workers[id]?.send(.drain(milliseconds: milliseconds, hurry: hurry))
+    case .stopNow(let id): workers[id]?.send(.stopNow)
+    case .kill(let id):
+      if let worker = workers[id] { Process.send(Signal.kill, to: worker.process) }
+    case .serving(let generation): takeOver(generation)
+    case .abandoned(let generation, let reason): abandon(generation, reason)
+    case .replacing(let generation, let slot, let reason, let delay): noteDeath(generation, slot, reason, delay)
+    case .gone(let generation): forget(generation)
+    case .finished: exitCode = exitCode ?? (startFailure == nil ? 0 : 1)
+    }
+  }
+
+  // MARK: Generations
+
+  /// Claims what the plan needs: listening sockets, log files, its own sealed copy. Nothing running is touched.
+  func prepare(_ plan: Plan, attempts: Int = 1) throws(ListenerFailure) -> GenerationRecord {
+    let logs = try logs(for: plan)
+    let planFile: SealedPlan
+    do { planFile = try SealedPlan(plan) } catch { throw ListenerFailure(reason: "cannot seal the plan: \(error.text)") }
+    do throws(ListenerFailure) {
+      try listeners.claim(plan, attempts: attempts)
+    } catch {
+      closeUnused()
+      throw error
+    }
+    let record = GenerationRecord(
+      number: nextGeneration, plan: plan, planFile: planFile, listeners: Set(ListenerTable.keys(of: plan)), logs: logs, startedAt: Time.wallSeconds)
+    generations[record.number] = record
+    nextGeneration += 1
+    checkDescriptors(plan)
+    return record
+  }
+
+  private func logs(for plan: Plan) throws(ListenerFailure) -> LogFiles {
+    let current = journal.files
+    return current.log == plan.log && current.access == plan.accessLog ? current : try LogFiles(plan.log, plan.accessLog)
+  }
+
+  /// A worker may have to hold every client connection and as many to backends.
+  private func checkDescriptors(_ plan: Plan) {
+    let allowed = Process.raiseDescriptorLimit()
+    let pools = plan.upstreams.reduce(0) { $0 + $1.pool.maxConnections }
+    let wanted = plan.limits.maxConnections + pools + 64 + plan.workers * plan.listeners.count
+    if allowed < wanted {
+      journal.write(.warn, "a process may open \(allowed) descriptors, \(wanted) may be needed: raise the limit (LimitNOFILE=, ulimit -n)")
+    }
+  }
+
+  func terms(of record: GenerationRecord) -> GenerationTerms {
+    let plan = record.plan
+    return GenerationTerms(
+      workers: plan.workers, slots: listeners.slotCount(of: ListenerTable.keys(of: plan), workers: plan.workers),
+      startTimeout: plan.timeouts.workerStart, drain: plan.timeouts.shutdownDrain, maxDraining: plan.maxDrainingGenerations)
+  }
+
+  private func open(_ generation: UInt64) {
+    guard let record = generations[generation] else { return }
+    do throws(ListenerFailure) {
+      try listeners.open(record.plan)
+      perform(supervisor.opened(generation, now: Time.milliseconds))
+    } catch {
+      perform(supervisor.openFailed(generation, reason: error.reason, now: Time.milliseconds))
+    }
+  }
+
+  private func takeOver(_ generation: UInt64) {
+    guard let record = generations[generation] else { return }
+    journal.use(record.logs)
+    board.store(.generation, generation)
+    board.store(.workers, UInt64(record.plan.workers))
+    let addresses = ListenerTable.keys(of: record.plan).compactMap { listeners.slots(of: $0)?.text }
+    journal.write(.info, "generation \(generation) serves with \(record.plan.workers) workers on \(addresses.joined(separator: ", "))")
+    if let onStarted {
+      self.onStarted = nil
+      onStarted(nil)
+      return
+    }
+    reloaded(ReloadOutcome(at: Time.wallSeconds, generation: generation, errors: []))
+  }
+
+  private func abandon(_ generation: UInt64, _ reason: String) {
+    guard onStarted == nil || supervisor.isStopping else {
+      // Without a first generation there is nothing to be master of; the processes are waited for.
+      startFailure = "cannot start: \(reason)"
+      perform(supervisor.stopNow(now: Time.milliseconds))
+      return
+    }
+    if onStarted == nil { reloaded(ReloadOutcome(at: Time.wallSeconds, generation: nil, errors: [reason])) }
+  }
+
+  private func forget(_ generation: UInt64) {
+    guard generations.removeValue(forKey: generation) != nil else { return }
+    if supervisor.serving != nil { journal.write(.info, "generation \(generation) has ended") }
+    closeUnused()
+  }
+
+  /// Closes the sockets of addresses that no generation uses any more.
+  func closeUnused() {
+    let used = generations.values.reduce(into: Set<ListenerKey>()) { $0.formUnion($1.listeners) }
+    listeners.retain(used, trim: !supervisor.isStarting)
+  }
+
+  // MARK: Workers
+
+  private func spawn(_ id: WorkerID, _ generation: UInt64, _ slot: Int, _ restarts: Int) {
+    guard let record = generations[generation] else { return }
+    let now = Time.wallSeconds
+    guard let row = board.claim(generation: generation, slot: slot, startedAt: now, restarts: restarts) else {
+      perform(supervisor.spawnFailed(id, reason: "all \(Scoreboard.capacity) rows of the scoreboard are in use", now: Time.milliseconds))
+      return
+    }
+    var start = StartRecord()
+    start.generation = generation
+    start.slot = slot
+    start.workerCount = record.plan.workers
+    start.row = row
+    start.masterProcess = Process.id
+    start.hasErrorLog = record.logs.errorRaw != nil
+    start.hasAccessLog = record.logs.accessRaw != nil
+    do {
+      let files = [record.planFile.file.raw, boardFile.raw] + record.logs.descriptors
+      let worker = try WorkerProcess.spawn(id, record: start, startedAt: now, files: files, sockets: listeners.sockets(of: record.plan))
+      board.assign(worker.process, row: row)
+      workers[id] = worker
+    } catch {
+      board.retire(row)
+      perform(supervisor.spawnFailed(id, reason: "cannot spawn: \(error.text)", now: Time.milliseconds))
+    }
+  }
+
+  private func noteDeath(_ generation: UInt64, _ slot: Int, _ reason: String, _ delay: Int64) {
+    let process = lastProcess[slot] ?? 0
+    deaths.append(Death(generation: generation, slot: slot, process: process, reason: reason, at: Time.wallSeconds))
+    if deaths.count > 64 { deaths.removeFirst() }
+    board.store(.restarts, board.value(of: .restarts) &+ 1)
+    let wait = delay == 0 ? "at once" : "in \(delay) ms"
+    journal.write(.error, "worker \(slot) of generation \(generation) (PID \(process)) died: \(reason); it is replaced \(wait)")
+  }
+
+  // MARK: Logs
+
+  /// Opens the log files anew, so that files that were moved away are let go, and hands them to all workers.
+  func reopenLogs() {
+    var opened: [ObjectIdentifier: LogFiles] = [:]
+    for (number, record) in generations {
+      let key = ObjectIdentifier(record.logs)
+      do throws(ListenerFailure) {
+        let logs: LogFiles
+        if let already = opened[key] { logs = already } else { logs = try LogFiles(record.logs.log, record.logs.access) }
+        opened[key] = logs
+        if journal.files === record.logs { journal.use(logs) }
+        generations[number] = GenerationRecord(
+          number: number, plan: record.plan, planFile: record.planFile, listeners: record.listeners, logs: logs, startedAt: record.startedAt)
+        for worker in workers.values where worker.generation == number {
+          worker.send(.reopen(errorLog: logs.errorRaw != nil, accessLog: logs.accessRaw != nil), descriptors: logs.descriptors)
+        }
+      } catch {
+        journal.write(.error, "\(error.reason); the old file is kept")
+      }
+    }
+    journal.write(.info, "log files reopened")
+  }
+}

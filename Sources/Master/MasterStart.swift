@@ -1,0 +1,96 @@
+// MasterStart — from a checked plan to a running master, and back to an exit code: in the foreground or as a daemon.
+//
+// The order is the specification's: path rules (errors to standard error), detach, log, PID lock, signals,
+// sockets, workers, report. After detaching, an error goes to the log and, through the report, to the shell.
+
+import Control
+import Kernel
+import Plan
+
+extension Master {
+  /// Runs the gateway until it is told to stop.
+  /// - Parameter daemon: detach from the terminal; the launching process ends when the gateway serves or has failed.
+  /// - Returns: the exit code.
+  public static func start(_ plan: Plan, options: MasterOptions, daemon: Bool) -> CInt {
+    let launch = Launch()
+    if options.pidFile == RuntimePaths.pidFile, let problem = RuntimePaths.prepare() { return launch.fail(problem) }
+    if daemon {
+      if let problem = daemonProblem(plan, options) { return launch.fail(problem) }
+      do {
+        launch.report = try Daemon.detach()
+      } catch {
+        return launch.fail("cannot detach: \(error.text)")
+      }
+    }
+    launch.isDaemon = daemon
+
+    let logs: LogFiles
+    do throws(ListenerFailure) {
+      logs = try LogFiles(plan.log, plan.accessLog)
+    } catch {
+      if daemon { Daemon.logToSystem(error.reason) }
+      return launch.fail(error.reason)
+    }
+    let pidFile: PIDFile
+    do throws(PIDFileError) {
+      pidFile = try PIDFile(acquiring: options.pidFile)
+    } catch {
+      let reason = error.text(path: options.pidFile)
+      if daemon { Journal(logs).write(.critical, reason) }
+      return launch.fail(reason)
+    }
+    let code = serve(plan, options, logs, launch)
+    pidFile.remove()
+    return code
+  }
+
+  private static func serve(_ plan: Plan, _ options: MasterOptions, _ logs: LogFiles, _ launch: Launch) -> CInt {
+    let master: Master
+    do throws(Errno) {
+      master = try Master(options: options, logs: logs)
+    } catch {
+      return launch.fail("cannot set up the master: \(error.text)")
+    }
+    master.journal.mark("SERVER START")
+    do throws(ListenerFailure) {
+      master.control = try ControlEndpoint(RuntimePaths.controlSockets(pidFile: options.pidFile))
+    } catch {
+      master.journal.write(.warn, "no control socket (\(error.reason)); signals still work")
+    }
+    let code = master.run(plan) { problem in
+      if let problem { _ = launch.fail(problem) } else { launch.succeed() }
+    }
+    master.journal.mark("SERVER STOP")
+    return code
+  }
+
+  /// What forbids to run this plan as a daemon.
+  public static func daemonProblem(_ plan: Plan, _ options: MasterOptions) -> String? {
+    if plan.log.file.isEmpty { return "daemon mode needs log.file: there is no standard output to write to" }
+    if !plan.log.file.hasPrefix("/") { return "log.file must be an absolute path in daemon mode" }
+    if plan.accessLog.enabled, plan.accessLog.file.isEmpty { return "daemon mode needs access_log.file: there is no standard output to write to" }
+    if plan.accessLog.enabled, !plan.accessLog.file.hasPrefix("/") { return "access_log.file must be an absolute path in daemon mode" }
+    if !options.pidFile.hasPrefix("/") { return "the PID file must be an absolute path in daemon mode" }
+    return nil
+  }
+}
+
+/// The way to whoever waits for the start: the launching shell through the report, or standard error.
+private final class Launch {
+  var report: LaunchReport?
+  var isDaemon = false
+
+  func succeed() {
+    if let report = report.take() { report.succeed() }
+  }
+
+  /// Says why, once, and is the exit code for it.
+  func fail(_ reason: String) -> CInt {
+    if let report = report.take() {
+      report.fail(reason)
+    } else if !isDaemon {
+      Files.complain("gatewayd: " + reason)
+    }
+    return 1
+  }
+}

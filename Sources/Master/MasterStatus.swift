@@ -1,0 +1,118 @@
+// MasterStatus — the state of everything, as the JSON that `gatewayctl status` prints or draws.
+
+import Control
+import Kernel
+import Plan
+import SharedState
+
+extension Master {
+  func statusText() -> String {
+    var json = JSONText()
+    let now = Time.wallSeconds
+    json.object { json in
+      json.field("version", options.version)
+      json.field("state", supervisor.isStopping ? "stopping" : supervisor.isStarting ? "starting" : "serving")
+      json.object("master") { json in
+        json.field("pid", Process.id)
+        json.field("started_at", startedAt)
+        json.field("uptime_sec", max(0, now - startedAt))
+        json.field("pid_file", options.pidFile)
+        json.field("config_file", options.configurationFile)
+        if let control { json.field("control_socket", control.path) } else { json.null("control_socket") }
+      }
+      if let serving = supervisor.serving { json.field("generation", serving) } else { json.null("generation") }
+      json.list("generations") { json in
+        for number in generations.keys.sorted() { describe(number, now, &json) }
+      }
+      describeListeners(&json)
+      describeReload(&json)
+      json.object("totals") { json in
+        for counter in Counter.allCases { json.field(Self.snake("\(counter)"), board.sum(of: counter)) }
+      }
+      json.field("restarts", board.value(of: .restarts))
+      json.list("deaths") { json in
+        for death in deaths {
+          json.object { json in
+            json.field("generation", death.generation)
+            json.field("slot", death.slot)
+            json.field("pid", death.process)
+            json.field("reason", death.reason)
+            json.field("at", death.at)
+          }
+        }
+      }
+    }
+    return json.text
+  }
+
+  private func describe(_ number: UInt64, _ now: Int64, _ json: inout JSONText) {
+    guard let record = generations[number] else { return }
+    json.object { json in
+      json.field("number", number)
+      json.field("state", supervisor.phase(of: number).map { "\($0)" } ?? "gone")
+      json.field("started_at", record.startedAt)
+      json.list("workers") { json in
+        let own = workers.values.filter { $0.generation == number }.sorted { $0.slot < $1.slot }
+        for worker in own { describe(worker, now, &json) }
+      }
+    }
+  }
+
+  private func describe(_ worker: WorkerProcess, _ now: Int64, _ json: inout JSONText) {
+    json.object { json in
+      json.field("slot", worker.slot)
+      json.field("pid", worker.process)
+      let phase = supervisor.phase(of: worker.id) ?? .none
+      json.field("state", phase == .leaving ? "draining" : "\(phase)")
+      json.field("started_at", worker.startedAt)
+      json.field("uptime_sec", max(0, now - worker.startedAt))
+      json.field("restarts", board.row(worker.row)?.restarts ?? 0)
+      if let death = deaths.last(where: { $0.generation == worker.generation && $0.slot == worker.slot }) {
+        json.field("last_death", death.reason)
+      }
+      if let page = board.page(worker.row) {
+        json.field("connections", page.value(of: .connectionsActive))
+        json.field("requests", page.value(of: .requests))
+        json.field("requests_active", page.value(of: .requestsActive))
+      }
+    }
+  }
+
+  private func describeListeners(_ json: inout JSONText) {
+    json.list("listeners") { json in
+      guard let serving = supervisor.serving, let record = generations[serving] else { return }
+      for key in ListenerTable.keys(of: record.plan) {
+        guard let slots = listeners.slots(of: key) else { continue }
+        json.object { json in
+          json.field("address", slots.text)
+          json.field("sockets", slots.sockets.count)
+        }
+      }
+    }
+  }
+
+  private func describeReload(_ json: inout JSONText) {
+    guard let lastReload else { return json.null("last_reload") }
+    json.object("last_reload") { json in
+      json.field("at", lastReload.at)
+      json.field("ok", lastReload.generation != nil)
+      if let generation = lastReload.generation { json.field("generation", generation) }
+      json.list("errors") { json in
+        for line in lastReload.errors { json.field(nil, line) }
+      }
+    }
+  }
+
+  /// `requestsActive` as `requests_active`.
+  static func snake(_ name: String) -> String {
+    var text = ""
+    for character in name {
+      if character.isUppercase {
+        text += "_" + character.lowercased()
+      } else {
+        text.append(character)
+      }
+    }
+    return text
+  }
+}
