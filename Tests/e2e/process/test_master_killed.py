@@ -1,0 +1,63 @@
+"""Workers whose master is gone finish what they have and leave no orphan."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+from support import proc
+from support.backend import Backend, hang, head
+from support.client import Client, request
+from support.configuration import respond, upstream
+from support.gateway import Gateway
+from support.wait import until
+
+
+def test_idle_workers_go(launch) -> None:
+    gateway: Gateway = launch(workers=2, routes=[respond("/")])
+    gateway.get("/")
+    workers = until(lambda: gateway.workers if len(gateway.workers) == 2 else None)
+    gateway.signal(signal.SIGKILL)
+    gateway.wait_exit()
+    until(lambda: not any(map(proc.alive, workers)), 5, "the workers to go")
+
+
+def test_requests_in_flight_are_finished(launch, backend: Backend) -> None:
+    go = threading.Event()
+
+    def answer(connection, asked) -> None:
+        go.wait(5)
+        connection.send(head(200, "Content-Length: 4") + b"done")
+
+    backend.answer = answer
+    gateway: Gateway = launch(upstreams=[upstream(backend.port)])
+    worker = gateway.worker
+    with Client(gateway.port) as client:
+        client.send(request("GET", "/api"))
+        backend.wait_requests()
+        gateway.signal(signal.SIGKILL)
+        gateway.wait_exit()
+        go.set()
+        response = client.read()
+        assert response.text == "done" and response.closes
+    until(lambda: not proc.alive(worker), 5, "the worker to go")
+
+
+def test_the_drain_deadline_holds(launch, backend: Backend) -> None:
+    backend.answer = hang
+    gateway: Gateway = launch(shutdown_drain_timeout_sec=1, upstreams=[upstream(backend.port)])
+    worker = gateway.worker
+    with Client(gateway.port) as client:
+        client.send(request("GET", "/api"))
+        backend.wait_requests()
+        gateway.signal(signal.SIGKILL)
+        gateway.wait_exit()
+        until(lambda: not proc.alive(worker), 4, "the worker to go")
+
+
+def test_a_new_instance_can_be_started_at_once(launch) -> None:
+    first: Gateway = launch(routes=[respond("/", "first")])
+    first.signal(signal.SIGKILL)
+    first.wait_exit()
+    second: Gateway = launch(bind_port=first.port, routes=[respond("/", "second")])
+    until(lambda: second.get("/").text == "second", what="the second instance to serve")
