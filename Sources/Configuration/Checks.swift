@@ -1,0 +1,164 @@
+// Checks — rules that concern more than one setting. What concerns one alone stands in its row of the table.
+
+import Plan
+
+extension Settings {
+  /// Complains about settings that do not go together.
+  func check(_ reading: inout Reading) {
+    if http1.lowWater >= http1.highWater {
+      let path = reading.origins["http1.streaming.low_water_bytes"] == nil ? "high_water_bytes" : "low_water_bytes"
+      reading.reject(
+        "http1.streaming.\(path)",
+        "http1.streaming.low_water_bytes (\(http1.lowWater)) must be less than high_water_bytes (\(http1.highWater))")
+    }
+    checkListeners(&reading)
+    checkUpstreams(&reading)
+    checkRoutes(&reading)
+  }
+
+  private func checkListeners(_ reading: inout Reading) {
+    var seen: [String: String] = [:]
+    for (index, listener) in listeners.enumerated() {
+      let path = "listeners[\(index)]"
+      if listener.unix.isEmpty {
+        if listener.host.isEmpty || listener.port == nil {
+          let rejected = reading.errors.contains { $0.path.hasPrefix(path + ".") }
+          if !rejected { reading.reject(path, "\(path) needs \"host\" and \"port\", or \"unix\"") }
+          continue
+        }
+      } else if !listener.host.isEmpty || listener.port != nil {
+        reading.reject(path, "\(path) has both \"unix\" and \"host\" or \"port\"")
+        continue
+      }
+      if listener.unix.isEmpty, listener.port == 0 { continue }
+      let address = listener.unix.isEmpty ? "\(listener.host.lowercased()) port \(listener.port ?? 0)" : listener.unix
+      if let first = seen[address] {
+        reading.reject(path, "\(path) is the same address as \(first) (\(reading.place(of: first)))")
+      } else {
+        seen[address] = path
+      }
+    }
+    // What is given by hand for this one start must not be ignored.
+    guard !listeners.isEmpty else { return }
+    for key in ["bind_host", "bind_port"] {
+      switch reading.origins[key] {
+      case .environment, .flag: reading.reject(key, "\(key) has no effect, because listeners is given")
+      default: break
+      }
+    }
+  }
+
+  private func checkUpstreams(_ reading: inout Reading) {
+    var seen: [String: String] = [:]
+    for (index, upstream) in upstreams.enumerated() {
+      let path = "upstreams[\(index)]"
+      if let first = seen[upstream.name], !upstream.name.isEmpty {
+        reading.reject("\(path).name", "\(path).name repeats \(JSON.quoted(upstream.name)) of \(first) (\(reading.place(of: first + ".name")))")
+      } else {
+        seen[upstream.name] = path
+      }
+      let pool = upstream.pool
+      if pool.maxIdleConnections > pool.maxConnections {
+        let key = reading.origins["\(path).pool.max_idle_connections"] == nil ? "max_connections" : "max_idle_connections"
+        reading.reject(
+          "\(path).pool.\(key)",
+          "\(path).pool.max_idle_connections (\(pool.maxIdleConnections)) must not be more than max_connections (\(pool.maxConnections))")
+      }
+      check(upstream.forward, "\(path).proxy", &reading)
+      if upstream.routePrefix.isEmpty, !upstream.methods.isEmpty {
+        reading.reject("\(path).proxy.methods", "\(path).proxy.methods has no effect without route_prefix")
+      }
+    }
+  }
+
+  private func check(_ forward: ForwardPlan, _ path: String, _ reading: inout Reading) {
+    guard forward.autoStreamThreshold > forward.relayBufferLimit else { return }
+    let key = "auto_stream_content_length_threshold_bytes"
+    reading.reject(
+      reading.origins["\(path).\(key)"] == nil ? "\(path).relay_buffer_limit_bytes" : "\(path).\(key)",
+      "\(path).\(key) (\(forward.autoStreamThreshold)) must not be more than relay_buffer_limit_bytes (\(forward.relayBufferLimit))")
+  }
+
+  private func checkRoutes(_ reading: inout Reading) {
+    let names = upstreams.map(\.name).filter { !$0.isEmpty }
+    let known = Set(names)
+    for (index, route) in routes.enumerated() {
+      let path = "routes[\(index)]"
+      let title = "\(path) (\(JSON.quoted(route.path)))"
+      let actions = [
+        reading.origins["\(path).upstream"] != nil && !route.upstream.isEmpty ? "upstream" : nil, route.respond.map { _ in "respond" },
+        route.redirect.map { _ in "redirect" },
+      ].compactMap { $0 }
+      if actions.count != 1 {
+        let rejected = reading.origins["\(path).upstream"] != nil && route.upstream.isEmpty && reading.errors.contains { $0.path == "\(path).upstream" }
+        if actions.count > 1 {
+          reading.reject(path, "\(title) has \(actions.joined(separator: " and ")), but may have only one of upstream, respond and redirect")
+        } else if !rejected {
+          reading.reject(path, "\(title) needs one of upstream, respond and redirect")
+        }
+      }
+      if !route.upstream.isEmpty, !known.contains(route.upstream) {
+        let list = names.isEmpty ? "none is defined" : "defined: " + names.sorted().joined(separator: ", ")
+        reading.reject(
+          "\(path).upstream", "\(title) names upstream \(JSON.quoted(route.upstream)), which is not defined (\(list))",
+          suggestion: Suggestion.nearest(to: route.upstream, among: names))
+      }
+      if let forward = route.forward {
+        if route.upstream.isEmpty, !actions.isEmpty { reading.reject("\(path).proxy", "\(path).proxy has no effect without upstream") }
+        check(forward, "\(path).proxy", &reading)
+        if forward.stripPrefix, let parsed = RoutePath(route.path), parsed.beforeCatchAll == nil {
+          reading.reject("\(path).proxy.strip_prefix", "\(path).proxy.strip_prefix needs a catch-all at the end of \(JSON.quoted(route.path))")
+        }
+      }
+      if let respond = route.respond { check(respond, "\(path).respond", &reading) }
+      if let redirect = route.redirect { check(redirect, route.path, "\(path).redirect.to", &reading) }
+    }
+  }
+
+  private func check(_ respond: RespondPlan, _ path: String, _ reading: inout Reading) {
+    if !respond.body.isEmpty, respond.status == 204 || respond.status == 205 || respond.status == 304 {
+      reading.reject("\(path).body", "\(path).body must be empty: an answer with status \(respond.status) has no body")
+    }
+    if serverHeader, let server = respond.headers.first(where: { $0.name.lowercased() == "server" }) {
+      reading.reject("\(path).headers.\(server.name)", "\(path).headers.\(server.name) is set by the gateway itself unless server_header is false")
+    }
+  }
+
+  private func check(_ redirect: RedirectPlan, _ pattern: String, _ path: String, _ reading: inout Reading) {
+    guard let captures = RoutePath(pattern)?.captures else { return }
+    let names = ["host", "path", "query", "uri"] + captures
+    var rest = Substring(redirect.to)
+    while let brace = rest.firstIndex(where: { $0 == "{" || $0 == "}" }) {
+      guard rest[brace] == "{", let end = rest[brace...].firstIndex(of: "}") else {
+        return reading.reject(path, "\(path) has a brace without its counterpart; write %7B or %7D for the character")
+      }
+      let name = String(rest[rest.index(after: brace)..<end])
+      if !names.contains(name) {
+        let list = names.map { "{\($0)}" }.joined(separator: ", ")
+        reading.reject(path, "\(path) has the unknown placeholder {\(name)} (known here: \(list))", suggestion: Suggestion.nearest(to: name, among: names))
+      }
+      rest = rest[rest.index(after: end)...]
+    }
+  }
+
+  /// What stands against running in the background, where nothing can be written to a terminal and relative paths
+  /// mean something else: the rules for starting with `-d`.
+  /// - Parameter pidFile: the PID file's path, if one was chosen.
+  func daemonErrors(pidFile: String?, _ reading: inout Reading) {
+    if log.file.isEmpty {
+      reading.reject("log.file", "log.file is required to run in the background")
+    } else if !log.file.hasPrefix("/") {
+      reading.reject("log.file", "log.file must be an absolute path to run in the background (found \(JSON.quoted(log.file)))")
+    }
+    if accessLog.enabled {
+      if accessLog.file.isEmpty {
+        reading.reject("access_log.file", "access_log.file is required to run in the background with access_log.enabled")
+      } else if !accessLog.file.hasPrefix("/") {
+        reading.reject("access_log.file", "access_log.file must be an absolute path to run in the background (found \(JSON.quoted(accessLog.file)))")
+      }
+    }
+    if let pidFile, !pidFile.hasPrefix("/") {
+      reading.reject(.flag("-P"), "", "the PID file must be an absolute path to run in the background (found \(JSON.quoted(pidFile)))")
+    }
+  }
+}

@@ -1,0 +1,79 @@
+// PlanMaker — checked settings to the plan: names resolved, routes expanded, files absolute.
+
+import Plan
+
+extension Plan {
+  /// Makes the plan of `settings`, which have passed `Settings.check`. What the machine refuses goes to `reading`;
+  /// the plan is usable only if nothing did.
+  init(_ settings: Settings, _ surroundings: Surroundings, _ reading: inout Reading) {
+    self.init()
+    workers = settings.workers == 0 ? max(1, min(surroundings.processors(), 1024)) : settings.workers
+    maxDrainingGenerations = settings.maxDrainingGenerations
+    limits = settings.limits
+    timeouts = settings.timeouts
+    http1 = settings.http1
+    serverHeader = settings.serverHeader
+    health = settings.health
+    stats = settings.stats
+    identity = settings.identity
+    log = settings.log
+    if !log.file.isEmpty { log.file = surroundings.absolute(log.file) }
+    accessLog = settings.accessLog
+    if !accessLog.file.isEmpty { accessLog.file = surroundings.absolute(accessLog.file) }
+    if !identity.user.isEmpty || !identity.group.isEmpty, let complaint = surroundings.accountComplaint(identity.user, identity.group) {
+      reading.reject(identity.user.isEmpty ? "group" : "user", complaint)
+    }
+    var addresses = AddressBook(surroundings)
+    listeners = Plan.listeners(settings, &addresses, &reading)
+    for (index, upstream) in settings.upstreams.enumerated() {
+      let path = "upstreams[\(index)].host"
+      var plan = UpstreamPlan(
+        name: upstream.name, host: upstream.host, port: UInt16(clamping: upstream.port), addresses: addresses.look(up: upstream.host, path, &reading))
+      plan.requestMode = upstream.requestMode
+      plan.pool = upstream.pool
+      upstreams.append(plan)
+    }
+    routes = RouteExpansion(settings, &reading).routes
+  }
+
+  private static func listeners(_ settings: Settings, _ addresses: inout AddressBook, _ reading: inout Reading) -> [ListenerPlan] {
+    guard !settings.listeners.isEmpty else {
+      let literal = addresses.look(up: settings.bindHost, "bind_host", &reading).first ?? ""
+      return [ListenerPlan(address: .ip(literal, port: UInt16(clamping: settings.bindPort)))]
+    }
+    var plans: [ListenerPlan] = []
+    for (index, listener) in settings.listeners.enumerated() {
+      let address: ListenerPlan.Address
+      if listener.unix.isEmpty {
+        let literal = addresses.look(up: listener.host, "listeners[\(index)].host", &reading).first ?? ""
+        address = .ip(literal, port: UInt16(clamping: listener.port ?? 0))
+      } else {
+        address = .unix(listener.unix, mode: UInt16(listener.mode, radix: 8) ?? 0o660)
+      }
+      plans.append(ListenerPlan(address: address, backlog: listener.backlog, ipv6Only: listener.ipv6Only))
+    }
+    return plans
+  }
+}
+
+/// Looks each name up once.
+private struct AddressBook {
+  private let surroundings: Surroundings
+  private var known: [String: Surroundings.Resolution] = [:]
+
+  init(_ surroundings: Surroundings) { self.surroundings = surroundings }
+
+  /// The addresses of `host`; empty, with a complaint, when it has none. An empty host has been complained about before.
+  mutating func look(up host: String, _ path: String, _ reading: inout Reading) -> [String] {
+    if host.isEmpty { return [] }
+    if HostSyntax.isAddress(host) { return [host] }
+    let resolution = known[host] ?? surroundings.resolve(host)
+    known[host] = resolution
+    switch resolution {
+    case .addresses(let addresses) where !addresses.isEmpty: return addresses
+    case .addresses: reading.reject(path, "\(path) \(JSON.quoted(host)) has no address")
+    case .failed(let reason): reading.reject(path, "\(path) \(JSON.quoted(host)) cannot be resolved: \(reason)")
+    }
+    return []
+  }
+}

@@ -1,0 +1,79 @@
+// Settings — the values as they are configured, before names are resolved and routes expanded.
+//
+// Durations are in milliseconds and sizes in bytes. Where the plan holds a value in the same form, the plan's own
+// structure is used. The initial values are the defaults; the table takes them from here.
+
+import Plan
+
+/// The configuration as it was given, with defaults for the rest.
+public struct Settings: Equatable, Sendable {
+  private static let initial = Plan()
+
+  public var bindHost = "127.0.0.1"
+  public var bindPort = 8080
+  /// Replaces `bindHost` and `bindPort` when it is not empty.
+  public var listeners: [ListenerSettings] = []
+  /// Worker processes; 0 means one per processor.
+  public var workers = initial.workers
+  public var maxDrainingGenerations = initial.maxDrainingGenerations
+  public var limits = LimitPlan()
+  public var timeouts = TimeoutPlan()
+  public var http1 = HTTP1Plan()
+  public var serverHeader = initial.serverHeader
+  public var health = initial.health
+  public var stats = initial.stats
+  public var log = LogPlan()
+  public var accessLog = AccessLogPlan()
+  public var identity = IdentityPlan()
+  public var upstreams: [UpstreamSettings] = []
+  public var routes: [RouteSettings] = []
+
+  public init() {}
+
+  /// The configuration as JSON, every setting shown. Read again it gives equal settings.
+  public func dump() -> String { SettingsTable.root.write(self).pretty + "\n" }
+}
+
+/// An element of `listeners`.
+public struct ListenerSettings: Equatable, Sendable {
+  public var host = ""
+  public var port: Int?
+  /// Absolute path of a Unix socket; empty for none.
+  public var unix = ""
+  public var mode = "0660"
+  public var backlog = ListenerPlan(address: .ip("", port: 0)).backlog
+  public var ipv6Only = ListenerPlan(address: .ip("", port: 0)).ipv6Only
+
+  public init() {}
+}
+
+/// An element of `upstreams`.
+public struct UpstreamSettings: Equatable, Sendable {
+  public var name = ""
+  public var host = ""
+  public var port = 80
+  public var requestMode = UpstreamPlan.RequestMode.streaming
+  public var pool = PoolPlan()
+  /// Empty: no route of its own.
+  public var routePrefix = ""
+  public var methods: [String] = []
+  /// Its `upstream` has no meaning here.
+  public var forward = ForwardPlan(upstream: 0)
+
+  public init() {}
+}
+
+/// An element of `routes`: exactly one of `upstream`, `respond` and `redirect` is given.
+public struct RouteSettings: Equatable, Sendable {
+  public var hosts: [String] = []
+  public var path = ""
+  public var methods: [String] = []
+  /// Name of an upstream; empty for none.
+  public var upstream = ""
+  /// Only with `upstream`. Its `upstream` has no meaning here.
+  public var forward: ForwardPlan?
+  public var respond: RespondPlan?
+  public var redirect: RedirectPlan?
+
+  public init() {}
+}

@@ -1,0 +1,220 @@
+// SettingsTable — every setting, a row each. Whatever is known about a setting stands here; the decoder's checks,
+// the effective dump, the JSON Schema and the reference are made from it. Defaults are the initial values of
+// `Settings` and of the plan's structures.
+//
+// Ranges of durations are in milliseconds; below ten there is no timer.
+
+import Plan
+
+enum SettingsTable {
+  private static let day = 86_400_000
+  private static let year = 365 * day
+  private static let maxSize = 1 << 40
+
+  static let root = SettingTable<Settings>(
+    Settings(),
+    [
+      .annotation("$schema", "Where an editor finds the schema of this file; not used by the gateway."),
+      .text("bind_host", \.bindHost, .host, "Address to accept connections on.").variable("BIND_HOST"),
+      .integer("bind_port", \.bindPort, 0...65535, "Port to accept connections on; 0 lets the system choose one, which is logged.").variable("BIND_PORT"),
+      .list("listeners", \.listeners, listener, "Several addresses to accept connections on, instead of bind_host and bind_port."),
+      .integer("workers", \.workers, 1...1024, zero: "one per processor", "Worker processes.").alias("worker_threads").variable("WORKERS", "WORKER_THREADS"),
+      .integer("max_connections", \.limits.maxConnections, 1...10_000_000, zero: "no limit", "Client connections over all workers.")
+        .variable("MAX_CONNECTIONS"),
+      .quantity("max_header_size", \.limits.maxHeaderSize, .bytes, 1...(1 << 20), zero: "the ceiling, 1 MiB", "Size of a request's target and header fields together.")
+        .variable("MAX_HEADER_SIZE"),
+      .integer("max_header_count", \.limits.maxHeaderCount, 1...1000, "Header fields in one request.").variable("MAX_HEADER_COUNT"),
+      .quantity("max_body_size", \.limits.maxBodySize, .bytes, 1...maxSize, zero: "no limit", "Size of a request's body.").variable("MAX_BODY_SIZE"),
+      .quantity("idle_timeout_sec", \.timeouts.idle, .seconds, 10...year, zero: "none", "How long a connection may stay open without a request.")
+        .variable("IDLE_TIMEOUT"),
+      .quantity("request_timeout_sec", \.timeouts.request, .seconds, 10...year, zero: "none", "How long a request's head may take to arrive, and a pause in its body.")
+        .variable("REQUEST_TIMEOUT"),
+      .quantity("send_timeout_sec", \.timeouts.send, .seconds, 10...year, zero: "none", "How long a client may take none of the response.").variable("SEND_TIMEOUT"),
+      .quantity("shutdown_drain_timeout_sec", \.timeouts.shutdownDrain, .seconds, 0...300_000, "How long requests in flight may take to finish after a stop or reload.")
+        .variable("SHUTDOWN_DRAIN_TIMEOUT"),
+      .quantity("worker_start_timeout_sec", \.timeouts.workerStart, .seconds, 1000...300_000, "How long a worker may take to become ready.")
+        .variable("WORKER_START_TIMEOUT"),
+      .integer("max_draining_generations", \.maxDrainingGenerations, 1...64, "Old generations of workers that may drain at the same time; a reload beyond it hurries the oldest.")
+        .variable("MAX_DRAINING_GENERATIONS"),
+      .text("user", \.identity.user, .account, mayBeEmpty: true, "Account that workers run as when the gateway is started as root; empty: no change.").variable("USER"),
+      .text("group", \.identity.group, .account, mayBeEmpty: true, "Group that workers run as; empty: the group of user.").variable("GROUP"),
+      .boolean("server_header", \.serverHeader, "Whether responses made by the gateway carry \"Server: gateway\".").variable("SERVER_HEADER"),
+      .boolean("health_endpoint", \.health, "Whether GET /health is answered.").variable("HEALTH_ENDPOINT"),
+      .boolean("stats_endpoint", \.stats, "Whether GET /stats is answered.").variable("STATS_ENDPOINT"),
+      .section("log", \.log, log, "The error log."),
+      .section("access_log", \.accessLog, accessLog, "The access log."),
+      .section("http1", \.http1, http1, "HTTP/1.1 clients."),
+      .list("upstreams", \.upstreams, upstream, "Backends."),
+      .list("routes", \.routes, route, "Which requests are answered how; tried before the route_prefix of any upstream."),
+      .later("max_ws_message_size"), .later("tls"), .later("http2"), .later("dns"), .later("rate_limit"), .later("auth"), .later("observability"),
+    ])
+
+  static let listener = SettingTable<ListenerSettings>(
+    ListenerSettings(),
+    [
+      .text("host", \.host, .host, mayBeEmpty: true, "Address to accept connections on; needs a port.").example("::"),
+      .integer("port", \.port, 0...65535, "Port to accept connections on; 0 lets the system choose.").example(8080),
+      .text("unix", \.unix, .socketPath, mayBeEmpty: true, "Path of a Unix socket, instead of host and port."),
+      .text("mode", \.mode, .fileMode, "Permissions of the Unix socket."),
+      .integer("backlog", \.backlog, 1...1_048_576, "Connections the system keeps waiting for each worker."),
+      .boolean("ipv6_only", \.ipv6Only, "Whether an IPv6 address refuses IPv4 clients."),
+      .later("tls"), .later("http2"), .later("proxy_protocol"),
+    ])
+
+  static let log = SettingTable<LogPlan>(
+    LogPlan(),
+    [
+      .choice("level", \.level, LogPlan.Level.allCases.map { ("\($0)", $0) }, "The least severe messages written.").variable("LOG_LEVEL"),
+      .text("file", \.file, .logFile, mayBeEmpty: true, "File to write to; empty: standard output.").variable("LOG_FILE"),
+      .quantity("max_file_size", \.maxFileSize, .bytes, 1...maxSize, "Size after which a new file is begun, when max_files is above 1."),
+      .integer("max_files", \.maxFiles, 1...10_000, "Files kept; 1: the file is written as named and rotated by others."),
+    ])
+
+  static let accessLog = SettingTable<AccessLogPlan>(
+    AccessLogPlan(),
+    [
+      .boolean("enabled", \.enabled, "Whether a line is written for each request.").variable("ACCESS_LOG"),
+      .text("file", \.file, .logFile, mayBeEmpty: true, "File to write to; empty: standard output.").variable("ACCESS_LOG_FILE"),
+      .text("format", \.format, .accessFormat, "Form of a line.").variable("ACCESS_LOG_FORMAT"),
+      .quantity("buffer_size", \.bufferSize, .bytes, 4096...(1 << 20), "What a worker collects before it writes."),
+      .quantity("flush_interval_ms", \.flushInterval, .milliseconds, 10...60_000, "Time after which a line is written in any case."),
+    ])
+
+  static let http1 = SettingTable<HTTP1Plan>(
+    HTTP1Plan(),
+    [
+      .choice("half_close", \.halfClose, [("answer", .answer), ("cancel", .cancel)], "When a client closes its sending side while it waits: answer it, or cancel the request."),
+      .section("streaming", \.self, watermarks, "Request bodies on their way to a backend."),
+    ])
+
+  private static let watermarks = SettingTable<HTTP1Plan>(
+    HTTP1Plan(),
+    [
+      .quantity("high_water_bytes", \.highWater, .bytes, 1...(1 << 30), "Bytes waiting for the backend above which the client is no longer read."),
+      .quantity("low_water_bytes", \.lowWater, .bytes, 0...(1 << 30), "Bytes waiting below which it is read again; less than high_water_bytes."),
+    ])
+
+  static let upstream = SettingTable<UpstreamSettings>(
+    UpstreamSettings(),
+    [
+      .text("name", \.name, .name, "Name for routes, logs and metrics; each upstream has another.").required(example: "demo"),
+      .text("host", \.host, .host, "Host name or address of the backend; a name is looked up when the configuration is loaded.").required(example: "127.0.0.1"),
+      .integer("port", \.port, 1...65535, "Port of the backend.").example(9001),
+      .choice("request_mode", \.requestMode, [("streaming", .streaming), ("buffered", .buffered)], "Whether a body is sent on as it arrives, or collected first."),
+      .section("pool", \.pool, pool, "Connections to the backend, over all workers."),
+      .section("proxy", \.self, proxy, "A route to the backend, and how requests are forwarded on it."),
+      .later("tls"), .later("http2"), .later("circuit_breaker"), .later("endpoints"),
+    ])
+
+  static let pool = SettingTable<PoolPlan>(
+    PoolPlan(),
+    [
+      .integer("max_connections", \.maxConnections, 1...1_000_000, "Connections at the same time."),
+      .integer("max_idle_connections", \.maxIdleConnections, 0...1_000_000, "Unused connections kept; at most max_connections."),
+      .quantity("connect_timeout_ms", \.connectTimeout, .milliseconds, 10...600_000, "Time for a connection to be made, and for a request to wait for one."),
+      .quantity("idle_timeout_sec", \.idleTimeout, .seconds, 10...year, "How long an unused connection is kept."),
+      .quantity("max_lifetime_sec", \.maxLifetime, .seconds, 10...year, zero: "no limit", "Age after which a connection is not used again."),
+      .integer("max_requests_per_conn", \.maxRequests, 1...1_000_000_000, zero: "no limit", "Requests after which a connection is not used again."),
+    ])
+
+  private static let proxy = SettingTable<UpstreamSettings>(
+    UpstreamSettings(),
+    [
+      .text("route_prefix", \.routePrefix, .pattern, mayBeEmpty: true, "Path prefix or pattern of requests that go to this upstream; empty: only routes that name it.").example("/api"),
+      .texts("methods", \.methods, .method, "Methods accepted on route_prefix; none given: all."),
+    ] + forward.settings.map { $0.lifted(\.forward) })
+
+  /// How requests are forwarded: `proxy` of an upstream, and of a route that names one.
+  static let forward = SettingTable<ForwardPlan>(
+    ForwardPlan(upstream: 0),
+    [
+      .boolean("strip_prefix", \.stripPrefix, "Send only what the pattern's catch-all has matched as the path."),
+      .boolean("forward_original_path", \.originalPath, "Send the path as the client wrote it, not the normalised one."),
+      .quantity("response_timeout_ms", \.responseTimeout, .milliseconds, 10...day, zero: "none", "How long the backend may take to answer with a header."),
+      .choice("buffering", \.buffering, [("auto", .auto), ("always", .always), ("never", .never)], "Whether a response is collected before it is sent on."),
+      .quantity("relay_buffer_limit_bytes", \.relayBufferLimit, .bytes, 16_384...67_108_864, "What is held of a response that the client takes slowly."),
+      .quantity(
+        "auto_stream_content_length_threshold_bytes", \.autoStreamThreshold, .bytes, 0...67_108_864,
+        "With buffering \"auto\", size from which a response is not collected; at most relay_buffer_limit_bytes."),
+      .quantity("stream_idle_timeout_sec", \.streamIdleTimeout, .seconds, 10...3_600_000, zero: "none", "How long the backend may pause within a response."),
+      .quantity("stream_max_duration_sec", \.streamMaxDuration, .seconds, 10...day, zero: "none", "How long a response may take in all."),
+      .choice("h10_streaming", \.http10, [("close", .close), ("buffer", .buffer)], "To HTTP/1.0 clients: end a response of unknown length by closing, or collect it first."),
+      .boolean("forward_trailers", \.forwardTrailers, "Send on the trailer fields of responses."),
+      .section("header_rewrite", \.self, headerRewrite, "Header fields of forwarded requests."),
+      .later("auth"), .later("retry"),
+    ])
+
+  private static let headerRewrite = SettingTable<ForwardPlan>(
+    ForwardPlan(upstream: 0),
+    [
+      .boolean("set_x_forwarded_for", \.setForwardedFor, "Append the client's address to X-Forwarded-For."),
+      .boolean("set_x_forwarded_proto", \.setForwardedProto, "Set X-Forwarded-Proto."),
+      .boolean("set_x_forwarded_host", \.setForwardedHost, "Set X-Forwarded-Host."),
+      .boolean("set_via_header", \.setVia, "Append to Via, in requests and responses."),
+      .boolean("rewrite_host", \.rewriteHost, "Send the upstream's host as Host; otherwise the client's."),
+    ])
+
+  static let route = SettingTable<RouteSettings>(
+    RouteSettings(),
+    [
+      .texts("hosts", \.hosts, .hostPattern, "Host names, exact or \"*.example.com\"; none given: every host."),
+      .text("path", \.path, .pattern, "Pattern such as \"/users/:id([0-9]+)/*rest\"; matches exactly unless it ends in a catch-all.").required(example: "/old/*rest"),
+      .texts("methods", \.methods, .method, "Methods; none given: all for an upstream, GET and HEAD otherwise."),
+      .text("upstream", \.upstream, .name, mayBeEmpty: true, "Forward to the upstream of this name. A route has exactly one of upstream, respond and redirect.").example("demo"),
+      .optional("proxy", \.forward, forward, "With upstream: how requests are forwarded. Independent of the upstream's own proxy."),
+      .optional("respond", \.respond, respond, "Answer with fixed content."),
+      .optional("redirect", \.redirect, redirect, "Answer with another address."),
+      .later("static"), .later("echo"),
+    ])
+
+  private static let respond = SettingTable<RespondPlan>(
+    RespondPlan(),
+    [
+      .integer("status", \.status, 200...599, "Status of the answer."),
+      .headers("headers", \.headers, "Header fields of the answer: a text or a list of texts for each name."),
+      .text("body", \.body, .any, mayBeEmpty: true, "Body of the answer."),
+    ])
+
+  private static let redirect = SettingTable<RedirectPlan>(
+    RedirectPlan(to: ""),
+    [
+      .text("to", \.to, .redirectTarget, "The address; {host}, {path}, {query}, {uri} and the pattern's captures are filled in.").required(example: "https://{host}{uri}"),
+      .numbers("status", \.status, [301, 302, 303, 307, 308], "Status of the answer."),
+    ])
+
+  /// Environment variables for which there is no setting yet, by name without prefix.
+  static let laterVariables: Set<String> = [
+    "TLS_ENABLED", "TLS_CERT", "TLS_KEY", "HTTP2_ENABLED", "HTTP2_MAX_CONCURRENT_STREAMS", "HTTP2_INITIAL_WINDOW_SIZE", "HTTP2_MAX_FRAME_SIZE",
+    "HTTP2_MAX_HEADER_LIST_SIZE", "HTTP2_ENABLE_PUSH", "RATE_LIMIT_ENABLED", "RATE_LIMIT_DRY_RUN", "RATE_LIMIT_STATUS_CODE", "DNS_LOOKUP_FAMILY",
+    "DNS_RESOLVE_TIMEOUT_MS", "DNS_OVERALL_TIMEOUT_MS", "DNS_STALE_ON_ERROR",
+  ]
+
+  /// The one object in which `key` exists, as `upstreams[].pool`; nil when there is none, or more than one.
+  static func home(of key: String) -> String? {
+    guard let homes = homes[key], homes.count == 1 else { return nil }
+    return homes[0].isEmpty ? "the top level" : homes[0]
+  }
+
+  private static let homes: [String: [String]] = {
+    var homes: [String: [String]] = [:]
+    visit(root.rows, "") { row, path in
+      let last = path.lastIndex(of: ".")
+      homes[row.key, default: []].append(last.map { String(path[..<$0]) } ?? "")
+    }
+    return homes
+  }()
+
+  /// Calls `body` for every row and its path, such as `upstreams[].pool.max_connections`, parents first.
+  static func visit(_ rows: [SettingRow], _ path: String, _ body: (SettingRow, String) -> Void) {
+    for row in rows {
+      if case .later = row.shape { continue }
+      let childPath = path.isEmpty ? row.key : "\(path).\(row.key)"
+      body(row, childPath)
+      if case .objects = row.shape {
+        visit(row.shape.children, childPath + "[]", body)
+      } else {
+        visit(row.shape.children, childPath, body)
+      }
+    }
+  }
+}

@@ -1,0 +1,94 @@
+// Shape — what the settings table says about a setting, apart from where its value is kept.
+//
+// Everything that describes settings to people and tools (schema, reference, suggestions) is made from shapes.
+
+/// One row of the settings table.
+struct SettingRow: Sendable {
+  var key: String
+  /// Former names that are still read.
+  var aliases: [String] = []
+  /// Names of environment variables, without their prefix.
+  var variables: [String] = []
+  var required = false
+  /// Shown in the reference configuration instead of the default.
+  var example: JSON?
+  var since = "0.1"
+  var sentence: String
+  var shape: Shape
+}
+
+indirect enum Shape: Sendable {
+  /// A key of the specification whose feature does not exist yet; refused by name.
+  case later
+  /// Text that is read and ignored.
+  case annotation
+  case boolean(default: Bool)
+  /// `zero`: what 0 means, where it does not mean itself; it is accepted even outside the range.
+  case integer(ClosedRange<Int>, zero: String?, default: Int?)
+  /// One of a few numbers.
+  case numbers([Int], default: Int)
+  /// Range and default in milliseconds or bytes.
+  case quantity(Unit, ClosedRange<Int>, zero: String?, default: Int)
+  /// `mayBeEmpty`: empty text stands for none.
+  case text(TextRule, mayBeEmpty: Bool, default: String)
+  case choice([String], default: String)
+  /// A list of different texts.
+  case texts(TextRule)
+  /// An object of header names, each with a text or a list of texts.
+  case headers
+  case object([SettingRow], optional: Bool)
+  case objects([SettingRow])
+
+  /// What the reference says the type is.
+  var type: String {
+    switch self {
+    case .later, .annotation: "text"
+    case .boolean: "true or false"
+    case .integer, .numbers: "integer"
+    case .quantity(.bytes, _, _, _): "size in bytes"
+    case .quantity(let unit, _, _, _): "duration in \(unit.name)"
+    case .text(let rule, _, _): rule.description
+    case .choice(let names, _): names.map(JSON.quoted).joined(separator: ", ")
+    case .texts(let rule): "list of " + rule.description
+    case .headers: "object of header fields"
+    case .object: "object"
+    case .objects: "list of objects"
+    }
+  }
+
+  /// The bounds for people; empty when there are none.
+  var bounds: String {
+    switch self {
+    case .integer(let range, let zero, _):
+      "\(range.lowerBound) to \(range.upperBound)" + Shape.zeroText(zero)
+    case .numbers(let numbers, _): numbers.map(String.init).joined(separator: ", ")
+    case .quantity(let unit, let range, let zero, _):
+      "\(unit.text(range.lowerBound)) to \(unit.text(range.upperBound))" + Shape.zeroText(zero)
+    case .later, .annotation, .boolean, .text, .choice, .texts, .headers, .object, .objects: ""
+    }
+  }
+
+  private static func zeroText(_ zero: String?) -> String { zero.map { "; 0: \($0)" } ?? "" }
+
+  /// The value without any configuration; nil where there is none.
+  var defaultValue: JSON? {
+    switch self {
+    case .later, .annotation: nil
+    case .boolean(let value): .bool(value)
+    case .integer(_, _, let value): value.map(JSON.integer)
+    case .numbers(_, let value): .integer(value)
+    case .quantity(let unit, _, _, let value): unit.json(value)
+    case .text(_, _, let value), .choice(_, let value): .string(value)
+    case .texts, .objects: .array([])
+    case .headers: .object([])
+    case .object: nil
+    }
+  }
+
+  var children: [SettingRow] {
+    switch self {
+    case .object(let rows, _), .objects(let rows): rows
+    default: []
+    }
+  }
+}

@@ -1,0 +1,80 @@
+// Surroundings — what the configuration asks of the machine: addresses of names, accounts, processors, files.
+//
+// Everything outside the text goes through here, so that tests and fuzzing can stand in for it.
+
+import Glibc
+import Kernel
+
+/// The machine as the configuration sees it.
+public struct Surroundings: Sendable {
+  /// Literal addresses of a host name, the preferred first; or why there are none.
+  public var resolve: @Sendable (String) -> Resolution
+  /// A complaint about a user and group (either may be empty); nil when they exist.
+  public var accountComplaint: @Sendable (_ user: String, _ group: String) -> String?
+  /// A path relative to the working directory made absolute.
+  public var absolute: @Sendable (String) -> String
+  /// Processors that this process may use; at least 1.
+  public var processors: @Sendable () -> Int
+
+  public enum Resolution: Equatable, Sendable {
+    case addresses([String])
+    case failed(String)
+  }
+
+  public init(
+    resolve: @escaping @Sendable (String) -> Resolution, accountComplaint: @escaping @Sendable (String, String) -> String?,
+    absolute: @escaping @Sendable (String) -> String, processors: @escaping @Sendable () -> Int
+  ) {
+    self.resolve = resolve
+    self.accountComplaint = accountComplaint
+    self.absolute = absolute
+    self.processors = processors
+  }
+
+  /// This machine.
+  public static let machine = Surroundings(
+    resolve: { lookUp($0) },
+    accountComplaint: { user, group in
+      do throws(IdentityError) {
+        _ = try Identity.named(user: user, group: group)
+        return nil
+      } catch {
+        return error.text
+      }
+    },
+    absolute: { Files.absolute($0) },
+    processors: { Process.processors })
+
+  /// No machine: names resolve to a documentation address (RFC 5737), accounts exist, there are four processors.
+  public static let none = Surroundings(
+    resolve: { _ in .addresses(["192.0.2.1"]) }, accountComplaint: { _, _ in nil },
+    absolute: { $0.hasPrefix("/") ? $0 : "/" + $0 }, processors: { 4 })
+
+  /// Asks the system's resolver; IPv4 before IPv6, each in the resolver's order.
+  private static func lookUp(_ name: String) -> Resolution {
+    var hints = unsafe addrinfo()
+    unsafe hints.ai_socktype = CInt(SOCK_STREAM.rawValue)
+    unsafe hints.ai_family = AF_UNSPEC
+    var list: UnsafeMutablePointer<addrinfo>?
+    let status = unsafe getaddrinfo(name, nil, &hints, &list)
+    guard status == 0 else { return unsafe .failed(String(cString: gai_strerror(status))) }
+    defer { unsafe freeaddrinfo(list) }
+    var v4: [String] = [], v6: [String] = []
+    var next = unsafe list
+    while let entry = unsafe next {
+      unsafe next = entry.pointee.ai_next
+      var text = [CChar](repeating: 0, count: 64)
+      guard
+        unsafe getnameinfo(entry.pointee.ai_addr, entry.pointee.ai_addrlen, &text, socklen_t(text.count), nil, 0, NI_NUMERICHOST) == 0
+      else { continue }
+      let address = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+      // A link-local address with its zone cannot be carried in a plan.
+      if HostSyntax.isIPv4(address) {
+        if !v4.contains(address) { v4.append(address) }
+      } else if HostSyntax.isIPv6(address), !v6.contains(address) {
+        v6.append(address)
+      }
+    }
+    return v4.isEmpty && v6.isEmpty ? .failed("no usable address") : .addresses(v4 + v6)
+  }
+}

@@ -1,0 +1,192 @@
+// PlanFields — the fields of the plan's structures in the order in which they are written and read.
+//
+// A field added to a structure is added here, and `Plan.version` raised; the tests compare the number of fields.
+
+import HTTPModel
+
+extension Plan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&workers)
+    coder.code(&listeners, blank: ListenerPlan(address: .ip("", port: 0))) { $0.code(with: &$1) }
+    coder.code(&maxDrainingGenerations)
+    limits.code(with: &coder)
+    timeouts.code(with: &coder)
+    http1.code(with: &coder)
+    coder.code(&serverHeader)
+    coder.code(&health)
+    coder.code(&stats)
+    log.code(with: &coder)
+    accessLog.code(with: &coder)
+    identity.code(with: &coder)
+    coder.code(&upstreams, blank: UpstreamPlan(name: "", host: "", port: 0, addresses: [])) { $0.code(with: &$1) }
+    coder.code(&routes, blank: RoutePlan(pattern: "", methods: [], action: .health)) { $0.code(with: &$1) }
+  }
+}
+
+extension ListenerPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    var kind = 0, text = "", number: UInt16 = 0
+    switch address {
+    case .ip(let literal, let port): (kind, text, number) = (0, literal, port)
+    case .unix(let path, let mode): (kind, text, number) = (1, path, mode)
+    }
+    kind = coder.code(alternative: kind, of: 2)
+    coder.code(&text)
+    coder.code(&number)
+    address = kind == 0 ? .ip(text, port: number) : .unix(text, mode: number)
+    coder.code(&backlog)
+    coder.code(&ipv6Only)
+  }
+}
+
+extension LimitPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&maxConnections)
+    coder.code(&maxHeaderSize)
+    coder.code(&maxHeaderCount)
+    coder.code(&maxBodySize)
+  }
+}
+
+extension TimeoutPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&idle)
+    coder.code(&request)
+    coder.code(&send)
+    coder.code(&shutdownDrain)
+    coder.code(&workerStart)
+  }
+}
+
+extension HTTP1Plan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&highWater)
+    coder.code(&lowWater)
+    coder.code(&halfClose, of: 2)
+  }
+}
+
+extension LogPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&level, of: Level.allCases.count)
+    coder.code(&file)
+    coder.code(&maxFileSize)
+    coder.code(&maxFiles)
+  }
+}
+
+extension AccessLogPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&enabled)
+    coder.code(&file)
+    coder.code(&format)
+    coder.code(&bufferSize)
+    coder.code(&flushInterval)
+  }
+}
+
+extension IdentityPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&user)
+    coder.code(&group)
+  }
+}
+
+extension UpstreamPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&name)
+    coder.code(&host)
+    coder.code(&port)
+    coder.code(&addresses)
+    coder.code(&requestMode, of: 2)
+    pool.code(with: &coder)
+  }
+}
+
+extension PoolPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&maxConnections)
+    coder.code(&maxIdleConnections)
+    coder.code(&connectTimeout)
+    coder.code(&idleTimeout)
+    coder.code(&maxLifetime)
+    coder.code(&maxRequests)
+  }
+}
+
+extension RoutePlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&hosts)
+    coder.code(&pattern)
+    var bits = methods.rawValue
+    coder.code(&bits)
+    methods = MethodSet(rawValue: bits)
+    action.code(with: &coder)
+  }
+}
+
+extension RouteAction {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    var forward = ForwardPlan(upstream: 0), respond = RespondPlan(), redirect = RedirectPlan(to: "")
+    let kind =
+      switch self {
+      case .forward(let plan): { forward = plan; return 0 }()
+      case .respond(let plan): { respond = plan; return 1 }()
+      case .redirect(let plan): { redirect = plan; return 2 }()
+      case .health: 3
+      case .stats: 4
+      }
+    switch coder.code(alternative: kind, of: 5) {
+    case 0:
+      forward.code(with: &coder)
+      self = .forward(forward)
+    case 1:
+      respond.code(with: &coder)
+      self = .respond(respond)
+    case 2:
+      redirect.code(with: &coder)
+      self = .redirect(redirect)
+    case 3: self = .health
+    default: self = .stats
+    }
+  }
+}
+
+extension RespondPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&status)
+    coder.code(&headers, blank: HeaderPlan(name: "", value: "")) { header, coder in
+      coder.code(&header.name)
+      coder.code(&header.value)
+    }
+    coder.code(&body)
+  }
+}
+
+extension RedirectPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&to)
+    coder.code(&status)
+  }
+}
+
+extension ForwardPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&upstream)
+    coder.code(&stripPrefix)
+    coder.code(&originalPath)
+    coder.code(&responseTimeout)
+    coder.code(&buffering, of: 3)
+    coder.code(&relayBufferLimit)
+    coder.code(&autoStreamThreshold)
+    coder.code(&streamIdleTimeout)
+    coder.code(&streamMaxDuration)
+    coder.code(&http10, of: 2)
+    coder.code(&forwardTrailers)
+    coder.code(&setForwardedFor)
+    coder.code(&setForwardedProto)
+    coder.code(&setForwardedHost)
+    coder.code(&setVia)
+    coder.code(&rewriteHost)
+  }
+}

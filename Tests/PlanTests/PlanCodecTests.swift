@@ -1,0 +1,98 @@
+// PlanCodecTests — a plan survives being bytes; bytes that are no plan are refused.
+
+import HTTPModel
+import Plan
+import Testing
+
+@Suite struct PlanCodecTests {
+  @Test func roundTrip() throws {
+    #expect(try Plan(decoding: Plan().encoded()) == Plan())
+    for seed in 0..<300 {
+      let plan = randomPlan(UInt64(seed))
+      #expect(try Plan(decoding: plan.encoded()) == plan, "seed \(seed)")
+    }
+  }
+
+  @Test func readsFromSpan() throws {
+    let plan = randomPlan(7)
+    let bytes = plan.encoded()
+    #expect(try Plan(decoding: bytes.span) == plan)
+  }
+
+  @Test func everyTruncationIsRefused() {
+    for seed in 0..<5 {
+      let bytes = randomPlan(UInt64(seed)).encoded()
+      for length in 0..<bytes.count {
+        #expect(throws: PlanError.self) { try Plan(decoding: Array(bytes[..<length])) }
+        // Also with a header that agrees with the length.
+        guard length >= 20 else { continue }
+        var cut = Array(bytes[..<length])
+        for index in 0..<8 { cut[12 + index] = UInt8(truncatingIfNeeded: (length - 20) >> (8 * index)) }
+        #expect(throws: PlanError.self) { try Plan(decoding: cut) }
+      }
+      #expect(throws: PlanError.length) { try Plan(decoding: bytes + [0]) }
+    }
+  }
+
+  /// A flipped bit gives another plan or an error; a plan that is read can be written and read again.
+  @Test func bitFlipsDoNoHarm() {
+    for seed in 0..<3 {
+      let bytes = randomPlan(UInt64(seed)).encoded()
+      for index in bytes.indices {
+        for bit in 0..<8 {
+          var flipped = bytes
+          flipped[index] ^= 1 << UInt8(bit)
+          if let plan = try? Plan(decoding: flipped) { #expect((try? Plan(decoding: plan.encoded())) == plan) }
+        }
+      }
+    }
+  }
+
+  @Test func garbageIsRefused() {
+    var random = Seeded(1)
+    let header = Array(Plan().encoded().prefix(12))
+    for _ in 0..<2000 {
+      let count = random.below(200)
+      let body = (0..<count).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+      let length = (0..<8).map { UInt8(truncatingIfNeeded: count >> (8 * $0)) }
+      if let plan = try? Plan(decoding: header + length + body) { #expect(plan.workers >= 1) }
+    }
+    #expect(throws: PlanError.notAPlan) { try Plan(decoding: []) }
+    var other = Plan().encoded()
+    other[8] = 99
+    #expect(throws: PlanError.version(99)) { try Plan(decoding: other) }
+  }
+
+  @Test func unsoundPlansAreRefused() {
+    var plan = randomPlan(3)
+    plan.routes = [RoutePlan(pattern: "/", methods: .any, action: .forward(ForwardPlan(upstream: plan.upstreams.count)))]
+    #expect(throws: PlanError.self) { try Plan(decoding: plan.encoded()) }
+    plan.routes = []
+    plan.upstreams[0].addresses = []
+    #expect(throws: PlanError.self) { try Plan(decoding: plan.encoded()) }
+    plan.upstreams = []
+    plan.workers = 0
+    #expect(throws: PlanError.self) { try Plan(decoding: plan.encoded()) }
+  }
+
+  /// A field that is added must be added to the codec, to `randomPlan`, and here.
+  @Test func fieldsAreCounted() {
+    func count(_ value: Any) -> Int { Mirror(reflecting: value).children.count }
+    let plan = Plan()
+    #expect(count(plan) == 14)
+    #expect(count(plan.limits) == 4)
+    #expect(count(plan.timeouts) == 5)
+    #expect(count(plan.http1) == 3)
+    #expect(count(plan.log) == 4)
+    #expect(count(plan.accessLog) == 5)
+    #expect(count(plan.identity) == 2)
+    #expect(count(ListenerPlan(address: .ip("", port: 0))) == 3)
+    #expect(count(UpstreamPlan(name: "", host: "", port: 0, addresses: [])) == 6)
+    #expect(count(PoolPlan()) == 6)
+    #expect(count(RoutePlan(pattern: "", methods: .any, action: .health)) == 4)
+    #expect(count(RespondPlan()) == 3)
+    #expect(count(HeaderPlan(name: "", value: "")) == 2)
+    #expect(count(RedirectPlan(to: "")) == 2)
+    #expect(count(ForwardPlan(upstream: 0)) == 16)
+  }
+}

@@ -1,0 +1,118 @@
+// RandomPlan — plans in which every field is drawn at random, from a seed so that a failure can be repeated.
+
+import HTTPModel
+import Plan
+
+/// SplitMix64.
+struct Seeded: RandomNumberGenerator {
+  var state: UInt64
+  init(_ seed: UInt64) { state = seed }
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9e37_79b9_7f4a_7c15
+    var z = state
+    z = (z ^ z >> 30) &* 0xbf58_476d_1ce4_e5b9
+    z = (z ^ z >> 27) &* 0x94d0_49bb_1331_11eb
+    return z ^ z >> 31
+  }
+
+  mutating func int() -> Int {
+    switch next() % 4 {
+    case 0: Int(truncatingIfNeeded: next() % 3) - 1
+    case 1: Int(truncatingIfNeeded: next())
+    case 2: Bool.random(using: &self) ? .max : .min
+    default: Int(next() % 100_000)
+    }
+  }
+
+  mutating func below(_ limit: Int) -> Int { Int(next() % UInt64(limit)) }
+  mutating func flag() -> Bool { next() & 1 == 0 }
+  mutating func short() -> UInt16 { UInt16(truncatingIfNeeded: next()) }
+
+  mutating func text() -> String {
+    let alphabet = Array("abc/:*{}\u{0}\n\"\\é😀 ")
+    return String((0..<below(20)).map { _ in alphabet[below(alphabet.count)] })
+  }
+
+  mutating func texts() -> [String] { (0..<below(4)).map { _ in text() } }
+}
+
+func randomPlan(_ seed: UInt64) -> Plan {
+  var r = Seeded(seed)
+  var plan = Plan()
+  plan.workers = 1 + r.below(1000)
+  plan.maxDrainingGenerations = r.int()
+  plan.limits.maxConnections = r.int()
+  plan.limits.maxHeaderSize = r.int()
+  plan.limits.maxHeaderCount = r.int()
+  plan.limits.maxBodySize = r.int()
+  plan.timeouts.idle = r.int()
+  plan.timeouts.request = r.int()
+  plan.timeouts.send = r.int()
+  plan.timeouts.shutdownDrain = r.int()
+  plan.timeouts.workerStart = r.int()
+  plan.http1.highWater = r.int()
+  plan.http1.lowWater = r.int()
+  plan.http1.halfClose = r.flag() ? .answer : .cancel
+  plan.serverHeader = r.flag()
+  plan.health = r.flag()
+  plan.stats = r.flag()
+  plan.log.level = LogPlan.Level.allCases[r.below(6)]
+  plan.log.file = r.text()
+  plan.log.maxFileSize = r.int()
+  plan.log.maxFiles = r.int()
+  plan.accessLog.enabled = r.flag()
+  plan.accessLog.file = r.text()
+  plan.accessLog.format = r.text()
+  plan.accessLog.bufferSize = r.int()
+  plan.accessLog.flushInterval = r.int()
+  plan.identity.user = r.text()
+  plan.identity.group = r.text()
+  plan.listeners = (0..<r.below(4)).map { _ in
+    ListenerPlan(
+      address: r.flag() ? .ip(r.text(), port: r.short()) : .unix(r.text(), mode: r.short()), backlog: r.int(), ipv6Only: r.flag())
+  }
+  plan.upstreams = (0..<1 + r.below(4)).map { _ in
+    var upstream = UpstreamPlan(name: r.text(), host: r.text(), port: r.short(), addresses: r.texts() + ["::1"])
+    upstream.requestMode = r.flag() ? .streaming : .buffered
+    upstream.pool.maxConnections = r.int()
+    upstream.pool.maxIdleConnections = r.int()
+    upstream.pool.connectTimeout = r.int()
+    upstream.pool.idleTimeout = r.int()
+    upstream.pool.maxLifetime = r.int()
+    upstream.pool.maxRequests = r.int()
+    return upstream
+  }
+  plan.routes = (0..<r.below(8)).map { _ in
+    RoutePlan(hosts: r.texts(), pattern: r.text(), methods: MethodSet(rawValue: r.short()), action: randomAction(&r, upstreams: plan.upstreams.count))
+  }
+  return plan
+}
+
+private func randomAction(_ r: inout Seeded, upstreams: Int) -> RouteAction {
+  switch r.below(5) {
+  case 0:
+    return .respond(RespondPlan(status: r.short(), headers: (0..<r.below(3)).map { _ in HeaderPlan(name: r.text(), value: r.text()) }, body: r.text()))
+  case 1: return .redirect(RedirectPlan(to: r.text(), status: r.short()))
+  case 2: return .health
+  case 3: return .stats
+  default:
+    var forward = ForwardPlan(upstream: r.below(upstreams))
+    forward.stripPrefix = r.flag()
+    forward.originalPath = r.flag()
+    forward.responseTimeout = r.int()
+    forward.buffering = [.auto, .always, .never][r.below(3)]
+    forward.relayBufferLimit = r.int()
+    forward.autoStreamThreshold = r.int()
+    forward.streamIdleTimeout = r.int()
+    forward.streamMaxDuration = r.int()
+    forward.http10 = r.flag() ? .close : .buffer
+    forward.forwardTrailers = r.flag()
+    forward.setForwardedFor = r.flag()
+    forward.setForwardedProto = r.flag()
+    forward.setForwardedHost = r.flag()
+    forward.setVia = r.flag()
+    forward.rewriteHost = r.flag()
+    return .forward(forward)
+  }
+}
