@@ -1,0 +1,94 @@
+// AccessLog — one worker's access log: a line per finished request, collected and written in one go.
+//
+// Invariants: a line is appended whole or not at all; nothing is allocated after `init`; a destination that
+// takes nothing (full disk, slow reader) costs lines, which are counted, and never time.
+
+import HTTPModel
+import Kernel
+import Memory
+
+/// Composes access-log lines and writes them in blocks.
+public struct AccessLog: ~Copyable {
+  private let program: AccessProgram
+  private let bufferSize: Int
+  private var lines: LineBuffer
+  private var time = LogTime()
+  private var sink: Sink
+  /// The last write was refused: nothing is tried again before the next `flush()`.
+  private var isStalled = false
+  /// Lines that were lost so far.
+  public private(set) var dropped: UInt64 = 0
+
+  /// - Parameters:
+  ///   - descriptor: where the lines go; open for appending, owned by the log from now on.
+  ///   - bufferSize: bytes collected before they are written.
+  ///   - worker: the text of `$worker`, slot and generation: `0.7`.
+  ///   - routes: what `AccessEntry.route` indexes: the patterns of the plan's routes.
+  ///   - upstreams: what `AccessEntry.upstream` indexes: the names of the plan's upstreams.
+  public init(
+    format: borrowing AccessLogFormat, descriptor: consuming Descriptor, bufferSize: Int, worker: String = "-",
+    routes: [String] = [], upstreams: [String] = []
+  ) {
+    program = AccessProgram(format, worker: worker, routes: routes, upstreams: upstreams)
+    self.bufferSize = max(bufferSize, AccessProgram.lineLimit)
+    lines = LineBuffer(capacity: self.bufferSize + AccessProgram.lineLimit)
+    sink = Sink(descriptor)
+  }
+
+  /// Whether no line waits to be written.
+  public var isEmpty: Bool { lines.isEmpty }
+
+  /// Writes what has been collected. To be called when `access_log.flush_interval_ms` is over, before the worker
+  /// exits and before the log goes away. What the destination does not take stays for the next time.
+  public mutating func flush() {
+    isStalled = false
+    while !lines.isEmpty {
+      let size = lines.lines(upTo: sink.writeLimit).count
+      let written = sink.write(lines.lines(upTo: sink.writeLimit))
+      if written > 0 { lines.wrote(written) }
+      if written < size {
+        isStalled = true
+        return
+      }
+    }
+  }
+
+  /// Writes what has been collected to the old destination, then turns to a new one.
+  public mutating func replace(descriptor: consuming Descriptor) {
+    flush()
+    sink = Sink(descriptor)
+  }
+
+  /// Adds the line of one finished request.
+  /// - Parameters:
+  ///   - head: as parsed from `bytes`; a head with an empty target was not parsed, and its fields are not looked at.
+  ///   - client: the client's address as text.
+  ///   - requestID: empty when the request has none.
+  public mutating func append(
+    _ entry: borrowing AccessEntry, head: borrowing RequestHead, bytes: Span<UInt8>, client: Span<UInt8>, requestID: Span<UInt8>
+  ) {
+    guard lines.freeCapacity >= AccessProgram.lineLimit || makeRoom() else {
+      dropped &+= 1
+      return
+    }
+    let request = AccessLine(
+      bytes: bytes, client: client, requestID: requestID, endedAt: UInt64(max(0, entry.startedAt &+ max(0, entry.duration))))
+    time.update(seconds: Int(request.seconds))
+    if program.isBuiltInJSON {
+      request.writeJSON(entry, head, program, time, into: &lines)
+    } else {
+      request.write(entry, head, program, time, into: &lines)
+    }
+    if lines.count >= bufferSize, !isStalled { flush() }
+  }
+
+  @inline(never)
+  private mutating func makeRoom() -> Bool {
+    lines.compact()
+    if lines.freeCapacity < AccessProgram.lineLimit, !isStalled {
+      flush()
+      lines.compact()
+    }
+    return lines.freeCapacity >= AccessProgram.lineLimit
+  }
+}

@@ -1,0 +1,119 @@
+// AccessProgram — an access-log format compiled into flat tables: what one line runs through.
+//
+// Invariants: the operations are run in order; each first copies its text out of `text`, then writes its value.
+// The text and the widest fixed values of all operations together fit into a line, so only values of
+// unbounded length have to leave a reserve.
+
+import HTTPModel
+import Memory
+
+/// One step of a line: literal text, then a value.
+struct AccessOperation: BitwiseCopyable {
+  var value: AccessValue
+  /// The header field to look for, when the gateway has a number for its name.
+  var header: HeaderName
+  /// Literal text, in the program's text.
+  var text: Extent
+  /// For other header fields: the name in lower case, in the program's text.
+  var name: Extent
+}
+
+/// A compiled format.
+struct AccessProgram: ~Copyable {
+  /// The longest line, line feed included: what a pipe takes in one piece.
+  static let lineLimit = 4096
+
+  let style: AccessLogFormat.Style
+  /// The format is `json`, which is not a table but `AccessLine.writeJSON`.
+  let isBuiltInJSON: Bool
+  let operations: BoundedArray<AccessOperation>
+  let text: Buffer
+  /// Bytes of a line that values of unbounded length leave for the rest.
+  let reserve: Int
+  let routes: NameTable
+  let upstreams: NameTable
+  /// The tokens of faults, the one of `.none` empty.
+  let faults: NameTable
+
+  /// - Parameter worker: the text of `$worker`.
+  init(_ format: borrowing AccessLogFormat, worker: String, routes: [String], upstreams: [String]) {
+    var text: [UInt8] = []
+    var operations = BoundedArray<AccessOperation>(capacity: format.pieces.count + 1)
+    var fixed = 1 + 8
+    var pending = ""
+    for piece in format.pieces {
+      pending += piece.text
+      if piece.value == .worker {
+        pending += worker
+        continue
+      }
+      fixed += pending.utf8.count + piece.value.widest + 1
+      let isAdded = operations.append(AccessProgram.operation(piece, pending, &text))
+      precondition(isAdded)
+      pending = ""
+    }
+    if !pending.isEmpty {
+      fixed += pending.utf8.count
+      let isAdded = operations.append(AccessProgram.operation(AccessLogFormat.Piece(text: ""), pending, &text))
+      precondition(isAdded)
+    }
+    var bytes = Buffer(capacity: max(1, text.count))
+    for byte in text { bytes.append(byte) }
+    style = format.style
+    isBuiltInJSON = format.isBuiltInJSON
+    self.operations = operations
+    self.text = bytes
+    reserve = min(AccessProgram.lineLimit, format.isBuiltInJSON ? AccessLine.widestJSON : fixed)
+    self.routes = NameTable(routes, style: format.style)
+    self.upstreams = NameTable(upstreams, style: format.style)
+    faults = NameTable(Fault.allCases.map { $0 == .none ? "" : "\($0.row.token)" }, style: format.style)
+  }
+
+  private static func operation(_ piece: AccessLogFormat.Piece, _ literal: String, _ text: inout [UInt8]) -> AccessOperation {
+    let textStart = text.count
+    text += literal.utf8
+    let nameStart = text.count
+    text += piece.header.utf8
+    return AccessOperation(
+      value: piece.value, header: HeaderName(piece.header.utf8Span.span),
+      text: Extent(textStart..<nameStart), name: Extent(nameStart..<text.count))
+  }
+}
+
+/// Configured names, escaped once.
+struct NameTable: ~Copyable {
+  private let entries: BoundedArray<Extent>
+  private let text: Buffer
+
+  init(_ names: [String], style: AccessLogFormat.Style) {
+    var entries = BoundedArray<Extent>(capacity: max(1, names.count))
+    var text: [UInt8] = []
+    for name in names {
+      var buffer = LineBuffer(capacity: LineWriter.fieldLimit)
+      var line = buffer.newLine(upTo: LineWriter.fieldLimit, reserve: 0)
+      line.append(text: name.utf8Span.span, style: style)
+      let count = line.count
+      buffer.commit(count)
+      let escaped = buffer.lines(upTo: .max)
+      let isAdded = entries.append(Extent(text.count..<text.count + escaped.count))
+      precondition(isAdded)
+      for index in escaped.indices { text.append(escaped[index]) }
+    }
+    var bytes = Buffer(capacity: max(1, text.count))
+    for byte in text { bytes.append(byte) }
+    self.entries = entries
+    self.text = bytes
+  }
+
+  /// The name at `index`; empty when there is none.
+  @inline(__always)
+  subscript(index: Int32) -> Span<UInt8> {
+    @_lifetime(borrow self)
+    get {
+      let entries = entries.span
+      guard index >= 0, Int(index) < entries.count else { return text.bytes.extracting(first: 0) }
+      let entry = entries[Int(index)]
+      return text.bytes.extracting(entry.lower..<entry.upper)
+    }
+  }
+}

@@ -1,0 +1,110 @@
+// EventLog — what happens to the gateway itself, one line per event, for people.
+//
+// Invariants: every line is written by one `write`, so lines of several processes never mix; nothing here
+// throws or waits; what a message contains cannot end its line or command a terminal. Off the path of requests.
+
+import Kernel
+import Plan
+
+/// Writes event lines: `[2026-01-31 23:59:59.123] [gateway] [info] message`.
+///
+/// One log belongs to one thread.
+public final class EventLog {
+  /// Less severe events are left out.
+  public var level: LogPlan.Level
+  /// Lines that could not be written so far.
+  public private(set) var lost: UInt64 = 0
+
+  private let origin: String
+  private var console: Sink?
+  private var file: Sink?
+  private var watch: RotationWatch
+  private var throttle = EventThrottle()
+  private let now: @Sendable () -> Int64
+
+  /// - Parameters:
+  ///   - worker: slot and generation of a worker, `0.7`; nil in the master.
+  ///   - console: standard output, when the process runs in the foreground.
+  ///   - file: the log file.
+  ///   - rotation: when the file is due for rotation; nil when it is not ours to rotate.
+  public convenience init(
+    level: LogPlan.Level, worker: String? = nil, console: consuming Descriptor? = nil, file: consuming Descriptor? = nil,
+    rotation: RotationWatch = RotationWatch()
+  ) {
+    self.init(level: level, worker: worker, console: console, file: file, rotation: rotation, now: wallClock)
+  }
+
+  /// - Parameter now: the wall clock, in microseconds since the epoch.
+  init(
+    level: LogPlan.Level, worker: String?, console: consuming Descriptor?, file: consuming Descriptor?, rotation: RotationWatch,
+    now: @escaping @Sendable () -> Int64
+  ) {
+    self.level = level
+    origin = worker.map { "[worker \($0)] " } ?? ""
+    if let console { self.console = Sink(console) } else { self.console = nil }
+    if let file { self.file = Sink(file) } else { self.file = nil }
+    watch = rotation
+    self.now = now
+  }
+
+  // MARK: Writing
+
+  /// Writes one event, unless it is less severe than `level`.
+  public func write(_ level: LogPlan.Level, _ message: @autoclosure () -> String) {
+    if level >= self.level { put(level, message(), at: now()) }
+  }
+
+  /// Writes one event of a kind that may come in floods: of each `key` a few lines at once and then one every second,
+  /// with the number of those left out.
+  public func write(_ level: LogPlan.Level, key: EventKey, _ message: @autoclosure () -> String) {
+    guard level >= self.level else { return }
+    let time = now()
+    guard let suppressed = throttle.admit(key, at: time) else { return }
+    put(level, suppressed == 0 ? message() : "\(message()) (\(suppressed) more of this kind were left out)", at: time)
+  }
+
+  /// Writes `text` between runs of `=`, whatever the level: `SERVER START`, `SERVER STOP`.
+  public func mark(_ text: String) {
+    put(.info, "========== \(text) ==========", at: now())
+  }
+
+  /// Reports kinds of events that were left out and have not come back since. To be called every few seconds.
+  public func tick() {
+    let time = now()
+    for (key, count) in throttle.settle(at: time) {
+      put(.info, "\(count) more events of the kind \"\(key.name)\" were left out", at: time)
+    }
+  }
+
+  private func put(_ level: LogPlan.Level, _ message: String, at time: Int64) {
+    let stamp = EventLine.stamp(time)
+    if console != nil {
+      let name = console?.isTerminal == true ? EventLine.coloured(level) : EventLine.name(level)
+      let line = EventLine.line("[\(stamp)] [gateway] [\(name)] \(origin)", message)
+      if console?.write(line.span) != line.count { lost += 1 }
+    }
+    if file != nil {
+      let line = EventLine.line("[\(stamp)] [gateway] [\(EventLine.name(level))] \(origin)", message)
+      if file?.write(line.span) != line.count { lost += 1 }
+      watch.wrote(line.count)
+    }
+  }
+
+  // MARK: The file
+
+  /// Turns to another file; nil: to none.
+  public func replace(file: consuming Descriptor?) {
+    if let file { self.file = Sink(file) } else { self.file = nil }
+    watch.restart(at: Int(now() / 1_000_000))
+  }
+
+  /// Whether the file has been full, of another day or deleted when last looked at. A worker tells the master, the master rotates.
+  /// Cheap: the file is looked at once a second at most.
+  public var isRotationDue: Bool {
+    guard let file = file?.descriptor.raw else { return false }
+    return watch.isDue(file, at: Int(now() / 1_000_000))
+  }
+
+  /// Sets what `isRotationDue` looks for, after a reload.
+  public func setRotation(_ rotation: RotationWatch) { watch = rotation }
+}
