@@ -84,7 +84,7 @@ extension Settings {
     let known = Set(names)
     for (index, route) in routes.enumerated() {
       let path = "routes[\(index)]"
-      let title = "\(path) (\(JSON.quoted(route.path)))"
+      let title = route.path.isEmpty ? path : "\(path) (\(JSON.quoted(route.path)))"
       let actions = [
         reading.origins["\(path).upstream"] != nil && !route.upstream.isEmpty ? "upstream" : nil, route.respond.map { _ in "respond" },
         route.redirect.map { _ in "redirect" },

@@ -1,0 +1,131 @@
+// CheckTests — what each setting accepts, and what several must have in common. Messages are part of the product.
+
+import Configuration
+import Testing
+
+@Suite struct CheckTests {
+  @Test(arguments: [
+    (#"{"bind_port": 70000}"#, "t:1:15: error: bind_port must be between 0 and 65535 (found 70000)"),
+    (#"{"bind_port": 80.5}"#, "t:1:15: error: bind_port must be a whole number (found 80.5)"),
+    (#"{"bind_port": 1e3}"#, "bind_port must be a whole number (found 1e3)"),
+    (#"{"bind_port": "80"}"#, "bind_port must be a whole number, without quotes and leading zeros (found the text \"80\")"),
+    (#"{"bind_port": 99999999999999999999}"#, "bind_port must be between 0 and 65535"),
+    (#"{"bind_port": true}"#, "bind_port must be a whole number (found true)"),
+    (#"{"bind_port": null}"#, "bind_port must be a whole number (found null)"),
+    (#"{"server_header": "yes"}"#, "server_header must be true or false (found the text \"yes\")"),
+    (#"{"server_header": yes}"#, "server_header must be true or false (found yes)"),
+    (#"{"user": 5}"#, "user must be text, in quotes (found 5)"),
+    (#"{"upstreams": {}}"#, "upstreams must be a list of objects (found an object)"),
+    (#"{"upstreams": [5]}"#, "upstreams[0] must be an object (found 5)"),
+    (#"{"log": 5}"#, "log must be an object (found 5)"),
+    (#"{"log": {"level": "wran"}}"#, "(found the text \"wran\"); did you mean \"warn\"?"),
+    (#"{"idle_timeout_sec": -1}"#, "idle_timeout_sec must be 0 or between 10ms and 31536000 seconds (found -1)"),
+    (#"{"idle_timeout_sec": "5ms"}"#, "idle_timeout_sec must be 0 or between 10ms"),
+    (#"{"idle_timeout_sec": "30"}"#, "idle_timeout_sec must be a whole number of seconds, or text with a unit"),
+    (#"{"idle_timeout_sec": "99999999999999999d"}"#, "idle_timeout_sec must be a whole number of seconds"),
+    (#"{"idle_timeout_sec": 9223372036854775807}"#, "idle_timeout_sec must be 0 or between"),
+    (#"{"max_header_size": "2MiB"}"#, "max_header_size must be 0 or between 1 and 1048576 bytes (found the text \"2MiB\")"),
+    (#"{"workers": 2, "worker_threads": 3}"#, "\"worker_threads\" and \"workers\" are the same setting"),
+    (#"{"tls": {"enabled": true}}"#, "t:1:2: error: \"tls\" is not available yet"),
+    (#"{"upstreams": [{"name": "a", "host": "b", "circuit_breaker": {}}]}"#, "\"circuit_breaker\" is not available yet in upstreams[0]"),
+    (#"{"upstreams": [{"name": "a", "host": "b", "pool": {"timout": 1}}]}"#, "t:1:52: error: unknown key \"timout\" in upstreams[0].pool; did you mean \"connect_timeout_ms\"?"),
+    (#"{"bind_prot": 1}"#, "unknown key \"bind_prot\" in the top level; did you mean \"bind_port\"?"),
+    (#"{"connect_timeout_ms": 100}"#, "unknown key \"connect_timeout_ms\" in the top level; it belongs in upstreams[].pool"),
+    (#"{"upstreams": [{"name": "a"}]}"#, "t:1:16: error: upstreams[0] needs \"host\""),
+    (#"{"bind_host": ""}"#, "bind_host is not a host name or IP address: it is empty"),
+    (#"{"bind_host": "127.1"}"#, "looks like an IPv4 address but is not four decimal parts"),
+    (#"{"bind_host": "0x7f000001"}"#, "looks like an IPv4 address"),
+    (#"{"bind_host": "2130706433"}"#, "looks like an IPv4 address"),
+    (#"{"bind_host": "0127.0.0.1"}"#, "looks like an IPv4 address"),
+    (#"{"bind_host": "a.test:80"}"#, "a port has a key of its own"),
+    (#"{"bind_host": "http://a"}"#, "contains a path or scheme"),
+    (#"{"bind_host": "[a]"}"#, "brackets around something other than an IPv6 address"),
+    (#"{"bind_host": "-a"}"#, "begins or ends with"),
+    (#"{"bind_host": "a..b"}"#, "has an empty label"),
+    (#"{"bind_host": "a_b"}"#, "contains characters other than"),
+    (#"{"log": {"file": "logs/"}}"#, "log.file must name a file"),
+    (#"{"log": {"file": ".."}}"#, "log.file must name a file"),
+    (#"{"access_log": {"format": "jsno"}}"#, "access_log.format must be \"json\", \"combined\", or a format with variables"),
+    (#"{"access_log": {"format": "$statsu"}}"#, "access_log.format is not an access-log format"),
+    (#"{"user": "nobody-here"}"#, "t:1:10: error: user \"nobody-here\" does not exist"),
+    (#"{"upstreams": [{"name": "a", "host": "gone.test"}]}"#, "t:1:38: error: upstreams[0].host \"gone.test\" cannot be resolved: Name or service not known"),
+    (#"{"http1": {"streaming": {"low_water_bytes": 262144}}}"#, "http1.streaming.low_water_bytes (262144) must be less than high_water_bytes (262144)"),
+    (#"{"upstreams": [{"name": "a", "host": "b", "pool": {"max_connections": 4}}]}"#, "t:1:71: error: upstreams[0].pool.max_idle_connections (16) must not be more than max_connections (4)"),
+    (#"{"upstreams": [{"name": "a", "host": "b", "proxy": {"relay_buffer_limit_bytes": 20000}}]}"#, "(262144) must not be more than relay_buffer_limit_bytes (20000)"),
+    (#"{"upstreams": [{"name": "a", "host": "b"}, {"name": "a", "host": "c"}]}"#, "t:1:53: error: upstreams[1].name repeats \"a\" of upstreams[0] (line 1, column 25)"),
+    (#"{"upstreams": [{"name": "a", "host": "b", "proxy": {"methods": ["GET"]}}]}"#, "upstreams[0].proxy.methods has no effect without route_prefix"),
+    (#"{"upstreams": [{"name": "a", "host": "b", "proxy": {"route_prefix": "/", "methods": ["get"]}}]}"#, "did you mean \"GET\"?"),
+    (#"{"upstreams": [{"name": "a", "host": "b", "proxy": {"route_prefix": "/", "methods": ["GET", "GET"]}}]}"#, "upstreams[0].proxy.methods[1] repeats \"GET\""),
+    (#"{"listeners": [{"host": "::"}]}"#, "t:1:16: error: listeners[0] needs \"host\" and \"port\", or \"unix\""),
+    (#"{"listeners": [{"unix": "/a", "port": 1}]}"#, "listeners[0] has both \"unix\" and"),
+    (#"{"listeners": [{"unix": "a"}]}"#, "listeners[0].unix must be an absolute path"),
+    (#"{"listeners": [{"unix": "/a", "mode": "rw"}]}"#, "listeners[0].mode must be octal"),
+    (#"{"listeners": [{"host": "::", "port": 1}, {"host": "::", "port": 1}]}"#, "listeners[1] is the same address as listeners[0]"),
+  ])
+  func settingIsRefused(_ text: String, _ message: String) {
+    let found = errors(text)
+    #expect(found.count == 1, "\(found)")
+    #expect(found.first?.contains(message) == true, "\(found)")
+  }
+
+  @Test(arguments: [
+    (#"{"path": "/api", "upstream": "wbe"}"#, "names upstream \"wbe\", which is not defined (defined: auth, web); did you mean \"web\"?"),
+    (#"{"path": "/api"}"#, "t:1:79: error: routes[0] (\"/api\") needs one of upstream, respond and redirect"),
+    (#"{"path": "/api", "upstream": "web", "respond": {}}"#, "has upstream and respond, but may have only one"),
+    (#"{"path": "api", "upstream": "web"}"#, "routes[0].path \"api\" is not a path pattern: it must begin with \"/\""),
+    (#"{"path": "/a//b", "upstream": "web"}"#, "contains \"//\""),
+    (#"{"path": "/*a/b", "upstream": "web"}"#, "has a catch-all that is not the last segment"),
+    (#"{"path": "/:id.json", "upstream": "web"}"#, "has a parameter named \"id.json\""),
+    (#"{"path": "/:id(\\d+)x", "upstream": "web"}"#, "has text after a parameter"),
+    (#"{"path": "/:id/:id", "upstream": "web"}"#, "has two parameters named \"id\""),
+    (#"{"path": "/:id()", "upstream": "web"}"#, "has an empty constraint"),
+    (#"{"path": "/:id((a)", "upstream": "web"}"#, "has a constraint that is not closed"),
+    (#"{"path": "/a", "upstream": "web", "proxy": {"strip_prefix": true}}"#, "needs a catch-all at the end"),
+    (#"{"path": "/a", "respond": {}, "proxy": {}}"#, "routes[0].proxy has no effect without upstream"),
+    (#"{"path": "/a", "upstream": "web", "proxy": {"route_prefix": "/"}}"#, "unknown key \"route_prefix\" in routes[0].proxy; it belongs in upstreams[].proxy"),
+    (#"{"path": "/a", "upstream": "web", "hosts": ["*.127.0.0.1"]}"#, "has a wildcard before an IP address"),
+    (#"{"path": "/a", "upstream": "web", "hosts": ["a", "A"]}"#, "routes[0].hosts[1] repeats \"A\""),
+    (#"{"path": "/a", "respond": {"status": 100}}"#, "routes[0].respond.status must be between 200 and 599"),
+    (#"{"path": "/a", "respond": {"status": 204, "body": "x"}}"#, "an answer with status 204 has no body"),
+    (#"{"path": "/a", "respond": {"headers": {"Content-Length": "1"}}}"#, "routes[0].respond.headers.Content-Length is set by the gateway itself"),
+    (#"{"path": "/a", "respond": {"headers": {"a b": "1"}}}"#, "is not a header name"),
+    (#"{"path": "/a", "respond": {"headers": {"A": "1\r\nB: 2"}}}"#, "must not contain control characters"),
+    (#"{"path": "/a", "respond": {"headers": {"A": ["1", "2\u0000"]}}}"#, "must not contain control characters"),
+    (#"{"path": "/a", "respond": {"headers": {"A": "1", "a": "2"}}}"#, "is given twice"),
+    (#"{"path": "/a", "respond": {"headers": {"Server": "x"}}}"#, "unless server_header is false"),
+    (#"{"path": "/a", "redirect": {"to": "/b", "status": 300}}"#, "must be one of 301, 302, 303, 307, 308"),
+    (#"{"path": "/a", "redirect": {"to": "b"}}"#, "must begin with"),
+    (#"{"path": "/a", "redirect": {"to": "/b c"}}"#, "must consist of visible ASCII"),
+    (#"{"path": "/a", "redirect": {}}"#, "routes[0].redirect needs \"to\""),
+    (#"{"path": "/a/:id", "redirect": {"to": "/{idd}"}}"#, "unknown placeholder {idd} (known here: {host}, {path}, {query}, {uri}, {id}); did you mean \"id\"?"),
+    (#"{"path": "/a", "redirect": {"to": "/{id"}}"#, "a brace without its counterpart"),
+  ])
+  func routeIsRefused(_ route: String, _ message: String) {
+    let found = errors(#"{"upstreams":[{"name":"web","host":"a"},{"name":"auth","host":"b"}],"routes":["# + route + "]}")
+    #expect(found.count == 1, "\(found)")
+    #expect(found.first?.contains(message) == true, "\(found)")
+  }
+
+  @Test func allAtOnceInOrder() {
+    let found = errors("{\n\"routes\": [{\"path\": \"x\", \"upstream\": \"b\"}],\n\"bind_port\": -1,\n\"wrokers\": 1\n}", environment: ["GATEWAY_LOG_LEVEL": "loud"])
+    #expect(found.map { String($0.prefix(5)) } == ["t:2:2", "t:2:3", "t:3:1", "t:4:1", "envir"], "\(found)")
+  }
+
+  @Test func structuredErrors() {
+    guard case .failure(let errors) = load("{\n  \"bind_prot\": 1}") else {
+      Issue.record("accepted")
+      return
+    }
+    let error = errors.errors[0]
+    #expect(error.file == "t" && error.line == 2 && error.column == 3 && error.suggestion == "bind_port" && error.path == "")
+    #expect(errors.json.contains("\"suggestion\": \"bind_port\""))
+    #expect(errors.count == "1 error")
+  }
+
+  @Test func daemonRules() throws {
+    #expect(try loaded("{}").daemonErrors()?.description == "t:1:1: error: log.file is required to run in the background\n")
+    let relative = try loaded(#"{"log": {"file": "a.log"}, "access_log": {"enabled": true}}"#)
+    #expect(relative.daemonErrors(pidFile: "x.pid")?.errors.count == 3)
+    #expect(try loaded(#"{"log": {"file": "/a.log"}}"#).daemonErrors(pidFile: "/run/x") == nil)
+  }
+}

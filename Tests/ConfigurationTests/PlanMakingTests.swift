@@ -1,0 +1,105 @@
+// PlanTests — settings become a plan: names resolved, routes expanded, conflicts found.
+
+import Configuration
+import HTTPModel
+import Plan
+import Testing
+
+@Suite struct PlanMakingTests {
+  @Test func defaults() throws {
+    let plan = try loaded(nil).plan
+    var expected = Plan()
+    expected.listeners = [ListenerPlan(address: .ip("127.0.0.1", port: 8080))]
+    expected.routes = [
+      RoutePlan(pattern: "/health", methods: MethodSet(.get), action: .health), RoutePlan(pattern: "/stats", methods: MethodSet(.get), action: .stats),
+    ]
+    #expect(plan == expected)
+  }
+
+  @Test func resolves() throws {
+    let plan = try loaded(
+      #"{"workers": 0, "bind_host": "localhost", "log": {"file": "a.log"}, "upstreams": [{"name": "a", "host": "two.test", "port": 81}, {"name": "b", "host": "[::1]"}]}"#
+    ).plan
+    #expect(plan.workers == 6)
+    #expect(plan.listeners == [ListenerPlan(address: .ip("127.0.0.1", port: 8080))])
+    #expect(plan.log.file == "/work/a.log")
+    #expect(plan.upstreams[0].addresses == ["192.0.2.1", "2001:db8::1"])
+    #expect(plan.upstreams[0].host == "two.test" && plan.upstreams[0].port == 81)
+    #expect(plan.upstreams[1].addresses == ["::1"] && plan.upstreams[1].host == "::1")
+  }
+
+  @Test func listeners() throws {
+    let plan = try loaded(
+      #"{"listeners": [{"host": "::", "port": 0, "ipv6_only": true, "backlog": 7}, {"unix": "/run/g.sock", "mode": "0600"}]}"#
+    ).plan
+    #expect(plan.listeners == [
+      ListenerPlan(address: .ip("::", port: 0), backlog: 7, ipv6Only: true), ListenerPlan(address: .unix("/run/g.sock", mode: 0o600)),
+    ])
+  }
+
+  @Test func units() throws {
+    let plan = try loaded(
+      #"{"idle_timeout_sec": "250ms", "request_timeout_sec": "2m", "max_body_size": "16KiB", "upstreams": [{"name": "a", "host": "b", "pool": {"connect_timeout_ms": "2s", "max_lifetime_sec": 0}}]}"#
+    ).plan
+    #expect(plan.timeouts.idle == 250 && plan.timeouts.request == 120_000 && plan.limits.maxBodySize == 16384)
+    #expect(plan.upstreams[0].pool.connectTimeout == 2000 && plan.upstreams[0].pool.maxLifetime == 0)
+  }
+
+  private func patterns(_ text: String) throws -> [String] {
+    try loaded(text).plan.routes.map { route in
+      let methods = Method.allCases.filter { route.methods.contains($0) }.map { "\($0.name)" }
+      return (route.hosts + [route.pattern] + (route.methods == .any ? [] : methods)).joined(separator: " ")
+    }
+  }
+
+  private let head = #""health_endpoint": false, "stats_endpoint": false, "upstreams": [{"name": "a", "host": "b""#
+
+  @Test func prefixes() throws {
+    func expand(_ prefix: String) throws -> [String] { try patterns("{\(head), \"proxy\": {\"route_prefix\": \"\(prefix)\"}}]}") }
+    #expect(try expand("/api") == ["/api/*gateway_rest", "/api"])
+    #expect(try expand("/api/*rest") == ["/api/*rest", "/api"])
+    #expect(try expand("/api/") == ["/api/*gateway_rest"])
+    #expect(try expand("/") == ["/*gateway_rest"])
+    #expect(try expand("/*") == ["/*"])
+    #expect(try expand("/u/:id([0-9]+)") == ["/u/:id([0-9]+)/*gateway_rest", "/u/:id([0-9]+)"])
+  }
+
+  @Test func companionsYield() throws {
+    let routes = #""routes": [{"path": "/api/*rest", "upstream": "a"}, {"path": "/api", "methods": ["GET"], "respond": {}}, {"path": "/x", "respond": {}}]"#
+    let found = try loaded("{\(head)}], \(routes)}").plan.routes
+    #expect(found.map(\.pattern) == ["/api/*rest", "/api", "/api", "/x"])
+    #expect(found[1].methods == MethodSet.any.subtracting(MethodSet(.get)))
+    #expect(found[2].methods == MethodSet(.get))
+  }
+
+  @Test func localEndpointsYield() throws {
+    let plan = try loaded(#"{"routes": [{"path": "/health", "respond": {}}, {"path": "/stats", "methods": ["POST"], "respond": {}}]}"#).plan
+    #expect(plan.routes.map(\.pattern) == ["/health", "/stats", "/stats"])
+    #expect(plan.routes.last?.action == .stats)
+  }
+
+  @Test func conflicts() {
+    func conflict(_ routes: String) -> [String] { errors("{\"routes\": [\n\(routes)\n]}") }
+    #expect(
+      conflict(#"{"path": "/a/:x", "respond": {}},"# + "\n" + #"{"path": "/a/:y", "respond": {}}"#) == [
+        "t:3:10: error: routes[1].path \"/a/:y\" takes the same requests as routes[0].path at line 2, column 10 (GET)"
+      ])
+    #expect(conflict(#"{"path": "/a", "respond": {}}, {"path": "/a", "methods": ["POST"], "respond": {}}"#).isEmpty)
+    #expect(conflict(#"{"path": "/a", "hosts": ["a"], "respond": {}}, {"path": "/a", "respond": {}}"#).isEmpty)
+    #expect(conflict(#"{"path": "/a", "hosts": ["a", "b"], "respond": {}}, {"path": "/a", "hosts": ["B"], "respond": {}}"#).count == 1)
+    #expect(
+      errors(
+        #"{"upstreams": [{"name": "a", "host": "h", "proxy": {"route_prefix": "/x"}}, {"name": "b", "host": "h", "proxy": {"route_prefix": "/x/*y"}}]}"#
+      ).count == 1)
+  }
+
+  @Test func forwardSettings() throws {
+    let plan = try loaded(
+      #"{"upstreams": [{"name": "z", "host": "h"}, {"name": "a", "host": "h", "proxy": {"response_timeout_ms": 99}}], "routes": [{"path": "/", "upstream": "a", "proxy": {"buffering": "never", "header_rewrite": {"set_via_header": false}}}]}"#
+    ).plan
+    var expected = ForwardPlan(upstream: 1)
+    expected.buffering = .never
+    expected.setVia = false
+    #expect(plan.routes[0].action == .forward(expected))
+  }
+}
