@@ -50,7 +50,9 @@ int clx_spawn(const char *path, char *const argv[], int control, const int *bloc
 int clx_fork(void) { return fork(); }
 int clx_pipe(int fds[2]) { return pipe2(fds, O_CLOEXEC); }
 int clx_duplicate(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, 3); }
+int clx_close_on_exec(int fd) { return fcntl(fd, F_SETFD, FD_CLOEXEC); }
 int clx_limit_files(void) { return RLIMIT_NOFILE; }
+const char *clx_environment(int index) { return environ ? environ[index] : NULL; }
 
 void clx_error_text(int code, char *text, size_t size) {
   const char *found = strerror_r(code, text, size);

@@ -48,6 +48,8 @@ public struct StartRecord: Equatable, Sendable {
   public var listenerCount = 0
   public var hasErrorLog = false
   public var hasAccessLog = false
+  /// Standard output is looked at (foreground): event lines go there as well.
+  public var hasConsole = true
 
   public init() {}
 
@@ -60,6 +62,7 @@ public struct StartRecord: Equatable, Sendable {
     archive.number(&listenerCount)
     archive.flag(&hasErrorLog)
     archive.flag(&hasAccessLog)
+    archive.flag(&hasConsole)
     if slot < 0 || workerCount < 1 || slot >= workerCount || row < 0 || listenerCount < 0 { archive.fail() }
   }
 }

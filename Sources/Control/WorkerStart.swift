@@ -53,6 +53,15 @@ public struct WorkerStart: ~Copyable {
   }
 }
 
+extension WorkerStart {
+  /// Becomes the user and group of the plan, when there is one and this process is root; to be called when all that
+  /// needs rights is done. There is no way back.
+  public borrowing func assumeIdentity() throws(IdentityError) {
+    guard Process.isRoot, let identity = try Identity.named(user: plan.identity.user, group: plan.identity.group) else { return }
+    try identity.assume()
+  }
+}
+
 /// Why a worker could not learn who it is.
 public struct StartFailure: Error, Equatable {
   public let reason: String

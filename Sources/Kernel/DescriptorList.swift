@@ -18,6 +18,12 @@ extension Descriptor {
     try Descriptor(owning: clx_duplicate(raw))
   }
 
+  /// A descriptor this process was started with: it must be open (else EBADF), and is closed on exec from now on.
+  public init(adopting raw: CInt) throws(Errno) {
+    guard clx_close_on_exec(raw) == 0 else { throw Errno.current }
+    try self.init(owning: raw)
+  }
+
   /// Standard input, output or error, borrowed: a duplicate that is owned.
   public static func standard(_ number: CInt) throws(Errno) -> Descriptor {
     try Descriptor(owning: clx_duplicate(number))

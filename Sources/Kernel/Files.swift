@@ -59,11 +59,6 @@ public enum Files {
     guard unsafe mkdir(path, mode_t(mode)) == 0 else { throw Errno.current }
   }
 
-  /// Opens a log file to append to, and creates it (mode 0640) if it is not there.
-  public static func openLog(_ path: String) throws(Errno) -> Descriptor {
-    try Descriptor(owning: unsafe clx_open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0o640))
-  }
-
   /// Removes a file; nothing there is no error.
   public static func remove(_ path: String) { unsafe unlink(path) }
 

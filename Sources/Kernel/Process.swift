@@ -75,6 +75,19 @@ public enum Process {
     return unsafe String(cString: value)
   }
 
+  /// The whole environment.
+  public static var environment: [String: String] {
+    var all: [String: String] = [:]
+    var index = 0
+    while let entry = unsafe clx_environment(CInt(index)) {
+      let text = unsafe String(cString: entry)
+      index += 1
+      guard let sign = text.utf8.firstIndex(of: UInt8(ascii: "=")) else { continue }
+      all[String(text[..<sign])] = String(text[text.utf8.index(after: sign)...])
+    }
+    return all
+  }
+
   /// Raises the number of descriptors this process may open to what the system allows it.
   /// - Returns: the number now allowed.
   public static func raiseDescriptorLimit() -> Int {

@@ -1,71 +1,91 @@
-// Journal — the log files as the master keeps them: it opens them (it alone may have the rights), writes its
-// own lines, and lends them to the workers.
+// Journal — the log files as the master keeps them: it opens and rotates them (it alone may have the rights),
+// writes its own lines, and lends them to the workers.
+//
+// Invariant: `LogFiles` always holds open files; where another cannot be opened, the old one stays.
 
 import Kernel
 import Plan
+import Telemetry
 
-/// The open log files that one plan asks for.
+/// The open log files that one plan asks for, shared by the generations whose plans ask for the same.
 final class LogFiles {
   let log: LogPlan
   let access: AccessLogPlan
   /// nil: standard output.
-  let errorFile: Descriptor?
-  let accessFile: Descriptor?
+  private var errorFile: LogFile?
+  private var accessFile: LogFile?
 
   init(_ log: LogPlan, _ access: AccessLogPlan) throws(ListenerFailure) {
-    let errorFile = try Self.open(log.file)
-    let accessFile = try Self.open(access.enabled ? access.file : "")
     self.log = log
     self.access = access
-    self.errorFile = errorFile
-    self.accessFile = accessFile
+    do throws(LogFileError) {
+      if log.file.isEmpty { errorFile = nil } else { errorFile = try LogFile(log) }
+      if access.enabled, !access.file.isEmpty { accessFile = try LogFile(path: access.file) } else { accessFile = nil }
+    } catch {
+      throw ListenerFailure(reason: "\(error)")
+    }
   }
 
-  private static func open(_ path: String) throws(ListenerFailure) -> Descriptor? {
-    guard !path.isEmpty else { return nil }
-    do { return try Files.openLog(path) } catch { throw ListenerFailure(reason: "cannot open log file \(path): \(error.text)") }
-  }
+  var hasErrorFile: Bool { errorFile != nil }
+  var hasAccessFile: Bool { accessFile != nil }
 
-  /// What a worker is sent, in the order of the message.
-  var descriptors: [CInt] {
-    var list: [CInt] = []
-    if let raw = errorRaw { list.append(raw) }
-    if let raw = accessRaw { list.append(raw) }
+  /// Duplicates for a worker: the error log's file, then the access log's, as far as there are any.
+  func lend() throws(Errno) -> DescriptorList {
+    var list = DescriptorList()
+    if let file = try errorDuplicate() { list.append(file) }
+    if let file = try accessFile?.duplicate() { list.append(file) }
     return list
   }
 
-  var errorRaw: CInt? {
-    switch errorFile {
-    case .some(let file): file.raw
-    case .none: nil
-    }
+  func errorDuplicate() throws(Errno) -> Descriptor? { try errorFile?.duplicate() }
+
+  func accessDuplicate() throws(Errno) -> Descriptor? { try accessFile?.duplicate() }
+
+  /// Opens the files anew. Returns what went wrong.
+  func reopen() -> [String] {
+    var problems: [String] = []
+    do throws(LogFileError) { try errorFile?.reopen() } catch { problems.append("\(error)") }
+    do throws(LogFileError) { try accessFile?.reopen() } catch { problems.append("\(error)") }
+    return problems
   }
 
-  var accessRaw: CInt? {
-    switch accessFile {
-    case .some(let file): file.raw
-    case .none: nil
-    }
+  /// Turns to the next file where one is due. True when writers need new descriptors.
+  func rotate() -> (turned: Bool, problems: [String]) {
+    var turned = false
+    var problems: [String] = []
+    do throws(LogFileError) { turned = try errorFile?.rotateIfDue(asked: true) ?? false } catch { problems.append("\(error)") }
+    do throws(LogFileError) { turned = try (accessFile?.rotateIfDue(asked: true) ?? false) || turned } catch { problems.append("\(error)") }
+    return (turned, problems)
   }
 }
 
 /// Writes the master's lines to whichever files are current.
 final class Journal {
   private(set) var files: LogFiles
+  /// Whether lines also go to standard output: in the foreground.
+  let hasConsole: Bool
+  private let log: EventLog
 
-  init(_ files: LogFiles) { self.files = files }
+  init(_ files: LogFiles, hasConsole: Bool) {
+    self.files = files
+    self.hasConsole = hasConsole
+    log = EventLog(
+      level: files.log.level, console: hasConsole ? try? Descriptor.standard(1) : nil, file: (try? files.errorDuplicate()) ?? nil,
+      rotation: RotationWatch(files.log))
+  }
 
-  func use(_ files: LogFiles) { self.files = files }
+  /// Turns to these files and their plan's level; or, when they are the same, to what they have been reopened as.
+  func use(_ files: LogFiles) {
+    self.files = files
+    log.level = files.log.level
+    log.setRotation(RotationWatch(files.log))
+    log.replace(file: (try? files.errorDuplicate()) ?? nil)
+  }
+
+  func write(_ level: LogPlan.Level, _ text: String) { log.write(level, text) }
 
   /// A line that no level suppresses.
-  func mark(_ text: String) {
-    let frame = String(repeating: "=", count: 20)
-    Files.write("[gateway] [info] \(frame) \(text) \(frame)\n", to: files.errorRaw ?? 1)
-  }
+  func mark(_ text: String) { log.mark(text) }
 
-  func write(_ level: LogPlan.Level, _ text: String) {
-    guard level >= files.log.level else { return }
-    let line = "[gateway] [\(level)] \(text)\n"
-    Files.write(line, to: files.errorRaw ?? 1)
-  }
+  var isRotationDue: Bool { log.isRotationDue }
 }

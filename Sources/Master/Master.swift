@@ -73,9 +73,9 @@ public final class Master {
   /// Tells the launching shell, once, how the start went.
   var onStarted: ((String?) -> Void)?
 
-  init(options: MasterOptions, logs: LogFiles) throws(Errno) {
+  init(options: MasterOptions, journal: Journal) throws(Errno) {
     self.options = options
-    journal = Journal(logs)
+    self.journal = journal
     startedAt = Time.wallSeconds
     let file = try Scoreboard.create()
     board = try Scoreboard(file)
@@ -129,6 +129,7 @@ public final class Master {
     perform(supervisor.tick(now: Time.milliseconds))
     if isReloadQueued, !supervisor.isStarting { beginQueuedReload() }
     control?.sweep()
+    if journal.isRotationDue { rotateLogs() }
   }
 
   /// Everything a worker has said.
@@ -138,7 +139,7 @@ public final class Master {
       case .ready: perform(supervisor.ready(worker.id, now: Time.milliseconds))
       case .failed(let reason): perform(supervisor.failed(worker.id, reason: reason, now: Time.milliseconds))
       case .drained: perform(supervisor.drained(worker.id, now: Time.milliseconds))
-      case .rotate: reopenLogs()
+      case .rotate: rotateLogs()
       }
     }
     // It closed the channel: it is on its way out, or past help.

@@ -136,10 +136,12 @@ extension Master {
     start.workerCount = record.plan.workers
     start.row = row
     start.masterProcess = Process.id
-    start.hasErrorLog = record.logs.errorRaw != nil
-    start.hasAccessLog = record.logs.accessRaw != nil
+    start.hasErrorLog = record.logs.hasErrorFile
+    start.hasAccessLog = record.logs.hasAccessFile
+    start.hasConsole = journal.hasConsole
     do {
-      let files = [record.planFile.file.raw, boardFile.raw] + record.logs.descriptors
+      let lent = try record.logs.lend()
+      let files = [record.planFile.file.raw, boardFile.raw] + (0..<lent.count).compactMap { lent.raw(at: $0) }
       let worker = try WorkerProcess.spawn(id, record: start, startedAt: now, files: files, sockets: listeners.sockets(of: record.plan))
       board.assign(worker.process, row: row)
       workers[id] = worker
@@ -162,23 +164,34 @@ extension Master {
 
   /// Opens the log files anew, so that files that were moved away are let go, and hands them to all workers.
   func reopenLogs() {
-    var opened: [ObjectIdentifier: LogFiles] = [:]
-    for (number, record) in generations {
-      let key = ObjectIdentifier(record.logs)
-      do throws(ListenerFailure) {
-        let logs: LogFiles
-        if let already = opened[key] { logs = already } else { logs = try LogFiles(record.logs.log, record.logs.access) }
-        opened[key] = logs
-        if journal.files === record.logs { journal.use(logs) }
-        generations[number] = GenerationRecord(
-          number: number, plan: record.plan, planFile: record.planFile, listeners: record.listeners, logs: logs, startedAt: record.startedAt)
-        for worker in workers.values where worker.generation == number {
-          worker.send(.reopen(errorLog: logs.errorRaw != nil, accessLog: logs.accessRaw != nil), descriptors: logs.descriptors)
-        }
-      } catch {
-        journal.write(.error, "\(error.reason); the old file is kept")
-      }
+    for files in allLogs {
+      let problems = files.reopen()
+      hand(out: files)
+      for problem in problems { journal.write(.error, "\(problem); the old file is kept") }
     }
     journal.write(.info, "log files reopened")
+  }
+
+  /// Begins new log files where that is due, and hands them to all workers.
+  func rotateLogs() {
+    for files in allLogs {
+      let (turned, problems) = files.rotate()
+      if turned { hand(out: files) }
+      for problem in problems { journal.write(.error, "\(problem); the old file is kept") }
+    }
+  }
+
+  private var allLogs: [LogFiles] {
+    generations.values.reduce(into: [journal.files]) { list, record in
+      if !list.contains(where: { $0 === record.logs }) { list.append(record.logs) }
+    }
+  }
+
+  private func hand(out files: LogFiles) {
+    if journal.files === files { journal.use(files) }
+    for worker in workers.values where generations[worker.generation]?.logs === files {
+      guard let lent = try? files.lend() else { continue }
+      worker.send(.reopen(errorLog: files.hasErrorFile, accessLog: files.hasAccessFile), descriptors: (0..<lent.count).compactMap { lent.raw(at: $0) })
+    }
   }
 }

@@ -9,6 +9,18 @@ public struct ConfigurationRefusal: Error, Equatable {
   public init(lines: [String]) { self.lines = lines }
 }
 
+/// A configuration that can be used.
+public struct LoadedPlan {
+  public let plan: Plan
+  /// What is doubtful, but not wrong.
+  public let warnings: [String]
+
+  public init(plan: Plan, warnings: [String] = []) {
+    self.plan = plan
+    self.warnings = warnings
+  }
+}
+
 public struct MasterOptions {
   /// Absolute.
   public var pidFile: String
@@ -16,9 +28,9 @@ public struct MasterOptions {
   public var configurationFile: String
   public var version: String
   /// Reads the configuration again: file, environment, flags.
-  public var load: () -> Result<Plan, ConfigurationRefusal>
+  public var load: () -> Result<LoadedPlan, ConfigurationRefusal>
 
-  public init(pidFile: String, configurationFile: String, version: String, load: @escaping () -> Result<Plan, ConfigurationRefusal>) {
+  public init(pidFile: String, configurationFile: String, version: String, load: @escaping () -> Result<LoadedPlan, ConfigurationRefusal>) {
     self.pidFile = pidFile
     self.configurationFile = configurationFile
     self.version = version

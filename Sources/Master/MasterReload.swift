@@ -34,9 +34,10 @@ extension Master {
   private func beginReload() {
     switch options.load() {
     case .failure(let refusal): reloaded(ReloadOutcome(at: Time.wallSeconds, generation: nil, errors: refusal.lines))
-    case .success(let plan):
+    case .success(let loaded):
+      for warning in loaded.warnings { journal.write(.warn, warning) }
       do throws(ListenerFailure) {
-        let record = try prepare(plan)
+        let record = try prepare(loaded.plan)
         journal.write(.info, "starting generation \(record.number)")
         perform(supervisor.begin(record.number, terms: terms(of: record), now: Time.milliseconds))
       } catch {

@@ -1,6 +1,6 @@
 // MasterStart — from a checked plan to a running master, and back to an exit code: in the foreground or as a daemon.
 //
-// The order is the specification's: path rules (errors to standard error), detach, log, PID lock, signals,
+// The order is the specification's: detach, log, PID lock, signals,
 // sockets, workers, report. After detaching, an error goes to the log and, through the report, to the shell.
 
 import Control
@@ -10,12 +10,12 @@ import Plan
 extension Master {
   /// Runs the gateway until it is told to stop.
   /// - Parameter daemon: detach from the terminal; the launching process ends when the gateway serves or has failed.
+  ///   All paths must be absolute, and the logs files.
   /// - Returns: the exit code.
   public static func start(_ plan: Plan, options: MasterOptions, daemon: Bool) -> CInt {
     let launch = Launch()
     if options.pidFile == RuntimePaths.pidFile, let problem = RuntimePaths.prepare() { return launch.fail(problem) }
     if daemon {
-      if let problem = daemonProblem(plan, options) { return launch.fail(problem) }
       do {
         launch.report = try Daemon.detach()
       } catch {
@@ -36,7 +36,7 @@ extension Master {
       pidFile = try PIDFile(acquiring: options.pidFile)
     } catch {
       let reason = error.text(path: options.pidFile)
-      if daemon { Journal(logs).write(.critical, reason) }
+      if daemon { Journal(logs, hasConsole: false).write(.critical, reason) }
       return launch.fail(reason)
     }
     let code = serve(plan, options, logs, launch)
@@ -47,7 +47,7 @@ extension Master {
   private static func serve(_ plan: Plan, _ options: MasterOptions, _ logs: LogFiles, _ launch: Launch) -> CInt {
     let master: Master
     do throws(Errno) {
-      master = try Master(options: options, logs: logs)
+      master = try Master(options: options, journal: Journal(logs, hasConsole: !launch.isDaemon))
     } catch {
       return launch.fail("cannot set up the master: \(error.text)")
     }
@@ -62,16 +62,6 @@ extension Master {
     }
     master.journal.mark("SERVER STOP")
     return code
-  }
-
-  /// What forbids to run this plan as a daemon.
-  public static func daemonProblem(_ plan: Plan, _ options: MasterOptions) -> String? {
-    if plan.log.file.isEmpty { return "daemon mode needs log.file: there is no standard output to write to" }
-    if !plan.log.file.hasPrefix("/") { return "log.file must be an absolute path in daemon mode" }
-    if plan.accessLog.enabled, plan.accessLog.file.isEmpty { return "daemon mode needs access_log.file: there is no standard output to write to" }
-    if plan.accessLog.enabled, !plan.accessLog.file.hasPrefix("/") { return "access_log.file must be an absolute path in daemon mode" }
-    if !options.pidFile.hasPrefix("/") { return "the PID file must be an absolute path in daemon mode" }
-    return nil
   }
 }
 

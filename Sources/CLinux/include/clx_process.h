@@ -32,7 +32,9 @@ int clx_spawn(const char *path, char *const argv[], int control, const int *bloc
 int clx_fork(void);
 int clx_pipe(int fds[2]); /* close-on-exec */
 int clx_duplicate(int fd); /* close-on-exec, never 0, 1 or 2 */
+int clx_close_on_exec(int fd);
 int clx_limit_files(void);
+const char *clx_environment(int index); /* "NAME=value"; NULL behind the last */
 void clx_error_text(int code, char *text, size_t size);
 void clx_set_name(const char *name);
 void clx_syslog(const char *program, const char *message);
