@@ -58,8 +58,10 @@ public struct LogFile: ~Copyable {
 
   /// Opens the file again (USR1, HUP): the configured path, or the newest file of today. On failure the old one is kept.
   public mutating func reopen() throws(LogFileError) {
-    try turn(at: Int(wallClock() / 1_000_000), forced: false)
+    try reopen(at: Int(wallClock() / 1_000_000))
   }
+
+  mutating func reopen(at seconds: Int) throws(LogFileError) { try turn(at: seconds, forced: false) }
 
   /// Turns to the next file if the current one is full, of another day or deleted. On true, writers need new descriptors.
   /// Looks at most once a second unless `asked`, because a worker has noticed.
