@@ -1,6 +1,7 @@
 // Checks — rules that concern more than one setting. What concerns one alone stands in its row of the table.
 
 import Plan
+import Policy
 
 extension Settings {
   /// Complains about settings that do not go together.
@@ -106,7 +107,7 @@ extension Settings {
       if let forward = route.forward {
         if route.upstream.isEmpty, !actions.isEmpty { reading.reject("\(path).proxy", "\(path).proxy has no effect without upstream") }
         check(forward, "\(path).proxy", &reading)
-        if forward.stripPrefix, let parsed = RoutePath(route.path), parsed.beforeCatchAll == nil {
+        if forward.stripPrefix, let parsed = RoutePath(route.path), !parsed.endsInCatchAll {
           reading.reject("\(path).proxy.strip_prefix", "\(path).proxy.strip_prefix needs a catch-all at the end of \(JSON.quoted(route.path))")
         }
       }
@@ -125,19 +126,12 @@ extension Settings {
   }
 
   private func check(_ redirect: RedirectPlan, _ pattern: String, _ path: String, _ reading: inout Reading) {
-    guard let captures = RoutePath(pattern)?.captures else { return }
-    let names = ["host", "path", "query", "uri"] + captures
-    var rest = Substring(redirect.to)
-    while let brace = rest.firstIndex(where: { $0 == "{" || $0 == "}" }) {
-      guard rest[brace] == "{", let end = rest[brace...].firstIndex(of: "}") else {
-        return reading.reject(path, "\(path) has a brace without its counterpart; write %7B or %7D for the character")
-      }
-      let name = String(rest[rest.index(after: brace)..<end])
-      if !names.contains(name) {
-        let list = names.map { "{\($0)}" }.joined(separator: ", ")
-        reading.reject(path, "\(path) has the unknown placeholder {\(name)} (known here: \(list))", suggestion: Suggestion.nearest(to: name, among: names))
-      }
-      rest = rest[rest.index(after: end)...]
+    // Without a pattern its captures are not known; and what is missing has been complained about.
+    guard let captures = RoutePath(pattern)?.captures, !redirect.to.isEmpty else { return }
+    do throws(RedirectTemplateError) {
+      _ = try RedirectTemplate(parsing: redirect.to, captures: captures)
+    } catch {
+      reading.reject(path, "\(path) \(JSON.quoted(redirect.to)): \(error.message)")
     }
   }
 

@@ -71,10 +71,10 @@ public enum ConfigurationReference {
     - `users` matches itself; `:id` one segment; `:id([0-9]+)` one segment that matches the regular expression as a whole;
       `*rest`, at the end, the rest, which may be empty and contain `/`.
     - In each segment a text is preferred to a parameter, and a parameter to a catch-all. Case and a final `/` matter; the query does not.
-    - A forwarding route `/api/*rest` also takes `/api`. A `route_prefix` without catch-all, `/api`, takes `/api` and everything below it.
+    - A forwarding route `/api/*rest` also takes `/api`, unless another route does. A `route_prefix` without catch-all, `/api`,
+      takes `/api` and everything below it.
     - A host that is named exactly is preferred to `*.example.com`, and that to a route without hosts.
-    - Two routes that would take the same requests are an error. A configured route wins over `/health` and `/stats`, and over
-      the `/api` that is only implied by `/api/*rest`.
+    - Two routes that would take the same requests are an error. A configured route wins over `/health` and `/stats`.
     - `strip_prefix` sends `/` and what the catch-all has matched; the query is kept.
 
     """
@@ -105,7 +105,7 @@ public enum ConfigurationReference {
       .map { $0 == "# For editors." || $0.hasPrefix("\"$schema") ? "    " + $0 : String($0) }.joined(separator: "\n") + "}\n"
   }
 
-  /// Writes rows as members; with `prefix` `# ` they are commented out.
+  /// Writes rows as members; with `prefix` `# ` they are commented out, and their comments begin with `##`.
   private static func write(_ rows: [SettingRow], indent: Int, prefix: String, _ text: inout String) {
     let rows = rows.filter { if case .later = $0.shape { false } else { true } }
     let margin = String(repeating: " ", count: indent)
@@ -116,7 +116,7 @@ public enum ConfigurationReference {
       if case .choice(let names, _) = row.shape { comment += " (\(names.joined(separator: ", ")))" }
       if row.example != nil, let value = row.shape.defaultValue, !row.required { comment += " Default: \(value.compact)." }
       let key = JSON.quoted(row.key)
-      text += "\(margin)# \(comment)\n"
+      text += "\(margin)\(prefix.isEmpty ? "#" : "##") \(comment)\n"
       switch row.shape {
       case .object(let children, _):
         text += "\(margin)\(prefix)\(key): {\n"

@@ -1,32 +1,26 @@
 // RouteExpansion — the configured routes, prefixes and local endpoints as one list of patterns.
 //
-// A route that ends in a catch-all, `/api/*rest`, also stands for `/api` when it forwards: its companion. A
-// companion, and a local endpoint, yields each host and method that is configured explicitly for the same pattern.
-// Two explicit routes that would take the same requests are an error.
+// A `route_prefix` without catch-all, `/api`, becomes `/api/*gateway_rest`. That a forwarding route `/api/*rest` also
+// takes `/api`, and that local endpoints yield to what is configured, is the route table's work. Two configured routes
+// that would take the same requests are an error; all such errors are found here, with both positions.
 
 import HTTPModel
 import Plan
+import Policy
 
 struct RouteExpansion {
   /// In the order of the plan.
   private(set) var routes: [RoutePlan] = []
   /// For each of them the path of the setting it comes from; empty for local endpoints.
-  private(set) var sources: [String] = []
+  private var sources: [String] = []
 
   private struct Slot: Hashable {
     var host: String
     var form: String
   }
 
-  private struct Claim {
-    var methods: MethodSet
-    var source: String
-  }
-
-  private enum Kind { case explicit, yielding }
-
-  private var claims: [Slot: [Claim]] = [:]
-  private var pending: [(plan: RoutePlan, source: String, kind: Kind)] = []
+  /// Who takes which methods.
+  private var claims: [Slot: [(methods: MethodSet, source: String)]] = [:]
 
   init(_ settings: Settings, _ reading: inout Reading) {
     var upstreamIndex: [String: Int] = [:]
@@ -34,33 +28,24 @@ struct RouteExpansion {
     for (index, route) in settings.routes.enumerated() {
       guard let action = Self.action(of: route, upstreamIndex) else { continue }
       var methods = MethodNames.set(route.methods)
-      if case .forward = action {
-        if route.methods.isEmpty { methods = .any }
-      } else if route.methods.isEmpty {
-        methods = MethodSet(.get)
+      if route.methods.isEmpty {
+        if case .forward = action { methods = .any } else { methods = MethodSet(.get) }
       }
       let hosts = route.hosts.map { $0.lowercased() }
       add(RoutePlan(hosts: hosts, pattern: route.path, methods: methods, action: action), "routes[\(index)].path", &reading)
     }
     for (index, upstream) in settings.upstreams.enumerated() where !upstream.routePrefix.isEmpty {
       guard let path = RoutePath(upstream.routePrefix) else { continue }
+      var pattern = upstream.routePrefix
+      if !path.endsInCatchAll { pattern += (pattern.hasSuffix("/") ? "*" : "/*") + RoutePath.implicitCatchAll }
       var forward = upstream.forward
       forward.upstream = index
-      let slash = upstream.routePrefix.hasSuffix("/") ? "" : "/"
-      let pattern = path.beforeCatchAll == nil ? "\(upstream.routePrefix)\(slash)*\(RoutePath.implicitCatchAll)" : upstream.routePrefix
       let methods = upstream.methods.isEmpty ? MethodSet.any : MethodNames.set(upstream.methods)
-      let source = "upstreams[\(index)].proxy.route_prefix"
-      guard RoutePath(pattern) != nil else {
-        reading.reject(source, "\(source) must not have a parameter named \(JSON.quoted(RoutePath.implicitCatchAll))")
-        continue
-      }
-      add(RoutePlan(pattern: pattern, methods: methods, action: .forward(forward)), source, &reading)
-      // "/api/" was meant to begin with its slash: it does not stand for "/api".
-      if path.beforeCatchAll == nil, slash.isEmpty { dropCompanion(of: source) }
+      add(RoutePlan(pattern: pattern, methods: methods, action: .forward(forward)), "upstreams[\(index)].proxy.route_prefix", &reading)
     }
-    if settings.health { add(yielding: RoutePlan(pattern: "/health", methods: MethodSet(.get), action: .health), "") }
-    if settings.stats { add(yielding: RoutePlan(pattern: "/stats", methods: MethodSet(.get), action: .stats), "") }
-    settle()
+    if settings.health { append(RoutePlan(pattern: "/health", methods: MethodSet(.get), action: .health), "") }
+    if settings.stats { append(RoutePlan(pattern: "/stats", methods: MethodSet(.get), action: .stats), "") }
+    compile(&reading)
   }
 
   private static func action(of route: RouteSettings, _ upstreamIndex: [String: Int]) -> RouteAction? {
@@ -72,61 +57,50 @@ struct RouteExpansion {
     return .forward(forward)
   }
 
-  /// Adds an explicit route, and its companion.
+  /// Adds a configured route, unless it collides with an earlier one.
   private mutating func add(_ plan: RoutePlan, _ source: String, _ reading: inout Reading) {
-    guard let path = RoutePath(plan.pattern) else { return }
-    var isTaken = false
+    guard let path = RoutePath(plan.pattern) else {
+      // A route's own pattern has been complained about; one that was completed here has not.
+      if let complaint = RoutePath.complaint(plan.pattern), source.hasPrefix("upstreams") { reading.reject(source, "\(source) \(complaint)") }
+      return
+    }
     for host in plan.hosts.isEmpty ? [""] : plan.hosts {
       let slot = Slot(host: host, form: path.form)
-      if !isTaken, let other = claims[slot]?.first(where: { !$0.methods.isDisjoint(with: plan.methods) }) {
-        isTaken = true
+      if let other = claims[slot]?.first(where: { !$0.methods.isDisjoint(with: plan.methods) }) {
         let shared = MethodNames.text(other.methods.intersection(plan.methods))
         let onHost = host.isEmpty ? "" : " on host \(JSON.quoted(host))"
-        reading.reject(
+        return reading.reject(
           source, "\(source) \(JSON.quoted(plan.pattern)) takes the same requests as \(other.source) at \(reading.place(of: other.source)) (\(shared)\(onHost))")
       }
-      claims[slot, default: []].append(Claim(methods: plan.methods, source: source))
+      claims[slot, default: []].append((plan.methods, source))
     }
-    pending.append((plan, source, .explicit))
-    guard case .forward = plan.action, let before = path.beforeCatchAll, !before.isEmpty else { return }
-    var companion = plan
-    companion.pattern = before
-    add(yielding: companion, source)
-  }
-
-  private mutating func add(yielding plan: RoutePlan, _ source: String) { pending.append((plan, source, .yielding)) }
-
-  private mutating func dropCompanion(of source: String) {
-    if let last = pending.last, last.source == source, last.kind == .yielding { pending.removeLast() }
-  }
-
-  /// Lets what yields have what is left, once everything explicit is known.
-  private mutating func settle() {
-    for (plan, source, kind) in pending {
-      guard kind == .yielding, let form = RoutePath(plan.pattern)?.form else {
-        append(plan, source)
-        continue
-      }
-      let hosts = plan.hosts.isEmpty ? [""] : plan.hosts
-      let left = hosts.map { host in
-        (claims[Slot(host: host, form: form)] ?? []).reduce(plan.methods) { $0.subtracting($1.methods) }
-      }
-      for (host, methods) in zip(hosts, left) { claims[Slot(host: host, form: form), default: []].append(Claim(methods: methods, source: source)) }
-      if left.allSatisfy({ $0 == plan.methods }) {
-        append(plan, source)
-        continue
-      }
-      for (host, methods) in zip(hosts, left) where !methods.isEmpty {
-        var part = plan
-        part.hosts = host.isEmpty ? [] : [host]
-        part.methods = methods
-        append(part, source)
-      }
-    }
+    append(plan, source)
   }
 
   private mutating func append(_ plan: RoutePlan, _ source: String) {
     routes.append(plan)
     sources.append(source)
+  }
+
+  /// Has the route table made, for what only it can find. It names one fault at a time, so each is taken out and the
+  /// rest tried again.
+  private func compile(_ reading: inout Reading) {
+    var routes = routes, sources = sources
+    for _ in 0..<20 {
+      do throws(RouteTableError) {
+        _ = try RouteTable(routes)
+        return
+      } catch {
+        guard routes.indices.contains(error.route) else { return reading.reject("routes", error.message) }
+        let source = sources[error.route]
+        var message = "\(source) \(JSON.quoted(routes[error.route].pattern)): \(error.message)"
+        if let other = error.other, sources.indices.contains(other), !sources[other].isEmpty {
+          message += " (\(sources[other]) at \(reading.place(of: sources[other])))"
+        }
+        reading.reject(source, message)
+        routes.remove(at: error.route)
+        sources.remove(at: error.route)
+      }
+    }
   }
 }

@@ -128,7 +128,7 @@ enum SettingsTable {
   static let forward = SettingTable<ForwardPlan>(
     ForwardPlan(upstream: 0),
     [
-      .boolean("strip_prefix", \.stripPrefix, "Send only what the pattern's catch-all has matched as the path."),
+      .boolean("strip_prefix", \.stripPrefix, "Send \"/\" and what the pattern's catch-all has matched as the path, not what stands before it."),
       .boolean("forward_original_path", \.originalPath, "Send the path as the client wrote it, not the normalised one."),
       .quantity("response_timeout_ms", \.responseTimeout, .milliseconds, 10...day, zero: "none", "How long the backend may take to answer with a header."),
       .choice("buffering", \.buffering, [("auto", .auto), ("always", .always), ("never", .never)], "Whether a response is collected before it is sent on."),

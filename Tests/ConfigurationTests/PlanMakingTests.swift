@@ -56,26 +56,31 @@ import Testing
 
   @Test func prefixes() throws {
     func expand(_ prefix: String) throws -> [String] { try patterns("{\(head), \"proxy\": {\"route_prefix\": \"\(prefix)\"}}]}") }
-    #expect(try expand("/api") == ["/api/*gateway_rest", "/api"])
-    #expect(try expand("/api/*rest") == ["/api/*rest", "/api"])
+    #expect(try expand("/api") == ["/api/*gateway_rest"])
+    #expect(try expand("/api/*rest") == ["/api/*rest"])
     #expect(try expand("/api/") == ["/api/*gateway_rest"])
     #expect(try expand("/") == ["/*gateway_rest"])
     #expect(try expand("/*") == ["/*"])
-    #expect(try expand("/u/:id([0-9]+)") == ["/u/:id([0-9]+)/*gateway_rest", "/u/:id([0-9]+)"])
+    #expect(try expand("/u/:id([0-9]+)") == ["/u/:id([0-9]+)/*gateway_rest"])
   }
 
-  @Test func companionsYield() throws {
-    let routes = #""routes": [{"path": "/api/*rest", "upstream": "a"}, {"path": "/api", "methods": ["GET"], "respond": {}}, {"path": "/x", "respond": {}}]"#
-    let found = try loaded("{\(head)}], \(routes)}").plan.routes
-    #expect(found.map(\.pattern) == ["/api/*rest", "/api", "/api", "/x"])
-    #expect(found[1].methods == MethodSet.any.subtracting(MethodSet(.get)))
-    #expect(found[2].methods == MethodSet(.get))
+  @Test func order() throws {
+    let routes = #""routes": [{"path": "/x", "respond": {}}, {"path": "/y/*rest", "upstream": "a"}, {"path": "/y", "respond": {}}]"#
+    #expect(try patterns("{\(head), \"proxy\": {\"route_prefix\": \"/api\"}}], \(routes)}") == ["/x GET", "/y/*rest", "/y GET", "/api/*gateway_rest"])
   }
 
-  @Test func localEndpointsYield() throws {
-    let plan = try loaded(#"{"routes": [{"path": "/health", "respond": {}}, {"path": "/stats", "methods": ["POST"], "respond": {}}]}"#).plan
-    #expect(plan.routes.map(\.pattern) == ["/health", "/stats", "/stats"])
+  /// The plan names both; the route table lets local endpoints yield.
+  @Test func localEndpointsComeLast() throws {
+    let plan = try loaded(#"{"routes": [{"path": "/health", "respond": {}}]}"#).plan
+    #expect(plan.routes.map(\.pattern) == ["/health", "/health", "/stats"])
     #expect(plan.routes.last?.action == .stats)
+  }
+
+  @Test func whatTheRouteTableRefuses() {
+    let found = errors(
+      #"{"routes": [{"path": "/a/:x([0-9]+)", "respond": {}}, {"path": "/a/:x([a-z]+)/b", "respond": {}}, {"path": "/a/:x(q)/c", "respond": {}}]}"#)
+    #expect(found.count == 2, "\(found)")
+    #expect(found.allSatisfy { $0.contains("routes[0].path at line 1, column 22") }, "\(found)")
   }
 
   @Test func conflicts() {
