@@ -59,6 +59,7 @@ public struct RedirectTemplate: Sendable {
         position = end + 1
         literal = position
       } else {
+        guard byte != UInt8(ascii: "}") else { throw failure("\"}\" without \"{\"") }
         guard byte.isURICharacter else { throw failure("this character cannot stand in a URI; write it as an escape such as %20") }
         position += 1
       }
