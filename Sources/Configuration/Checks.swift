@@ -107,7 +107,7 @@ extension Settings {
       if let forward = route.forward {
         if route.upstream.isEmpty, !actions.isEmpty { reading.reject("\(path).proxy", "\(path).proxy has no effect without upstream") }
         check(forward, "\(path).proxy", &reading)
-        if forward.stripPrefix, let parsed = RoutePath(route.path), !parsed.endsInCatchAll {
+        if forward.stripPrefix, let parsed = reading.routePath(route.path), !parsed.endsInCatchAll {
           reading.reject("\(path).proxy.strip_prefix", "\(path).proxy.strip_prefix needs a catch-all at the end of \(JSON.quoted(route.path))")
         }
       }
@@ -127,7 +127,7 @@ extension Settings {
 
   private func check(_ redirect: RedirectPlan, _ pattern: String, _ path: String, _ reading: inout Reading) {
     // Without a pattern its captures are not known; and what is missing has been complained about.
-    guard let captures = RoutePath(pattern)?.captures, !redirect.to.isEmpty else { return }
+    guard let captures = reading.routePath(pattern)?.captures, !redirect.to.isEmpty else { return }
     do throws(RedirectTemplateError) {
       _ = try RedirectTemplate(parsing: redirect.to, captures: captures)
     } catch {

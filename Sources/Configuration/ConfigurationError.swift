@@ -126,6 +126,8 @@ struct Reading {
   var warnings: [ConfigurationError] = []
   /// By path, such as `upstreams[2].pool`; of a path given twice the later origin.
   var origins: [String: Origin] = [:]
+  /// Patterns already taken apart: a constraint is costly to compile.
+  private var patterns: [String: RoutePath?] = [:]
 
   init(file: String?) { self.file = file }
 
@@ -139,7 +141,15 @@ struct Reading {
     }
   }
 
-  /// `file:line:column` of a setting, for a message that names a second place.
+  /// The pattern taken apart; nil when it is not one.
+  mutating func routePath(_ pattern: String) -> RoutePath? {
+    if let known = patterns[pattern] { return known }
+    let path = RoutePath(pattern)
+    patterns[pattern] = .some(path)
+    return path
+  }
+
+  /// The line and column of a setting, for a message that names a second place.
   func place(of path: String) -> String {
     switch origin(of: path) {
     case .file(let line, let column): "line \(line), column \(column)"

@@ -29,6 +29,19 @@ public struct ConfigurationSource: Sendable {
     explicit = path != nil
   }
 
+  /// The variables of this process that may concern the gateway, as it was started with them.
+  public static var processEnvironment: [String: String] {
+    guard case .text(let bytes) = FileText.read("/proc/self/environ", limit: TreeReader.maxBytes) else { return [:] }
+    var environment: [String: String] = [:]
+    for entry in bytes.split(separator: 0) {
+      guard let equals = entry.firstIndex(of: 0x3d) else { continue }
+      let name = String(decoding: entry[..<equals], as: UTF8.self)
+      guard Overlay.prefixes.contains(where: { name.hasPrefix($0) }) else { continue }
+      environment[name] = String(decoding: entry[(equals + 1)...], as: UTF8.self)
+    }
+    return environment
+  }
+
   /// The same source with the file chosen now and its path absolute, so that it means the same after `chdir`.
   public func located() -> ConfigurationSource {
     var copy = self

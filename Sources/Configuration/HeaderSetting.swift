@@ -15,11 +15,13 @@ extension Setting {
         }
         var headers: [HeaderPlan] = [], seen: Set<String> = []
         for entry in entries {
+          if let complaint = HeaderRules.complaint(name: entry.key) {
+            reading.reject(entry.origin, path, "\(path): \(JSON.quoted(entry.key)) \(complaint)")
+            continue
+          }
           let path = "\(path).\(entry.key)"
           reading.origins[path] = entry.value.origin
-          if let complaint = HeaderRules.complaint(name: entry.key) {
-            reading.reject(entry.origin, path, "\(path) \(complaint)")
-          } else if !seen.insert(entry.key.lowercased()).inserted {
+          if !seen.insert(entry.key.lowercased()).inserted {
             reading.reject(entry.origin, path, "\(path) is given twice (upper and lower case are the same); use a list of values")
           }
           var nodes = [entry.value]

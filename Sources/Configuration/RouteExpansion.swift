@@ -35,7 +35,7 @@ struct RouteExpansion {
       add(RoutePlan(hosts: hosts, pattern: route.path, methods: methods, action: action), "routes[\(index)].path", &reading)
     }
     for (index, upstream) in settings.upstreams.enumerated() where !upstream.routePrefix.isEmpty {
-      guard let path = RoutePath(upstream.routePrefix) else { continue }
+      guard let path = reading.routePath(upstream.routePrefix) else { continue }
       var pattern = upstream.routePrefix
       if !path.endsInCatchAll { pattern += (pattern.hasSuffix("/") ? "*" : "/*") + RoutePath.implicitCatchAll }
       var forward = upstream.forward
@@ -59,7 +59,7 @@ struct RouteExpansion {
 
   /// Adds a configured route, unless it collides with an earlier one.
   private mutating func add(_ plan: RoutePlan, _ source: String, _ reading: inout Reading) {
-    guard let path = RoutePath(plan.pattern) else {
+    guard let path = reading.routePath(plan.pattern) else {
       // A route's own pattern has been complained about; one that was completed here has not.
       if let complaint = RoutePath.complaint(plan.pattern), source.hasPrefix("upstreams") { reading.reject(source, "\(source) \(complaint)") }
       return

@@ -87,7 +87,7 @@ import Testing
     (#"{"path": "/a", "upstream": "web", "hosts": ["a", "A"]}"#, "routes[0].hosts[1] repeats \"A\""),
     (#"{"path": "/a", "respond": {"status": 100}}"#, "routes[0].respond.status must be between 200 and 599"),
     (#"{"path": "/a", "respond": {"status": 204, "body": "x"}}"#, "an answer with status 204 has no body"),
-    (#"{"path": "/a", "respond": {"headers": {"Content-Length": "1"}}}"#, "routes[0].respond.headers.Content-Length is set by the gateway itself"),
+    (#"{"path": "/a", "respond": {"headers": {"Content-Length": "1"}}}"#, "routes[0].respond.headers: \"Content-Length\" is set by the gateway itself"),
     (#"{"path": "/a", "respond": {"headers": {"a b": "1"}}}"#, "is not a header name"),
     (#"{"path": "/a", "respond": {"headers": {"A": "1\r\nB: 2"}}}"#, "must not contain control characters"),
     (#"{"path": "/a", "respond": {"headers": {"A": ["1", "2\u0000"]}}}"#, "must not contain control characters"),
