@@ -49,6 +49,8 @@ extension AccessLine {
     line.append(decimal: entry.bytesReceived)
     line.append(",\"http.response.size\":")
     line.append(decimal: entry.bytesSent)
+    line.append(",\"http.response.body.size\":")
+    line.append(decimal: entry.bodyBytesSent)
     line.append(",\"http.server.request.duration\":")
     AccessLine.put(seconds: UInt64(max(0, entry.duration)), &line)
     if entry.route >= 0 {

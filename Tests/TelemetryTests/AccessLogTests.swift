@@ -31,7 +31,7 @@ private let localTime: String = {
     #expect(members == [
       "time": "2026-01-31T23:59:59.123456Z", "client.address": "192.0.2.7", "gateway.request_id": "r-1", "http.request.method": "GET",
       "server.address": "example.org", "url.path": "/a/b", "url.query": "c=d", "network.protocol.version": "1.1",
-      "http.response.status_code": "200", "http.request.size": "512", "http.response.size": "123456789012",
+      "http.response.status_code": "200", "http.request.size": "512", "http.response.size": "123456789012", "http.response.body.size": "1200",
       "http.server.request.duration": "0.003000", "http.route": "/a/*rest", "gateway.upstream": "web", "gateway.upstream.attempts": "1",
       "gateway.upstream.connect_time": "0.000150", "gateway.upstream.header_time": "12.000601", "user_agent.original": "Mozilla/5.0 (X11)",
     ])
@@ -46,7 +46,7 @@ private let localTime: String = {
     let members = try #require(FlatJSON.parse(String(try request.line("json", entry, requestID: "").dropLast())))
     #expect(members == [
       "time": "1970-01-01T00:00:00.000000Z", "client.address": "192.0.2.7", "network.protocol.version": "1.0", "http.response.status_code": "400",
-      "http.request.size": "0", "http.response.size": "0", "http.server.request.duration": "0.000000", "error.type": "http_request_error",
+      "http.request.size": "0", "http.response.size": "0", "http.response.body.size": "0", "http.server.request.duration": "0.000000", "error.type": "http_request_error",
     ])
   }
 
