@@ -41,6 +41,7 @@ int clx_spawn(const char *path, char *const argv[], int control, const int *bloc
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   /* dup2 onto itself clears close-on-exec in glibc, so control == 3 is right as well. */
   error = posix_spawn_file_actions_adddup2(&actions, control, 3);
+  if (!error) error = posix_spawn_file_actions_addclosefrom_np(&actions, 4);
   if (!error) error = posix_spawn(pid, path, &actions, &attributes, argv, environ);
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
@@ -48,6 +49,7 @@ int clx_spawn(const char *path, char *const argv[], int control, const int *bloc
 }
 
 int clx_fork(void) { return fork(); }
+void clx_close_from(int fd) { closefrom(fd); }
 int clx_pipe(int fds[2]) { return pipe2(fds, O_CLOEXEC); }
 int clx_duplicate(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, 3); }
 int clx_close_on_exec(int fd) { return fcntl(fd, F_SETFD, FD_CLOEXEC); }

@@ -22,6 +22,8 @@ public enum Daemon {
   /// Forks twice, begins a session of its own, and returns in the grandchild only: directory `/`, file mode
   /// mask 027, descriptors 0, 1 and 2 on /dev/null. The original process waits for the report and exits.
   public static func detach() throws(Errno) -> LaunchReport {
+    // Whatever the launching shell had open must not be held open by a daemon.
+    clx_close_from(3)
     var ends: [CInt] = [-1, -1]
     guard unsafe clx_pipe(&ends) == 0 else { throw Errno.current }
     let child = clx_fork()

@@ -66,6 +66,8 @@ public final class Master {
   var isReloadQueued = false
   var stopAskers: [ControlConnection] = []
   var deaths: [Death] = []
+  /// The process whose end is being told, for the record of its death.
+  var buried: ProcessID = 0
   var lastReload: ReloadOutcome?
 
   var startFailure: String?
@@ -176,12 +178,9 @@ public final class Master {
   func bury(_ worker: WorkerProcess, reason: String) {
     board.retire(worker.row)
     workers[worker.id] = nil
-    lastProcess[worker.slot] = worker.process
+    buried = worker.process
     perform(supervisor.exited(worker.id, reason: reason, now: Time.milliseconds))
   }
-
-  /// By slot: the process that was there last, for the record of its death.
-  var lastProcess: [Int: ProcessID] = [:]
 
   // MARK: The end
 

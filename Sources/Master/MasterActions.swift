@@ -152,12 +152,11 @@ extension Master {
   }
 
   private func noteDeath(_ generation: UInt64, _ slot: Int, _ reason: String, _ delay: Int64) {
-    let process = lastProcess[slot] ?? 0
-    deaths.append(Death(generation: generation, slot: slot, process: process, reason: reason, at: Time.wallSeconds))
+    deaths.append(Death(generation: generation, slot: slot, process: buried, reason: reason, at: Time.wallSeconds))
     if deaths.count > 64 { deaths.removeFirst() }
     board.store(.restarts, board.value(of: .restarts) &+ 1)
     let wait = delay == 0 ? "at once" : "in \(delay) ms"
-    journal.write(.error, "worker \(slot) of generation \(generation) (PID \(process)) died: \(reason); it is replaced \(wait)")
+    journal.write(.error, "worker \(slot) of generation \(generation) (PID \(buried)) died: \(reason); it is replaced \(wait)")
   }
 
   // MARK: Logs

@@ -11,7 +11,7 @@ extension Master {
     let now = Time.wallSeconds
     json.object { json in
       json.field("version", options.version)
-      json.field("state", supervisor.isStopping ? "stopping" : supervisor.isStarting ? "starting" : "serving")
+      json.field("state", stateText)
       json.object("master") { json in
         json.field("pid", Process.id)
         json.field("started_at", startedAt)
@@ -52,30 +52,38 @@ extension Master {
       json.field("state", supervisor.phase(of: number).map { "\($0)" } ?? "gone")
       json.field("started_at", record.startedAt)
       json.list("workers") { json in
-        let own = workers.values.filter { $0.generation == number }.sorted { $0.slot < $1.slot }
-        for worker in own { describe(worker, now, &json) }
+        for slot in supervisor.slots(of: number) { describe(slot, of: number, now, &json) }
       }
     }
   }
 
-  private func describe(_ worker: WorkerProcess, _ now: Int64, _ json: inout JSONText) {
+  private func describe(_ slot: SlotView, of generation: UInt64, _ now: Int64, _ json: inout JSONText) {
+    let worker = slot.worker.flatMap { workers[$0] }
+    // A slot that has been drained has nothing more to tell.
+    guard worker != nil || slot.respawnAt != nil else { return }
     json.object { json in
-      json.field("slot", worker.slot)
-      json.field("pid", worker.process)
-      let phase = supervisor.phase(of: worker.id) ?? .none
-      json.field("state", phase == .leaving ? "draining" : "\(phase)")
-      json.field("started_at", worker.startedAt)
-      json.field("uptime_sec", max(0, now - worker.startedAt))
-      json.field("restarts", board.row(worker.row)?.restarts ?? 0)
-      if let death = deaths.last(where: { $0.generation == worker.generation && $0.slot == worker.slot }) {
-        json.field("last_death", death.reason)
+      json.field("slot", slot.slot)
+      if let worker { json.field("pid", worker.process) } else { json.null("pid") }
+      json.field("state", slot.respawnAt != nil ? "waiting" : slot.phase == .leaving ? "draining" : "\(slot.phase)")
+      if let worker {
+        json.field("started_at", worker.startedAt)
+        json.field("uptime_sec", max(0, now - worker.startedAt))
       }
-      if let page = board.page(worker.row) {
+      if let time = slot.respawnAt { json.field("respawn_in_ms", max(0, time - Time.milliseconds)) }
+      json.field("restarts", slot.restarts)
+      if let death = deaths.last(where: { $0.generation == generation && $0.slot == slot.slot }) { json.field("last_death", death.reason) }
+      if let worker, let page = board.page(worker.row) {
         json.field("connections", page.value(of: .connectionsActive))
         json.field("requests", page.value(of: .requests))
         json.field("requests_active", page.value(of: .requestsActive))
       }
     }
+  }
+
+  private var stateText: String {
+    if supervisor.isStopping { return "stopping" }
+    guard supervisor.isStarting else { return "serving" }
+    return supervisor.serving == nil ? "starting" : "reloading"
   }
 
   private func describeListeners(_ json: inout JSONText) {

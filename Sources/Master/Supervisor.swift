@@ -15,7 +15,7 @@ public struct WorkerID: Hashable, Sendable {
 }
 
 /// What the master is to do.
-public enum MasterAction: Equatable, Sendable {
+public enum MasterAction: Hashable, Sendable {
   case spawn(WorkerID, generation: UInt64, slot: Int, restarts: Int)
   /// All workers are ready: listen on the new sockets, then answer `opened` or `openFailed`.
   case open(generation: UInt64)
@@ -52,6 +52,16 @@ public struct GenerationTerms: Equatable, Sendable {
     self.drain = max(0, drain)
     self.maxDraining = max(1, maxDraining)
   }
+}
+
+/// A worker slot as it is now.
+public struct SlotView: Equatable, Sendable {
+  public let slot: Int
+  public let worker: WorkerID?
+  public let phase: Supervisor.WorkerPhase
+  public let restarts: Int
+  /// When a missing worker is replaced; nil when nobody is waited for.
+  public let respawnAt: Int64?
 }
 
 public struct Supervisor: Sendable {
@@ -105,6 +115,12 @@ public struct Supervisor: Sendable {
 
   public func phase(of generation: UInt64) -> Phase? { generations.first { $0.number == generation }?.phase }
   public func phase(of worker: WorkerID) -> WorkerPhase? { place(of: worker).map { generations[$0.0].slots[$0.1].phase } }
+
+  /// The worker slots of a generation, in order.
+  public func slots(of generation: UInt64) -> [SlotView] {
+    guard let generation = generations.first(where: { $0.number == generation }) else { return [] }
+    return generation.slots.enumerated().map { SlotView(slot: $0, worker: $1.worker, phase: $1.phase, restarts: $1.restarts, respawnAt: $1.respawnAt) }
+  }
 
   /// When `tick` has something to do, if nothing else happens before.
   public var nextDeadline: Int64? {

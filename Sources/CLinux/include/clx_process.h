@@ -26,10 +26,11 @@
 // Processes
 
 /* Runs `path` with `argv` and this process's environment. In the child descriptor 3 is a copy of `control`;
-   descriptors 0, 1 and 2 are inherited; everything else is closed by its close-on-exec flag. The signals in
+   descriptors 0, 1 and 2 are inherited; everything else is closed. The signals in
    `blocked` (a zero-terminated list) are blocked in the child, all others unblocked and at their default. */
 int clx_spawn(const char *path, char *const argv[], int control, const int *blocked, pid_t *pid);
 int clx_fork(void);
+void clx_close_from(int fd);
 int clx_pipe(int fds[2]); /* close-on-exec */
 int clx_duplicate(int fd); /* close-on-exec, never 0, 1 or 2 */
 int clx_close_on_exec(int fd);
