@@ -1,0 +1,50 @@
+// GatewayControl — the command line's root: its commands, and how they end.
+
+import ArgumentParser
+import Control
+
+struct GatewayControl: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: Product.tool,
+    abstract: "Operates the HTTP gateway.",
+    discussion: "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 not running.",
+    subcommands: [
+      StartCommand.self, StopCommand.self, ReloadCommand.self, ReopenCommand.self, StatusCommand.self, ValidateCommand.self, ConfigCommand.self,
+      SchemaCommand.self, ReferenceCommand.self, VersionCommand.self,
+    ])
+
+  @Flag(name: [.customShort("v"), .customLong("version")], help: "Print the version.")
+  var showsVersion = false
+
+  @Flag(name: [.customShort("V"), .customLong("version-verbose")], help: "Print version, compiler, platform and features.")
+  var showsDetails = false
+
+  func run() throws {
+    if showsDetails {
+      Terminal.print(Product.details(of: Product.tool))
+    } else if showsVersion {
+      Terminal.print("\(Product.tool) \(Product.version)")
+    } else {
+      throw CleanExit.helpRequest()
+    }
+  }
+}
+
+struct VersionCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "version", abstract: "Print the version.")
+
+  @Flag(name: [.customShort("V"), .customLong("version-verbose")], help: "Add compiler, platform and features.")
+  var showsDetails = false
+
+  func run() {
+    Terminal.print(showsDetails ? Product.details(of: Product.tool) : "\(Product.tool) \(Product.version)")
+  }
+}
+
+/// How a command ended; thrown when it is not the normal end. What went wrong has been printed.
+enum Outcome: CInt, Error {
+  case done = 0
+  case failed = 1
+  case usage = 2
+  case notRunning = 3
+}

@@ -1,0 +1,84 @@
+// OrderCommands — stop, reload, reopen: what a running gateway is told to do.
+
+import ArgumentParser
+import Control
+import Kernel
+
+struct StopCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "stop", abstract: "Stop the gateway and wait until it has ended.",
+    discussion: "Requests in flight are finished within shutdown_drain_timeout_sec.")
+
+  @OptionGroup var instance: InstanceOptions
+
+  @Flag(name: .customLong("now"), help: "Do not finish what is in flight.")
+  var isImmediate = false
+
+  @Flag(name: .customLong("no-wait"), help: "Return at once.")
+  var doesNotWait = false
+
+  @Option(name: .customLong("timeout"), help: ArgumentHelp("How long to wait for the end; 0: for good.", valueName: "seconds"))
+  var timeout: Digits?
+
+  func run() throws {
+    let gateway = try instance.running()
+    if doesNotWait {
+      try signal(gateway)
+      Terminal.print("Sent \(Signal.name(Signal.terminate)) to \(Product.daemon) (PID \(gateway.process)).")
+      return
+    }
+    let seconds = timeout?.value ?? 0
+    let deadline = Time.milliseconds + Int64(seconds) * 1000
+    do throws(Outcome) {
+      if try gateway.ask(isImmediate ? .stopNow : .stop, seconds: seconds) == nil { try signal(gateway) }
+    } catch {
+      // The master may have ended without an answer, which is what was asked for; what counts is that it has.
+      if error != .failed { throw error }
+    }
+    guard gateway.awaitEnd(milliseconds: seconds == 0 ? 0 : max(1, deadline - Time.milliseconds)) else {
+      Terminal.complain("\(Product.daemon) (PID \(gateway.process)) still runs after \(seconds) s")
+      throw Outcome.failed
+    }
+    Terminal.print("\(Product.daemon) (PID \(gateway.process)) has stopped.")
+  }
+
+  /// One signal stops gently, a second one at once.
+  private func signal(_ gateway: RunningGateway) throws(Outcome) {
+    try gateway.signal(Signal.terminate)
+    if isImmediate, !gateway.awaitEnd(milliseconds: 200) { try gateway.signal(Signal.terminate) }
+  }
+}
+
+struct ReloadCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "reload", abstract: "Serve with the present configuration file.",
+    discussion: "All or nothing: when the new configuration cannot serve, the reasons are printed and the old one goes on.")
+
+  @OptionGroup var instance: InstanceOptions
+
+  @Flag(inversion: .prefixedNo, help: "Wait for the outcome.")
+  var wait = true
+
+  @Option(name: .customLong("timeout"), help: ArgumentHelp("How long to wait for the outcome; 0: for good.", valueName: "seconds"))
+  var timeout: Digits?
+
+  func run() throws {
+    let gateway = try instance.running()
+    if wait, let answer = try gateway.ask(.reload, seconds: timeout?.value ?? 0) { return try gateway.report(answer) }
+    try gateway.signal(Signal.hangUp)
+    Terminal.print("Sent \(Signal.name(Signal.hangUp)) to \(Product.daemon) (PID \(gateway.process)); its log has the outcome.")
+  }
+}
+
+struct ReopenCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "reopen", abstract: "Open the log files anew, after they have been moved.")
+
+  @OptionGroup var instance: InstanceOptions
+
+  func run() throws {
+    let gateway = try instance.running()
+    if let answer = try gateway.ask(.reopen) { return try gateway.report(answer) }
+    try gateway.signal(Signal.user1)
+    Terminal.print("Sent \(Signal.name(Signal.user1)) to \(Product.daemon) (PID \(gateway.process)).")
+  }
+}

@@ -1,0 +1,100 @@
+// StatusText — a status drawn for people.
+//
+// Pure: the master's JSON in, text out. What is missing from the JSON is left out or drawn as "-".
+
+import Control
+
+enum StatusText {
+  /// What can be said of a gateway that is not reached.
+  static func brief(_ gateway: RunningGateway) -> String {
+    "\(Product.daemon) is running\n  PID       \(gateway.process)\n  PID file  \(gateway.pidFile)"
+  }
+
+  static func text(_ status: JSONValue, now: Int64, colours: Bool) -> String {
+    let state = status["state"].string ?? "running"
+    let running = Cell("running", .good).shown(colours: colours)
+    var text = "\(Product.daemon) \(status["version"].string ?? "") is \(running)\(state == "serving" ? "" : ", \(state)")\n"
+    text += facts(status, now).text(indent: 2, colours: colours)
+    for error in status["last_reload"]["errors"].list { text += "    \(Cell(error.string ?? "").text)\n" }
+    text += "\n" + workers(status).text(indent: 0, colours: colours)
+    let deaths = deaths(status, now)
+    if !deaths.rows.isEmpty { text += "\nWorkers that died:\n" + deaths.text(indent: 2, colours: colours) }
+    return text
+  }
+
+  private static func facts(_ status: JSONValue, _ now: Int64) -> Table {
+    let master = status["master"], totals = status["totals"]
+    var table = Table()
+    func add(_ name: String, _ cell: Cell?) {
+      if let cell { table.rows.append([Cell(name), cell]) }
+    }
+    add("PID", master["pid"].number.map { Cell("\($0)") })
+    add("PID file", master["pid_file"].string.map { Cell($0) })
+    add("configuration", master["config_file"].string.map { Cell($0.isEmpty ? "(defaults)" : $0) })
+    add("control socket", Cell(master["control_socket"].string ?? "-"))
+    add("uptime", master["uptime_sec"].number.map { Cell(duration($0)) })
+    for (index, listener) in status["listeners"].list.enumerated() {
+      let sockets = listener["sockets"].number ?? 0
+      add(index == 0 ? "listening on" : "", Cell("\(listener["address"].string ?? "-") (\(sockets) \(sockets == 1 ? "socket" : "sockets"))"))
+    }
+    add("generation", Cell(status["generation"].number.map { "\($0)" } ?? "-"))
+    add("last reload", reload(status["last_reload"], now))
+    if let requests = totals["requests"].number, let connections = totals["connections_accepted"].number {
+      add("served", Cell("\(requests) requests on \(connections) connections"))
+    }
+    if let restarts = status["restarts"].number, restarts > 0 { add("restarts", Cell("\(restarts)", .waiting)) }
+    return table
+  }
+
+  private static func reload(_ outcome: JSONValue, _ now: Int64) -> Cell {
+    guard let at = outcome["at"].number else { return Cell("never") }
+    let ago = "\(duration(max(0, now - at))) ago"
+    if outcome["ok"].bool == true { return Cell("succeeded, \(ago)", .good) }
+    return Cell("failed, \(ago):", .bad)
+  }
+
+  private static func workers(_ status: JSONValue) -> Table {
+    var table = Table(numeric: [0, 2, 3, 5, 6, 7, 8, 9])
+    let titles = ["GENERATION", "STATE", "WORKER", "PID", "STATE", "UPTIME", "CONNECTIONS", "ACTIVE", "REQUESTS", "RESTARTS", "LAST DEATH"]
+    table.rows.append(titles.map { Cell($0, .heading) })
+    for generation in status["generations"].list {
+      let number = Cell(generation["number"].number.map { "\($0)" } ?? "-")
+      for worker in generation["workers"].list {
+        func count(_ name: String) -> Cell { Cell(worker[name].number.map { "\($0)" } ?? "-") }
+        table.rows.append([
+          number, state(generation), count("slot"), count("pid"), state(worker), Cell(worker["uptime_sec"].number.map(duration) ?? "-"),
+          count("connections"), count("requests_active"), count("requests"), count("restarts"), Cell(worker["last_death"].string ?? "-"),
+        ])
+      }
+      if generation["workers"].list.isEmpty { table.rows.append([number, state(generation)]) }
+    }
+    return table
+  }
+
+  private static func deaths(_ status: JSONValue, _ now: Int64) -> Table {
+    var table = Table()
+    for death in status["deaths"].list.suffix(10) {
+      let who = "worker \(death["slot"].number ?? 0).\(death["generation"].number ?? 0)"
+      let when = death["at"].number.map { "\(duration(max(0, now - $0))) ago" } ?? ""
+      table.rows.append([Cell(when), Cell(who), Cell("PID \(death["pid"].number ?? 0)"), Cell(death["reason"].string ?? "", .bad)])
+    }
+    return table
+  }
+
+  private static func state(_ value: JSONValue) -> Cell {
+    let name = value["state"].string ?? "-"
+    switch name {
+    case "serving", "ready": return Cell(name, .good)
+    case "starting", "draining", "leaving": return Cell(name, .waiting)
+    default: return Cell(name)
+    }
+  }
+
+  /// `5 s`, `3 min 20 s`, `2 h 5 min`, `12 d 3 h`.
+  static func duration(_ seconds: Int64) -> String {
+    if seconds < 60 { return "\(max(0, seconds)) s" }
+    if seconds < 3600 { return "\(seconds / 60) min \(seconds % 60) s" }
+    if seconds < 86_400 { return "\(seconds / 3600) h \(seconds % 3600 / 60) min" }
+    return "\(seconds / 86_400) d \(seconds % 86_400 / 3600) h"
+  }
+}

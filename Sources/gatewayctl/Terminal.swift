@@ -1,0 +1,64 @@
+// Terminal — printing, and colours where they are wanted.
+
+import Glibc
+import Kernel
+
+enum Terminal {
+  /// Standard output: the answer.
+  static func print(_ text: String) { Files.write(text.hasSuffix("\n") ? text : text + "\n", to: STDOUT_FILENO) }
+
+  /// Standard error: everything else.
+  static func complain(_ text: String) { Files.write(text.hasSuffix("\n") ? text : text + "\n", to: STDERR_FILENO) }
+
+  /// Whether standard output shows colours: a terminal, and `NO_COLOR` not set (https://no-color.org).
+  static var hasColours: Bool {
+    isatty(STDOUT_FILENO) == 1 && (Process.environment("NO_COLOR") ?? "").isEmpty && Process.environment("TERM") != "dumb"
+  }
+}
+
+/// A text and how it is to be looked at.
+struct Cell: Equatable {
+  enum Tone: String { case plain = "", good = "32", waiting = "33", bad = "31", heading = "1" }
+
+  var text: String
+  var tone = Tone.plain
+
+  init(_ text: String, _ tone: Tone = .plain) {
+    // What comes from outside must not command the terminal.
+    self.text = String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 0x20 || 0x7f...0x9f ~= $0.value ? "?" : $0 }))
+    self.tone = tone
+  }
+
+  func shown(colours: Bool) -> String { colours && tone != .plain ? "\u{1b}[\(tone.rawValue)m\(text)\u{1b}[0m" : text }
+}
+
+/// Rows of cells in columns as wide as they need to be.
+struct Table {
+  var rows: [[Cell]] = []
+  /// Columns whose cells stand to the right.
+  var numeric: Set<Int> = []
+
+  /// The rows, each indented and ended by a line feed; no blanks at line ends.
+  func text(indent: Int, colours: Bool) -> String {
+    var widths: [Int] = []
+    for row in rows {
+      for (column, cell) in row.enumerated() {
+        if column == widths.count { widths.append(0) }
+        widths[column] = max(widths[column], cell.text.count)
+      }
+    }
+    var text = ""
+    for row in rows {
+      var line = String(repeating: " ", count: indent)
+      for (column, cell) in row.enumerated() {
+        let padding = String(repeating: " ", count: widths[column] - cell.text.count)
+        let shown = cell.shown(colours: colours)
+        line += numeric.contains(column) ? padding + shown : column == row.count - 1 ? shown : shown + padding
+        if column < row.count - 1 { line += "  " }
+      }
+      while line.last == " " { line.removeLast() }
+      text += line + "\n"
+    }
+    return text
+  }
+}
