@@ -99,7 +99,7 @@ extension Settings {
         }
       }
       if !route.upstream.isEmpty, !known.contains(route.upstream) {
-        let list = names.isEmpty ? "none is defined" : "defined: " + names.sorted().joined(separator: ", ")
+        let list = names.isEmpty ? "none is defined" : "defined: " + known.sorted().joined(separator: ", ")
         reading.reject(
           "\(path).upstream", "\(title) names upstream \(JSON.quoted(route.upstream)), which is not defined (\(list))",
           suggestion: Suggestion.nearest(to: route.upstream, among: names))
