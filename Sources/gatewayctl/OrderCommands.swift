@@ -29,12 +29,16 @@ struct StopCommand: ParsableCommand {
     }
     let seconds = timeout?.value ?? 0
     let deadline = Time.milliseconds + Int64(seconds) * 1000
+    var refusal: ControlAnswer?
     do throws(Outcome) {
-      if try gateway.ask(isImmediate ? .stopNow : .stop, seconds: seconds) == nil { try signal(gateway) }
+      let answer = try gateway.ask(isImmediate ? .stopNow : .stop, seconds: seconds)
+      if answer == nil { try signal(gateway) }
+      refusal = answer?.status == .refused ? answer : nil
     } catch {
       // The master may have ended without an answer, which is what was asked for; what counts is that it has.
       if error != .failed { throw error }
     }
+    if let refusal { return try gateway.report(refusal) }
     guard gateway.awaitEnd(milliseconds: seconds == 0 ? 0 : max(1, deadline - Time.milliseconds)) else {
       Terminal.complain("\(Product.daemon) (PID \(gateway.process)) still runs after \(seconds) s")
       throw Outcome.failed

@@ -38,11 +38,11 @@ enum StatusText {
       add(index == 0 ? "listening on" : "", Cell("\(listener["address"].string ?? "-") (\(sockets) \(sockets == 1 ? "socket" : "sockets"))"))
     }
     add("generation", Cell(status["generation"].number.map { "\($0)" } ?? "-"))
-    add("last reload", reload(status["last_reload"], now))
     if let requests = totals["requests"].number, let connections = totals["connections_accepted"].number {
       add("served", Cell("\(requests) requests on \(connections) connections"))
     }
     if let restarts = status["restarts"].number, restarts > 0 { add("restarts", Cell("\(restarts)", .waiting)) }
+    add("last reload", reload(status["last_reload"], now))
     return table
   }
 
