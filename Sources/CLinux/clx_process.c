@@ -36,6 +36,7 @@ int clx_spawn(const char *path, char *const argv[], int control, const int *bloc
   sigfillset(&defaults);
   sigdelset(&defaults, SIGKILL);
   sigdelset(&defaults, SIGSTOP);
+  sigdelset(&defaults, SIGPIPE); /* stays ignored if it is */
   posix_spawnattr_setsigmask(&attributes, &mask);
   posix_spawnattr_setsigdefault(&attributes, &defaults);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);

@@ -15,8 +15,8 @@ extension Master {
     switch action {
     case .spawn(let id, let generation, let slot, let restarts): spawn(id, generation, slot, restarts)
     case .open(let generation): open(generation)
-    case .adopt(let id, let slots): workers[id]?.send(.adopt(slots))
-    case .release(let id, let slots): workers[id]?.send(.release(slots))
+    case .adopt(let id, let slots): order(id, .adopt(slots))
+    case .release(let id, let slots): order(id, .release(slots))
     case .drain(let id, let milliseconds, let hurry):
       // Who cannot even be told will be killed at the deadline.
       workers[id]?.send(.drain(milliseconds: milliseconds, hurry: hurry))
@@ -29,6 +29,13 @@ extension Master {
     case .gone(let generation): forget(generation)
     case .finished: exitCode = exitCode ?? (startFailure == nil ? 0 : 1)
     }
+  }
+
+  /// An order that must be obeyed: a worker that does not even take it is replaced.
+  private func order(_ id: WorkerID, _ order: WorkerOrder) {
+    guard let worker = workers[id], !worker.send(order), worker.isOpen else { return }
+    journal.write(.error, "worker \(worker.slot) of generation \(worker.generation) (PID \(worker.process)) takes no orders: it is killed")
+    Process.send(Signal.kill, to: worker.process)
   }
 
   // MARK: Generations

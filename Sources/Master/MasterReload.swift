@@ -26,8 +26,13 @@ extension Master {
 
   func beginQueuedReload() {
     isReloadQueued = false
-    reloadAskers += queuedAskers
+    let askers = queuedAskers
     queuedAskers = []
+    guard !supervisor.isStopping else {
+      for asker in askers { asker.answer(ControlAnswer(.failed, ["the gateway is stopping"])) }
+      return
+    }
+    reloadAskers += askers
     beginReload()
   }
 

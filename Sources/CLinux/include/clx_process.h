@@ -27,7 +27,8 @@
 
 /* Runs `path` with `argv` and this process's environment. In the child descriptor 3 is a copy of `control`;
    descriptors 0, 1 and 2 are inherited; everything else is closed. The signals in
-   `blocked` (a zero-terminated list) are blocked in the child, all others unblocked and at their default. */
+   `blocked` (a zero-terminated list) are blocked in the child, all others unblocked and at their default,
+   except that an ignored SIGPIPE stays ignored. */
 int clx_spawn(const char *path, char *const argv[], int control, const int *blocked, pid_t *pid);
 int clx_fork(void);
 void clx_close_from(int fd);
