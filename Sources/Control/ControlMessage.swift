@@ -14,8 +14,9 @@ public enum WorkerOrder: Equatable, Sendable {
   case adopt([Int])
   /// Stop accepting on the sockets of these slots: their own worker is back.
   case release([Int])
-  /// Stop accepting, finish what is in flight within so many milliseconds, report `drained`, exit. May be repeated
-  /// with an earlier deadline: then `hurry` tells that no new request may be begun on connections that idle.
+  /// Take what already waits in the queues, close all listening sockets, finish what is in flight within so many
+  /// milliseconds, report `drained`, exit. May be repeated with an earlier deadline; `hurry` tells that a later
+  /// generation needs the room.
   case drain(milliseconds: Int, hurry: Bool)
   /// Write what is buffered in the logs and exit.
   case stopNow

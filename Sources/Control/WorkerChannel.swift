@@ -24,7 +24,9 @@ public struct WorkerChannel: ~Copyable {
   public var raw: CInt { socket.descriptor.raw }
 
   /// Lends the descriptor to the reactor.
-  public borrowing func withDescriptor<Result>(_ body: (borrowing Descriptor) -> Result) -> Result { body(socket.descriptor) }
+  public borrowing func withDescriptor<Failure: Error>(_ body: (borrowing Descriptor) throws(Failure) -> Void) throws(Failure) {
+    try body(socket.descriptor)
+  }
 
   /// The next order, without waiting.
   public func next() -> OrderReceived {

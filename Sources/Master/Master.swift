@@ -189,11 +189,14 @@ public final class Master {
     let drain = supervisor.serving.flatMap { generations[$0]?.plan.timeouts.shutdownDrain } ?? 0
     journal.write(.info, "stopping (\(cause)): draining for at most \(drain) ms")
     perform(supervisor.stop(milliseconds: drain, now: Time.milliseconds))
+    // As soon as the workers have closed theirs too, new clients are refused instead of left to wait.
+    listeners.retain([], trim: false)
   }
 
   func stopNow(_ cause: String) {
     journal.write(.info, "stopping at once (\(cause))")
     perform(supervisor.stopNow(now: Time.milliseconds))
+    listeners.retain([], trim: false)
   }
 
   private func finish() -> CInt {
