@@ -71,11 +71,11 @@ let package = Package(
     tests("Wire", ["Wire", "HTTPModel", "Memory"]),
     tests("Transport", ["Transport"]),
     tests("SharedState", ["SharedState"]),
-    tests("Plan", ["Plan"]),
+    tests("Plan", ["Plan", "HTTPModel"]),
     tests("Telemetry", ["Telemetry", "HTTPModel", "Memory", "Plan", "Kernel"]),
     tests("Policy", ["Policy", "Plan", "Memory", "HTTPModel"]),
     tests("Upstream", ["Upstream"]),
-    tests("Configuration", ["Configuration", "Plan"]),
+    tests("Configuration", ["Configuration", "Plan", "HTTPModel"]),
     tests("Control", ["Control"]),
     tests("Master", ["Master"]),
   ]

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "clinux.h"
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -39,3 +40,4 @@ int clx_http_date(char *text, size_t size, const struct tm *t) {
   return snprintf(text, size, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[(unsigned)t->tm_wday % 7], t->tm_mday % 100,
                   months[(unsigned)t->tm_mon % 12], (t->tm_year + 1900) % 10000, t->tm_hour, t->tm_min, t->tm_sec);
 }
+int clx_open_null(void) { return open("/dev/null", O_RDONLY | O_CLOEXEC); }

@@ -27,15 +27,28 @@ public struct BufferChain: ~Copyable {
     @inline(__always) get { count == 0 }
   }
 
-  /// The bytes of the first buffer.
-  public var front: Span<UInt8> {
-    @_lifetime(borrow self)
-    get {
-      switch first {
-      case .some(let buffer): buffer.bytes
-      case .none: Span()
-      }
+  /// Bytes in the first buffer.
+  public var frontCount: Int {
+    switch first {
+    case .some(let buffer): buffer.count
+    case .none: 0
     }
+  }
+
+  /// Lends the bytes of the first buffer to `body`; none when the chain is empty.
+  public func withFront<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
+    switch first {
+    case .some(let buffer): body(buffer.bytes)
+    case .none: body(Span())
+    }
+  }
+
+  /// Takes the first buffer out.
+  public mutating func popFirst() -> Buffer? {
+    guard let buffer = first.take() else { return nil }
+    count -= buffer.count
+    first = popRing()
+    return buffer
   }
 
   /// Appends a copy of `bytes`, filling the last buffer and taking more from `pool`.
@@ -48,6 +61,11 @@ public struct BufferChain: ~Copyable {
     }
     count += bytes.count
     dropEmptyLast(&pool)
+  }
+
+  /// Appends a copy of what `buffer` holds, from its byte `start` on.
+  public mutating func append(copying buffer: borrowing Buffer, from start: Int = 0, _ pool: inout BufferPool) {
+    append(buffer.bytes.extracting(droppingFirst: start), &pool)
   }
 
   /// Appends `buffer` itself; an empty one goes back to `pool`.

@@ -65,9 +65,9 @@ public struct RedirectPlan: Equatable, Sendable {
 }
 
 /// How requests are forwarded to an upstream and answers relayed. Durations in milliseconds, sizes in bytes; 0 means none.
-public struct ForwardPlan: Equatable, Sendable {
-  public enum Buffering: UInt8, Equatable, Sendable { case auto, always, never }
-  public enum HTTP10: UInt8, Equatable, Sendable { case close, buffer }
+public struct ForwardPlan: Equatable, Sendable, BitwiseCopyable {
+  public enum Buffering: UInt8, Equatable, Sendable, BitwiseCopyable { case auto, always, never }
+  public enum HTTP10: UInt8, Equatable, Sendable, BitwiseCopyable { case close, buffer }
 
   /// Index into `Plan.upstreams`.
   public var upstream: Int

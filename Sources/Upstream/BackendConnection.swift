@@ -38,6 +38,8 @@ public struct BackendConnection: ~Copyable {
   /// Request bytes the kernel has not taken yet.
   public var backlog = BufferChain()
   public var parser = ResponseParser()
+  /// The response being read allows another request after it.
+  public var isPersistent = false
   public var body = BodyReader(.none)
   var newer: UInt32 = .max
   var older: UInt32 = .max

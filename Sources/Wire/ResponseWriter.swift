@@ -117,6 +117,17 @@ public struct ResponseWriter: ~Copyable {
     end(context)
   }
 
+  /// Appends an interim response (RFC 9110 §15.2). Needs twice `bytes.count` plus `reserve`.
+  public mutating func relay(interim head: borrowing ResponseHead, of bytes: Span<UInt8>, dropped: HeaderNameSet) {
+    output.append("HTTP/1.1 ")
+    output.append(decimal: Int(head.status.code))
+    output.append(" ")
+    output.append(head.status.reason)
+    output.append("\r\n")
+    output.append(fields: head.records, of: bytes, without: dropped, connection: head.flags.contains(.namesConnectionFields))
+    output.append("\r\n")
+  }
+
   /// `Via` is one list: ours is appended to what the backend's answer carries (RFC 9110 §7.6.3).
   private mutating func append(via head: borrowing ResponseHead, of bytes: Span<UInt8>) {
     output.append("Via: ")

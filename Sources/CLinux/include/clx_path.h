@@ -97,24 +97,45 @@ static inline size_t clx_path_find_irregular(const uint8_t *p, size_t n) {
 /* One segment: where it ends, its first eight bytes (zeros above them), and a hash of all of them. */
 typedef struct { uint64_t first; uint64_t hash; size_t end; } clx_path_segment_t;
 
+/* The upper half of what this returns is well mixed. */
 static inline uint64_t clx_path_mix(uint64_t hash, uint64_t word) {
-  hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
-  return hash ^ hash >> 32;
+  return (hash ^ hash >> 32 ^ word) * 0x9e3779b97f4a7c15ull;
+}
+
+/* Eight bytes from i, or what is left of them with a '/' behind, so that every segment ends at one. */
+static inline uint64_t clx_path_word(const uint8_t *p, size_t i, size_t n) {
+  return n - i >= 8 ? clx_path_load64(p + i) : clx_path_load_tail(p, i, n) | 0x2full << (8 * (n - i));
+}
+/* 0x80 in each byte of the word that is a '/'; exact up to the lowest of them. */
+static inline uint64_t clx_path_slashes(uint64_t word) {
+  const uint64_t ones = 0x0101010101010101ull;
+  uint64_t differs = word ^ 0x2f * ones;
+  return (differs - ones) & ~differs & 0x80 * ones;
+}
+static inline uint64_t clx_path_below(uint64_t word, uint64_t slashes) { return word & (((slashes & -slashes) >> 7) - 1); }
+
+/* A segment of eight bytes and more, of which `word` has the first eight. */
+static __attribute__((noinline, unused)) clx_path_segment_t clx_path_long_segment(const uint8_t *p, size_t i, size_t n, uint64_t word) {
+  clx_path_segment_t segment = {word, clx_path_mix(0, word), n};
+  for (;;) {
+    i += 8;
+    word = clx_path_word(p, i, n);
+    uint64_t slashes = clx_path_slashes(word);
+    segment.hash = clx_path_mix(segment.hash, slashes ? clx_path_below(word, slashes) : word);
+    if (slashes) {
+      segment.end = i + (size_t)(__builtin_ctzll(slashes) >> 3);
+      return segment;
+    }
+  }
 }
 
 /* The segment that begins at i <= n: it ends before the next '/' or at n. */
 static inline clx_path_segment_t clx_path_segment(const uint8_t *p, size_t i, size_t n) {
-  const uint64_t ones = 0x0101010101010101ull;
-  clx_path_segment_t segment = {0, 0, n};
-  for (size_t start = i;; i += 8) {
-    /* Behind the last byte a '/' is put, so that every segment ends at one. */
-    uint64_t word = n - i >= 8 ? clx_path_load64(p + i) : clx_path_load_tail(p, i, n) | 0x2full << (8 * (n - i));
-    uint64_t differs = word ^ 0x2f * ones, slashes = (differs - ones) & ~differs & 0x80 * ones;
-    uint64_t text = slashes ? word & ((slashes & -slashes) >> 7) - 1 : word;
-    segment.hash = clx_path_mix(segment.hash, text);
-    if (i == start) segment.first = text;
-    if (slashes) { segment.end = i + (size_t)(__builtin_ctzll(slashes) >> 3); return segment; }
-  }
+  uint64_t word = clx_path_word(p, i, n), slashes = clx_path_slashes(word);
+  if (__builtin_expect(slashes == 0, 0)) return clx_path_long_segment(p, i, n, word);
+  uint64_t text = clx_path_below(word, slashes);
+  clx_path_segment_t segment = {text, clx_path_mix(0, text), i + (size_t)(__builtin_ctzll(slashes) >> 3)};
+  return segment;
 }
 
 /* A hash of p[0 ..< n] in which upper and lower case count as equal. */

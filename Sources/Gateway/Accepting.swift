@@ -1,0 +1,134 @@
+// Accepting — new client connections, until the queue is empty or a limit is reached.
+//
+// At no limit does the worker spin: over `max_connections` a connection is answered 503 and closed; without
+// descriptors the spare one is given up to accept and close; if even that fails, the listener rests for a while.
+
+import HTTPModel
+import Kernel
+import Memory
+import SharedState
+import Telemetry
+import Wire
+
+/// A listening socket that this worker accepts on.
+struct ServedListener: ~Copyable {
+  let listener: Listener
+  /// Index into the plan's listeners.
+  let index: Int
+  /// Which worker slot's queue it is; nil: shared by all.
+  let slot: Int?
+  var isServed = false
+}
+
+extension Gateway {
+  /// Connections accepted in one turn from one listener, so that those accepted before are not kept waiting.
+  private static var acceptBudget: Int { 64 }
+
+  /// Takes over a listening socket; it is not accepted on before `serve`.
+  public mutating func add(_ listener: consuming Descriptor, index: Int, slot: Int?) {
+    listeners.append(ServedListener(listener: Listener(owning: listener), index: index, slot: slot))
+  }
+
+  /// Accepts on the sockets that `includes` names by slot (nil: shared by all workers).
+  public mutating func serve(where includes: (Int?) -> Bool) throws(Errno) {
+    for position in 0..<listeners.count where !listeners[position].isServed && includes(listeners[position].slot) {
+      try poller.watchInput(listeners[position].listener.descriptor, token: Token.listener(position))
+      listeners[position].isServed = true
+      // Connections may have queued before the registration; edge-triggered readiness reports them once, now.
+    }
+  }
+
+  /// Accepts no longer on the sockets that `includes` names, after those already queued have been accepted.
+  public mutating func cease(where includes: (Int?) -> Bool, acceptingRest: Bool) {
+    for position in 0..<listeners.count where listeners[position].isServed && includes(listeners[position].slot) {
+      if acceptingRest { while acceptSome(position, budget: Self.acceptBudget) {} }
+      poller.unwatch(listeners[position].listener.descriptor)
+      listeners[position].isServed = false
+    }
+  }
+
+  mutating func acceptAll(_ position: Int) {
+    guard position < listeners.count, listeners[position].isServed else { return }
+    if acceptSome(position, budget: Self.acceptBudget) { pending.append(Token.listener(position)) }
+  }
+
+  /// Accepts up to `budget` connections; true when more may be waiting.
+  private mutating func acceptSome(_ position: Int, budget: Int) -> Bool {
+    for _ in 0..<budget {
+      switch listeners[position].listener.accept() {
+      case .accepted(let socket, let address): admit(socket, address, listener: listeners[position].index)
+      case .failed(.wouldBlock): return false
+      case .failed(let error):
+        guard recover(from: error, at: position) else { return false }
+      }
+    }
+    return true
+  }
+
+  private mutating func admit(_ socket: consuming Socket, _ address: SocketAddress, listener: Int) {
+    counters.add(.connectionsAccepted)
+    let limit = plan.limits.maxConnections
+    guard limit == 0 || connectionsOfAllWorkers < limit, !drain.isHurried else { return refuse(socket) }
+    let client = Client(socket, peer: PeerText(address), listener: UInt16(truncatingIfNeeded: listener))
+    guard let handle = clients.insert(client) else { return counters.add(.connectionsRefused) }
+    do throws(Errno) {
+      try poller.watch(clients[handle].socket.descriptor, token: Token.make(.client, handle))
+    } catch {
+      _ = clients.remove(handle)
+      return counters.add(.acceptFailures)
+    }
+    noteOpened()
+    counters.add(.connectionsActive)
+    setClientTimer(handle, .firstByte, plan.timeouts.request)
+  }
+
+  private var connectionsOfAllWorkers: Int {
+    board.map { Int(clamping: $0.sum(of: .connectionsActive)) } ?? openClients
+  }
+
+  /// Says 503 to a connection there is no room for. One write, and no wait for it: this is a full house.
+  @inline(never)
+  private mutating func refuse(_ socket: consuming Socket) {
+    counters.add(.connectionsRefused)
+    counters.count(fault: Fault.connectionLimitReached.rawValue)
+    log.write(.warn, key: EventKey("connection-limit"), "max_connections (\(plan.limits.maxConnections)) reached: a new connection is answered 503")
+    services.responses.output.removeAll()
+    compose(error: .connectionLimitReached, ResponseContext(isHead: false, isVersion11: true, isPersistent: false), services.ids.make(), allow: nil, json: false)
+    _ = socket.send(services.responses.output.bytes)
+    services.responses.output.removeAll()
+    // The request may have arrived already; unread, it would turn the close into a reset that takes the answer along.
+    var drop = services.large.take()
+    _ = drop.fill { socket.receive(into: &$0) }
+    services.large.recycle(drop)
+    socket.endSending()
+  }
+
+  /// Deals with a failed accept; false when the listener has to rest.
+  @inline(never)
+  private mutating func recover(from error: Errno, at position: Int) -> Bool {
+    counters.add(.acceptFailures)
+    guard error.isOutOfDescriptors else {
+      // ECONNABORTED and its like concern one connection that is gone already.
+      if error.concernsOneConnection { return true }
+      log.write(.error, key: EventKey("accept"), "accept failed: \(error.text)")
+      acceptAgainAt = services.now + 100
+      return false
+    }
+    log.write(.error, key: EventKey("descriptors"), "out of file descriptors: new connections are closed; raise the limit (LimitNOFILE) or lower max_connections")
+    guard spare.take() != nil else {
+      acceptAgainAt = services.now + 100
+      return false
+    }
+    // `take` has closed the spare one, so that one connection can be accepted, and is closed at once.
+    if case .accepted(let socket, _) = listeners[position].listener.accept() { _ = consume socket }
+    spare = try? Descriptor.spare()
+    return spare != nil
+  }
+
+  /// Looks again at listeners that had to rest.
+  mutating func acceptAgain() {
+    acceptAgainAt = 0
+    if spare == nil { spare = try? Descriptor.spare() }
+    for position in 0..<listeners.count where listeners[position].isServed { acceptAll(position) }
+  }
+}

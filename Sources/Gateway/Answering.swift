@@ -1,0 +1,290 @@
+// Answering — responses of the gateway itself: fixed ones, redirects, errors.
+
+import HTTPModel
+import Kernel
+import Memory
+import Plan
+import Policy
+import SharedState
+import Telemetry
+import Wire
+
+extension Gateway {
+  /// How the response to the head in `services.head` has to look.
+  @inline(__always)
+  func contextOfHead() -> ResponseContext {
+    let flags = services.head.flags
+    // A client that waits for 100 Continue may or may not send the body after a final answer: the connection cannot be kept.
+    let persists = flags.contains(.persistent) && flags.isDisjoint(with: .expectsContinue) && !drain.isDraining
+    return ResponseContext(isHead: services.head.method == .head, isVersion11: flags.contains(.version11), isPersistent: persists)
+  }
+
+  /// Sends the fixed response `index`.
+  @inline(__always)
+  mutating func answer(_ client: Handle, _ route: Int, response index: Int, _ id: RequestID, _ length: Int, _ input: inout Buffer) {
+    let context = contextOfHead()
+    let before = services.responses.output.count
+    guard reserve(client, actions.responses[index].byteCount + 160) else { return }
+    switch id {
+    case .generated:
+      services.ids.show(id)
+      services.responses.send(actions.responses[index], context, requestID: services.ids.generated)
+    case .received(let text): services.responses.send(actions.responses[index], context, requestID: text.text(in: input.bytes))
+    }
+    let status = actions.responses[index].status.code
+    let body = context.isHead ? 0 : actions.responses[index].body.count
+    finishLocal(client, status, .none, route: route, id, context, sent: services.responses.output.count - before, body: body, length, &input)
+  }
+
+  /// Answers a request that no route takes.
+  @inline(never)
+  mutating func decline(_ client: Handle, _ fault: Fault, allow: MethodSet?, _ id: RequestID, _ length: Int, _ input: inout Buffer) {
+    let context = contextOfHead()
+    let before = services.responses.output.count
+    guard reserve(client, 4096) else { return }
+    compose(error: fault, context, id, allow: allow, json: prefersJSON(input.bytes), bytes: input.bytes)
+    counters.count(fault: fault.rawValue)
+    finishLocal(
+      client, fault.row.status, fault, route: -1, id, context, sent: services.responses.output.count - before, body: 0, length, &input)
+  }
+
+  /// Refuses what cannot be understood or must not go on, and closes the connection after the answer.
+  @inline(never)
+  mutating func refuse(_ client: Handle, _ fault: Fault, _ input: borrowing Buffer) {
+    let known = !services.head.target.isEmpty && fault != .httpRequestError
+    let context = ResponseContext(
+      isHead: known && services.head.method == .head, isVersion11: !known || services.head.flags.contains(.version11), isPersistent: false)
+    let before = services.responses.output.count
+    guard reserve(client, 4096) else { return }
+    let id = services.ids.make()
+    compose(error: fault, context, id, allow: nil, json: known && prefersJSON(input.bytes))
+    counters.count(fault: fault.rawValue)
+    counters.add(.requestsAnswered)
+    count(status: fault.row.status)
+    if accessLog != nil {
+      if !known { services.head.reset() }
+      logLocal(client, fault.row.status, fault, route: -1, id, sent: services.responses.output.count - before, body: 0, input.bytes)
+    }
+    clients[client].flags.remove([.inHead, .discarding])
+    clients[client].flags.formUnion([.closing, .mustLinger])
+  }
+
+  @inline(never)
+  mutating func redirect(
+    _ client: Handle, _ route: Int, template: Int, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer
+  ) {
+    let context = contextOfHead()
+    let before = services.responses.output.count
+    guard reserve(client, 4 * services.small.bufferCapacity + 4096) else { return }
+    let status = Status(actions.redirectStatuses[template])
+    services.responses.begin(status, context, server: plan.serverHeader)
+    services.responses.output.append("Location: ")
+    var output = Buffer.absent
+    swap(&output, &services.responses.output)
+    let fits =
+      isRewritten
+      ? Self.append(actions.redirects[template], services.head, path: services.path.bytes, input.bytes, services.captures, to: &output)
+      : Self.append(
+        actions.redirects[template], services.head, path: services.head.path.text(in: input.bytes), input.bytes, services.captures, to: &output)
+    swap(&output, &services.responses.output)
+    guard fits else {
+      services.responses.output.truncate(to: before)
+      // A part of the request that would stand in the Location cannot stand in a URI.
+      return decline(client, .httpRequestError, allow: nil, id, length, &input)
+    }
+    services.responses.output.append("\r\nContent-Length: 0\r\nX-Request-Id: ")
+    append(id, input.bytes)
+    services.responses.output.append("\r\n")
+    services.responses.end(context)
+    finishLocal(client, status.code, .none, route: route, id, context, sent: services.responses.output.count - before, body: 0, length, &input)
+  }
+
+  private static func append(
+    _ template: RedirectTemplate, _ head: borrowing RequestHead, path: Span<UInt8>, _ bytes: Span<UInt8>, _ captures: borrowing Captures,
+    to output: inout Buffer
+  ) -> Bool {
+    // With its question mark.
+    let query = head.hasQuery ? bytes.extracting(head.query.lower - 1..<head.query.upper) : bytes.extracting(first: 0)
+    return template.append(to: &output, host: head.host.text(in: bytes), path: path, query: query, captures: captures)
+  }
+
+  /// `OPTIONS *` asks about the server as a whole (RFC 9110 §9.3.7).
+  @inline(never)
+  mutating func answerServerOptions(_ client: Handle, _ id: RequestID, _ length: Int, _ input: inout Buffer) {
+    let match = table.match(
+      host: services.head.host.text(in: input.bytes), path: services.head.path.text(in: input.bytes), method: services.head.method,
+      captures: &services.captures)
+    if case .route(let route) = match, case .respond(let index) = actions.index[route] {
+      return answer(client, route, response: index, id, length, &input)
+    }
+    let context = contextOfHead()
+    let before = services.responses.output.count
+    guard reserve(client, 4096) else { return }
+    services.responses.begin(.noContent, context, server: plan.serverHeader)
+    services.responses.output.append("Allow: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, TRACE\r\nX-Request-Id: ")
+    append(id, input.bytes)
+    services.responses.output.append("\r\n")
+    services.responses.end(context)
+    finishLocal(client, 204, .none, route: -1, id, context, sent: services.responses.output.count - before, body: 0, length, &input)
+  }
+
+  /// Sends a text that was made for this request, as JSON.
+  @inline(never)
+  mutating func answer(_ client: Handle, _ route: Int, json text: [UInt8], _ id: RequestID, _ length: Int, _ input: inout Buffer) {
+    let context = contextOfHead()
+    let before = services.responses.output.count
+    guard text.count < 128 << 10, reserve(client, text.count + 4096) else { return decline(client, .proxyInternalError, allow: nil, id, length, &input) }
+    services.responses.begin(.ok, context, server: plan.serverHeader)
+    services.responses.output.append("Content-Type: application/json\r\nCache-Control: no-store\r\nContent-Length: ")
+    services.responses.output.append(decimal: text.count)
+    services.responses.output.append("\r\nX-Request-Id: ")
+    append(id, input.bytes)
+    services.responses.output.append("\r\n")
+    services.responses.end(context)
+    if !context.isHead { services.responses.output.append(text.span) }
+    finishLocal(
+      client, 200, .none, route: route, id, context, sent: services.responses.output.count - before, body: context.isHead ? 0 : text.count, length, &input)
+  }
+
+  // MARK: Composing
+
+  /// Makes room for `count` more bytes of output, by sending what is there. False when there is none to be had.
+  @inline(__always)
+  mutating func reserve(_ client: Handle, _ count: Int) -> Bool {
+    if services.responses.output.freeCapacity >= count { return true }
+    return makeRoom(client, count)
+  }
+
+  @inline(never)
+  private mutating func makeRoom(_ client: Handle, _ count: Int) -> Bool {
+    send(client)
+    if services.responses.output.freeCapacity < count {
+      // A response larger than the shared output: a larger one takes its place.
+      services.responses.output = Buffer(capacity: count + (64 << 10))
+    }
+    return clients[client].flags.isDisjoint(with: .doomed)
+  }
+
+  private mutating func append(_ id: RequestID, _ bytes: Span<UInt8>) {
+    switch id {
+    case .generated:
+      services.ids.show(id)
+      services.responses.output.append(services.ids.generated)
+    case .received(let text): services.responses.output.append(text.text(in: bytes))
+    }
+  }
+
+  /// Appends a whole error response. Needs 4096 bytes of room.
+  @inline(never)
+  mutating func compose(
+    error fault: Fault, _ context: ResponseContext, _ id: RequestID, allow: MethodSet?, json: Bool, bytes: Span<UInt8> = Span()
+  ) {
+    let row = fault.row
+    let status = Status(row.status)
+    var body = Buffer(capacity: 1024)
+    if json {
+      body.append("{\"type\":\"about:blank\",\"title\":\"")
+      body.append(status.reason)
+      body.append("\",\"status\":")
+      body.append(decimal: Int(status.code))
+      body.append(",\"detail\":\"")
+      body.append(row.sentence)
+      body.append("\",\"fault\":\"")
+      body.append(row.token)
+      body.append("\",\"instance\":\"urn:request:")
+      switch id {
+      case .generated:
+        services.ids.show(id)
+        body.append(services.ids.generated)
+      case .received(let text): body.append(text.text(in: bytes))
+      }
+      body.append("\"}\n")
+    } else {
+      body.append(status.reason)
+      body.append("\n")
+    }
+    services.responses.begin(status, context, server: plan.serverHeader)
+    services.responses.output.append(json ? "Content-Type: application/problem+json\r\nContent-Length: " : "Content-Type: text/plain\r\nContent-Length: ")
+    services.responses.output.append(decimal: body.count)
+    services.responses.output.append("\r\nX-Request-Id: ")
+    append(id, bytes)
+    services.responses.output.append("\r\n")
+    if let allow {
+      services.responses.output.append("Allow: ")
+      services.responses.output.append(allow)
+      services.responses.output.append("\r\n")
+    }
+    if fault == .bodyTooLarge { services.responses.output.append("X-Request-Body-Limit-Exceeded: true\r\n") }
+    if fault == .connectionLimitReached { services.responses.output.append("Retry-After: 1\r\n") }
+    services.responses.end(context)
+    if !context.isHead { services.responses.output.append(body.bytes) }
+  }
+
+  /// Whether the client asks for JSON rather than for text.
+  func prefersJSON(_ bytes: Span<UInt8>) -> Bool {
+    guard services.head.names.contains(.accept) else { return false }
+    return services.head.prefersJSON(in: bytes)
+  }
+
+  // MARK: After a local answer
+
+  /// Ends a request that was answered from here: counts and logs it, and sees to its body.
+  @inline(__always)
+  mutating func finishLocal(
+    _ client: Handle, _ status: UInt16, _ fault: Fault, route: Int, _ id: RequestID, _ context: ResponseContext, sent: Int, body: Int,
+    _ length: Int, _ input: inout Buffer
+  ) {
+    counters.add(.requestsAnswered)
+    count(status: status)
+    if accessLog != nil { logLocal(client, status, fault, route: route, id, sent: sent, body: body, input.bytes) }
+    input.consume(length)
+    if !context.isPersistent {
+      clients[client].flags.insert(.closing)
+      if services.head.body != .none || !input.isEmpty { clients[client].flags.insert(.mustLinger) }
+    } else if services.head.body != .none {
+      clients[client].body = BodyReader(services.head.body)
+      if !clients[client].body.isComplete {
+        clients[client].flags.insert(.discarding)
+        return setClientTimer(client, .body, plan.timeouts.request)
+      }
+    }
+    setClientTimer(client, .idle, plan.timeouts.idle)
+  }
+
+  @inline(never)
+  private mutating func logLocal(
+    _ client: Handle, _ status: UInt16, _ fault: Fault, route: Int, _ id: RequestID, sent: Int, body: Int, _ bytes: Span<UInt8>
+  ) {
+    var entry = AccessEntry()
+    entry.status = status
+    entry.method = services.head.method
+    entry.protocolMinor = services.head.flags.contains(.version11) ? 1 : 0
+    entry.fault = fault
+    entry.route = Int32(truncatingIfNeeded: route)
+    entry.bytesReceived = UInt64(bytes.count)
+    entry.bytesSent = UInt64(max(0, sent))
+    entry.bodyBytesSent = UInt64(max(0, body))
+    entry.duration = services.nowMicroseconds - clients[client].requestStart
+    entry.startedAt = services.wall - entry.duration
+    let peer = clients[client].peer
+    switch id {
+    case .generated:
+      services.ids.show(id)
+      accessLog?.append(entry, head: services.head, bytes: bytes, client: peer.span, requestID: services.ids.generated)
+    case .received(let text):
+      accessLog?.append(entry, head: services.head, bytes: bytes, client: peer.span, requestID: text.text(in: bytes))
+    }
+  }
+
+  /// Counts a response by the class of its status.
+  @inline(__always)
+  func count(status: UInt16) {
+    switch status {
+    case 200..<300: counters.add(.responses2xx)
+    case 300..<400: counters.add(.responses3xx)
+    case 400..<500: counters.add(.responses4xx)
+    case 500...: counters.add(.responses5xx)
+    default: counters.add(.responses1xx)
+    }
+  }
+}

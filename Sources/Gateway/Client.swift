@@ -1,0 +1,75 @@
+// Client — one client connection: what has arrived and is not used yet, what waits to be sent, and where it stands.
+//
+// Invariants: `input` is nil unless bytes have arrived that belong to no request being worked on; while an
+// exchange runs, its head's bytes belong to the exchange. Only `Gateway` closes a client.
+
+import HTTPModel
+import Kernel
+import Memory
+import Wire
+
+/// What is true of a client connection.
+struct ClientFlags: OptionSet, BitwiseCopyable {
+  let rawValue: UInt16
+  init(rawValue: UInt16) { self.rawValue = rawValue }
+
+  /// The kernel has something to read, or had when it was last looked at.
+  static var readable: ClientFlags { ClientFlags(rawValue: 1) }
+  /// The client has finished sending (FIN).
+  static var ended: ClientFlags { ClientFlags(rawValue: 2) }
+  /// No further request will be read; close once everything is sent.
+  static var closing: ClientFlags { ClientFlags(rawValue: 4) }
+  /// Everything is sent, our FIN too; what still comes is read and dropped, so that no reset destroys the answer.
+  static var lingering: ClientFlags { ClientFlags(rawValue: 8) }
+  /// Bytes the client will send may still be under way to a response that is complete: linger before closing.
+  static var mustLinger: ClientFlags { ClientFlags(rawValue: 16) }
+  /// The rest of a request body is being read and dropped.
+  static var discarding: ClientFlags { ClientFlags(rawValue: 32) }
+  /// `100 Continue` is owed before the body is waited for.
+  static var owesContinue: ClientFlags { ClientFlags(rawValue: 64) }
+  /// What waits in `backlog` must not be sent yet: a response is being collected.
+  static var holding: ClientFlags { ClientFlags(rawValue: 128) }
+  /// The client is in the queue of those to be continued at the end of the turn.
+  static var queued: ClientFlags { ClientFlags(rawValue: 256) }
+  /// The first byte of the request being read has come.
+  static var inHead: ClientFlags { ClientFlags(rawValue: 512) }
+  /// The connection is to be closed at the end of the event at hand; until then its slot stays valid.
+  static var doomed: ClientFlags { ClientFlags(rawValue: 1024) }
+  /// It took nothing for too long.
+  static var stalled: ClientFlags { ClientFlags(rawValue: 2048) }
+
+  /// No further request may be begun.
+  static var finished: ClientFlags { [.closing, .doomed, .lingering] }
+}
+
+/// What a client's timer means when it fires.
+enum ClientWaiting: UInt8, BitwiseCopyable {
+  case nothing, firstByte, idle, head, body, queue, send, linger
+}
+
+/// The state of one client connection.
+struct Client: ~Copyable {
+  let socket: Socket
+  let peer: PeerText
+  let listener: UInt16
+  var flags = ClientFlags()
+  var waiting = ClientWaiting.firstByte
+  /// Milliseconds of the monotonic clock; meaningless while `waiting` is `nothing`.
+  var deadline: Int64 = 0
+  var exchange: Handle?
+  var input: Buffer?
+  var backlog = BufferChain()
+  var parser = RequestParser()
+  /// The request body being read, for an exchange or to be dropped.
+  var body = BodyReader(.none)
+  /// Microseconds of the monotonic clock at the first byte of the request being read.
+  var requestStart: Int64 = 0
+  /// Bytes read of the current request.
+  var received: UInt64 = 0
+
+  init(_ socket: consuming Socket, peer: PeerText, listener: UInt16) {
+    self.socket = socket
+    self.peer = peer
+    self.listener = listener
+  }
+}

@@ -1,0 +1,117 @@
+// Dispatching — from a whole request head to what is done with it: admit, match, act.
+
+import HTTPModel
+import Kernel
+import Memory
+import Plan
+import Policy
+import Upstream
+import Wire
+
+extension Gateway {
+  /// Acts on the head in `services.head`, which takes up the first `length` bytes of `input`.
+  /// A request that is forwarded takes the whole of `input` along.
+  @inline(__always)
+  mutating func dispatch(_ client: Handle, _ length: Int, _ input: inout Buffer) {
+    counters.add(.requests)
+    if let fault = objection() { return refuse(client, fault, input) }
+    let id = services.ids.make(services.head, input.bytes)
+    switch services.head.path.isEmpty ? normaliseEmptyPath() : normalisePath(services.head.path.text(in: input.bytes), into: &services.path) {
+    case .unchanged:
+      let match = table.match(
+        host: services.head.host.text(in: input.bytes), path: services.head.path.text(in: input.bytes), method: services.head.method,
+        captures: &services.captures)
+      act(client, match, isRewritten: false, id, length, &input)
+    case .rewritten:
+      var path = Buffer.absent
+      swap(&path, &services.path)
+      let match = table.match(
+        host: services.head.host.text(in: input.bytes), path: path.bytes, method: services.head.method, captures: &services.captures)
+      swap(&path, &services.path)
+      act(client, match, isRewritten: true, id, length, &input)
+    case .rejected:
+      if services.head.path.text(in: input.bytes).equals("*") { return answerServerOptions(client, id, length, &input) }
+      refuse(client, .httpRequestError, input)
+    }
+  }
+
+  /// Why the request is refused whatever its target; nil when it is not.
+  @inline(__always)
+  private func objection() -> Fault? {
+    if services.head.flags.contains(.expectsUnknown) { return .expectationFailed }
+    if case .length(let length) = services.head.body, plan.limits.maxBodySize > 0, length > plan.limits.maxBodySize { return .bodyTooLarge }
+    return nil
+  }
+
+  /// An absolute-form target may have no path; it means "/" (RFC 9110 §4.2.3).
+  @inline(never)
+  private mutating func normaliseEmptyPath() -> PathOutcome {
+    services.path.removeAll()
+    services.path.append("/")
+    return .rewritten
+  }
+
+  @inline(__always)
+  private mutating func act(
+    _ client: Handle, _ match: RouteMatch, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer
+  ) {
+    switch match {
+    case .route(let route):
+      switch actions.index[route] {
+      case .respond(let index): answer(client, route, response: index, id, length, &input)
+      case .forward(let rule): forward(client, route, rule, isRewritten: isRewritten, id, length, &input)
+      case .redirect(let index): redirect(client, route, template: index, isRewritten: isRewritten, id, length, &input)
+      case .health: answerHealth(client, route, id, length, &input)
+      case .stats: answerStats(client, route, id, length, &input)
+      }
+    case .notFound: decline(client, .routeNotFound, allow: nil, id, length, &input)
+    case .methodNotAllowed(let allowed): decline(client, .methodNotAllowed, allow: allowed, id, length, &input)
+    }
+  }
+
+  /// Makes the exchange for a request to be forwarded, and sends it on its way.
+  private mutating func forward(
+    _ client: Handle, _ route: Int, _ rule: Int, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer
+  ) {
+    let framing = services.head.body
+    let bytes = input
+    input = Buffer.absent
+    var exchange = Exchange(
+      client: client, route: route, rule: rule, upstream: actions.forwards[rule].plan.upstream, head: services.takeHead(), bytes: bytes,
+      headLength: length, requestID: id, started: clients[client].requestStart,
+      startedWall: services.wall - (services.nowMicroseconds - clients[client].requestStart))
+    if isRewritten {
+      var path = Buffer(capacity: services.path.count)
+      path.append(services.path.bytes)
+      exchange.path = consume path
+    }
+    let plan = actions.forwards[rule].plan
+    if plan.stripPrefix {
+      exchange.pathStart = stripStart(exchange)
+    }
+    if exchange.head.isPersistent, !drain.isDraining { exchange.flags.insert(.persistent) }
+    clients[client].body = BodyReader(framing)
+    clients[client].received = UInt64(exchange.bytes.count)
+    clients[client].flags.remove(.owesContinue)
+    if exchange.head.flags.contains(.expectsContinue), exchange.head.flags.contains(.version11), exchange.bytes.count == length, !clients[client].body.isComplete {
+      clients[client].flags.insert(.owesContinue)
+    }
+    guard let handle = exchanges.insert(exchange) else {
+      // The slab holds as many exchanges as clients, so this cannot be.
+      return doom(client)
+    }
+    clients[client].exchange = handle
+    counters.add(.requestsActive)
+    // Pipelined answers go first.
+    send(client)
+    start(handle)
+  }
+
+  private func stripStart(_ exchange: borrowing Exchange) -> Int32 {
+    switch exchange.path {
+    case .some(let path): Int32(truncatingIfNeeded: path.count - services.captures.strippedPath(of: path.bytes).count)
+    case .none:
+      Int32(truncatingIfNeeded: Int(exchange.head.path.count) - services.captures.strippedPath(of: exchange.head.path.text(in: exchange.bytes.bytes)).count)
+    }
+  }
+}

@@ -1,0 +1,107 @@
+// Exchange — one request on its way to a backend, and the response on its way back.
+//
+// Invariants: `bytes` begins with the request's head, into which `head` points; it is not consumed before the exchange
+// ends. `backend` is set from the lease to the end of the response. An exchange ends in exactly one `finish`.
+
+import HTTPModel
+import Memory
+import Wire
+
+/// What is true of an exchange.
+struct ExchangeFlags: OptionSet, BitwiseCopyable {
+  let rawValue: UInt16
+  init(rawValue: UInt16) { self.rawValue = rawValue }
+
+  /// Bytes of the final response have been handed to the client's socket or backlog.
+  static var committed: ExchangeFlags { ExchangeFlags(rawValue: 1) }
+  /// The response is collected before any of it is sent.
+  static var holding: ExchangeFlags { ExchangeFlags(rawValue: 2) }
+  /// The request was sent again after a stale connection.
+  static var resent: ExchangeFlags { ExchangeFlags(rawValue: 4) }
+  /// Body bytes go to the client in chunks.
+  static var chunked: ExchangeFlags { ExchangeFlags(rawValue: 8) }
+  /// The client's connection may be kept after the response.
+  static var persistent: ExchangeFlags { ExchangeFlags(rawValue: 16) }
+  /// The whole request, with its body, has been handed to the backend's socket or backlog.
+  static var requestComplete: ExchangeFlags { ExchangeFlags(rawValue: 32) }
+  /// Body bytes that are no longer held have been handed on, so the request cannot be sent again.
+  static var bodyGone: ExchangeFlags { ExchangeFlags(rawValue: 64) }
+  /// The request body is collected before a backend is asked for.
+  static var collecting: ExchangeFlags { ExchangeFlags(rawValue: 128) }
+  /// The response is a stream of events: no idle limit, nothing held back.
+  static var eventStream: ExchangeFlags { ExchangeFlags(rawValue: 256) }
+  /// The exchange is in the queue of its pool.
+  static var waiting: ExchangeFlags { ExchangeFlags(rawValue: 512) }
+  /// The response's end is marked by closing the connection.
+  static var untilClose: ExchangeFlags { ExchangeFlags(rawValue: 1024) }
+  /// The final response head has been read from the backend.
+  static var hasHead: ExchangeFlags { ExchangeFlags(rawValue: 2048) }
+  /// Trailers of the response are passed on.
+  static var trailers: ExchangeFlags { ExchangeFlags(rawValue: 4096) }
+}
+
+/// The state of one proxied request.
+struct Exchange: ~Copyable {
+  let client: Handle
+  let route: Int32
+  /// Index into the gateway's forward rules.
+  let rule: Int32
+  let upstream: Int32
+  var head: RequestHead
+  var bytes: Buffer
+  /// Bytes of `bytes` that belong to this request so far: the head, and the body that came with it.
+  var used: Int
+  let headLength: Int
+  /// The normalised path where it differs from the client's.
+  var path: Buffer?
+  /// Where in the path what is forwarded begins (strip_prefix), and whether a "/" goes before it.
+  var pathStart: Int32 = 0
+  var flags = ExchangeFlags()
+  var backend: Handle?
+  /// Requests and connects tried.
+  var attempts: UInt8 = 0
+  /// Addresses of the upstream tried for the current attempt.
+  var addressesTried: UInt8 = 0
+  var status: UInt16 = 0
+  var fault = Fault.none
+  let requestID: RequestID
+  /// Microseconds of the monotonic and of the wall clock at the first byte.
+  let started: Int64
+  let startedWall: Int64
+  /// Microseconds from `started`; -1 when it did not happen.
+  var connectedAt: Int64 = -1
+  var headAt: Int64 = -1
+  /// Milliseconds of the monotonic clock by which the response must be over; 0: no limit.
+  var responseDeadline: Int64 = 0
+  /// Body bytes received from the client.
+  var bodyReceived = 0
+  /// Bytes handed to the client, and those of them that are body.
+  var sent = 0
+  var bodySent = 0
+  /// A collected request body.
+  var requestBody = BufferChain()
+  /// The backend's head, while the response is collected.
+  var heldHead: Buffer?
+  /// Trailer lines being collected, of the request or of the response.
+  var trailers: Buffer?
+  /// Neighbours in the pool's queue.
+  var nextWaiting: Handle?
+  var previousWaiting: Handle?
+
+  init(
+    client: Handle, route: Int, rule: Int, upstream: Int, head: consuming RequestHead, bytes: consuming Buffer, headLength: Int,
+    requestID: RequestID, started: Int64, startedWall: Int64
+  ) {
+    self.client = client
+    self.route = Int32(truncatingIfNeeded: route)
+    self.rule = Int32(truncatingIfNeeded: rule)
+    self.upstream = Int32(truncatingIfNeeded: upstream)
+    self.head = head
+    self.bytes = bytes
+    self.headLength = headLength
+    used = headLength
+    self.requestID = requestID
+    self.started = started
+    self.startedWall = startedWall
+  }
+}

@@ -1,0 +1,267 @@
+// Finishing — the one end of every exchange: counted, logged, released; and the ways that lead there when something failed.
+
+import HTTPModel
+import Kernel
+import Memory
+import Plan
+import SharedState
+import Telemetry
+import Upstream
+import Wire
+
+extension Gateway {
+  // MARK: Failing
+
+  /// The exchange cannot go on. Sends it again where that is safe, answers with the fault's status where nothing has been
+  /// sent, and otherwise cuts the response off so that the client sees it.
+  @inline(never)
+  mutating func fail(_ exchange: Handle, _ fault: Fault) {
+    services.request.removeAll()
+    if canResend(exchange, fault) { return resend(exchange) }
+    counters.count(fault: fault.rawValue)
+    if fault.row.side == .upstream { counters.add(.upstreamFailures) }
+    report(exchange, fault)
+    exchanges[exchange].fault = fault
+    if let backend = exchanges[exchange].backend { detach(exchange, backend, isReusable: false) }
+    if exchanges[exchange].flags.contains(.waiting) { leaveQueue(exchange) }
+    let client = exchanges[exchange].client
+    guard !exchanges[exchange].flags.contains(.committed), fault.row.status != 0, clients[client].flags.isDisjoint(with: .doomed) else {
+      cutOff(exchange, client)
+      return finish(exchange)
+    }
+    // What was collected of the response is not sent.
+    if clients[client].flags.contains(.holding) {
+      clients[client].flags.remove(.holding)
+      clients[client].backlog.removeAll(&services.large)
+    }
+    answerFailure(exchange, client, fault)
+    finish(exchange)
+  }
+
+  private mutating func answerFailure(_ exchange: Handle, _ client: Handle, _ fault: Fault) {
+    services.responses.output.removeAll()
+    let isRead = clients[client].body.isComplete
+    if !isRead || drain.isDraining { exchanges[exchange].flags.remove(.persistent) }
+    let context = ResponseContext(
+      isHead: exchanges[exchange].head.method == .head, isVersion11: exchanges[exchange].head.flags.contains(.version11),
+      isPersistent: exchanges[exchange].flags.contains(.persistent))
+    if !isRead { clients[client].flags.insert(.mustLinger) }
+    exchanges[exchange].status = fault.row.status
+    // The text of a received id lies in the exchange's bytes.
+    var bytes = Buffer.absent
+    swap(&bytes, &exchanges[exchange].bytes)
+    let json = exchanges[exchange].head.names.contains(.accept) && exchanges[exchange].head.prefersJSON(in: bytes.bytes)
+    compose(error: fault, context, exchanges[exchange].requestID, allow: nil, json: json, bytes: bytes.bytes)
+    swap(&bytes, &exchanges[exchange].bytes)
+    exchanges[exchange].sent += services.responses.output.count
+    if !exchanges[exchange].flags.contains(.persistent) { clients[client].flags.insert(.closing) }
+    send(client)
+  }
+
+  /// Ends a response that has begun and cannot be completed. In chunks or with a length the missing end shows; where the
+  /// connection's end is the body's, only a reset does.
+  private mutating func cutOff(_ exchange: Handle, _ client: Handle) {
+    if exchanges[exchange].flags.contains(.untilClose) || !clients[client].backlog.isEmpty { clients[client].socket.resetOnClose() }
+    services.responses.output.removeAll()
+    doom(client)
+  }
+
+  /// The client is closed while its exchange runs.
+  mutating func abandon(_ exchange: Handle) {
+    if exchanges[exchange].fault == .none {
+      let fault: Fault = clients[exchanges[exchange].client].flags.contains(.stalled) ? .clientStalled : drain.isOver ? .drainDeadline : .clientAborted
+      exchanges[exchange].fault = fault
+      counters.count(fault: fault.rawValue)
+      if fault == .clientAborted { counters.add(.clientAborts) }
+      if exchanges[exchange].status == 0 { exchanges[exchange].status = 499 }
+      report(exchange, fault)
+    }
+    if let backend = exchanges[exchange].backend { detach(exchange, backend, isReusable: false) }
+    if exchanges[exchange].flags.contains(.waiting) { leaveQueue(exchange) }
+    finish(exchange)
+  }
+
+  private func report(_ exchange: Handle, _ fault: Fault) {
+    let level: LogPlan.Level =
+      switch fault.row.severity {
+      case 4: .error
+      case 3: .warn
+      case 2: .info
+      default: .debug
+      }
+    guard level >= log.level else { return }
+    let upstream = Int(exchanges[exchange].upstream)
+    var address = ""
+    if let backend = exchanges[exchange].backend, backends.connections.contains(backend) {
+      address = " (\(backends.describe(address: Int(backends.connections[backend].address), of: upstream)))"
+    }
+    log.write(
+      level, key: EventKey("upstream fault", upstream << 8 | Int(fault.rawValue)),
+      "upstream \(plan.upstreams[upstream].name)\(address): \(fault.row.token): \(fault.row.sentence) route=\(plan.routes[Int(exchanges[exchange].route)].pattern) attempts=\(exchanges[exchange].attempts)")
+  }
+
+  // MARK: Sending again
+
+  /// Whether the request may be sent once more: the backend closed a connection that had served before, without a byte of
+  /// an answer, the method may be repeated (RFC 9110 §9.2.2), and everything that was sent is still here.
+  private func canResend(_ exchange: Handle, _ fault: Fault) -> Bool {
+    guard fault.row.retry == .onReusedConnection, let backend = exchanges[exchange].backend, backends.connections[backend].isReused else { return false }
+    let flags = exchanges[exchange].flags
+    return flags.isDisjoint(with: [.resent, .bodyGone, .committed, .hasHead]) && exchanges[exchange].head.method.isIdempotent
+      && clients[exchanges[exchange].client].flags.isDisjoint(with: .doomed)
+  }
+
+  private mutating func resend(_ exchange: Handle) {
+    counters.add(.upstreamResends)
+    if let backend = exchanges[exchange].backend { detach(exchange, backend, isReusable: false, servesWaiting: false) }
+    exchanges[exchange].flags.insert(.resent)
+    exchanges[exchange].flags.remove(.requestComplete)
+    exchanges[exchange].addressesTried = 0
+    if let lines = exchanges[exchange].trailers.take() { services.small.recycle(lines) }
+    // On a new connection: the others of the pool may be as stale.
+    openBackend(exchange)
+  }
+
+  // MARK: Backends
+
+  /// Parts an exchange from its connection, which goes back to the pool or is closed; then somebody who waits gets a turn.
+  mutating func detach(_ exchange: Handle, _ backend: Handle, isReusable: Bool, servesWaiting: Bool = true) {
+    let pool = Int(backends.connections[backend].upstream)
+    exchanges[exchange].backend = nil
+    if isReusable {
+      let idle = backends.pools[pool].idle, connections = backends.pools[pool].connections
+      backends.connections[backend].waiting = .nothing
+      if backends.giveBack(backend, now: services.now) {
+        setBackendTimer(backend, .idle, backends.pools[pool].idleTimeout)
+      } else {
+        backendTimers.disarm(backend.index)
+      }
+      noteConnections(pool, idle, connections)
+    } else {
+      closeBackend(backend)
+    }
+    if servesWaiting, backends.pools[pool].waiting > 0 { serveWaiting(pool) }
+  }
+
+  /// Closes a connection that no exchange uses any more.
+  mutating func closeBackend(_ backend: Handle) {
+    guard backends.connections.contains(backend) else { return }
+    let pool = Int(backends.connections[backend].upstream)
+    let idle = backends.pools[pool].idle, connections = backends.pools[pool].connections
+    backendTimers.disarm(backend.index)
+    backends.connections[backend].backlog.removeAll(&services.large)
+    if let input = backends.connections[backend].input.take() { services.large.recycle(input) }
+    backends.close(backend)
+    noteConnections(pool, idle, connections)
+  }
+
+  // MARK: The queue
+
+  /// Puts an exchange at the end of its pool's queue.
+  mutating func wait(_ exchange: Handle, _ pool: Int) {
+    guard backends.pools[pool].waiting < Pool.waitLimit else {
+      counters.add(.queueRejections)
+      return fail(exchange, .poolExhausted)
+    }
+    exchanges[exchange].flags.insert(.waiting)
+    exchanges[exchange].previousWaiting = backends.pools[pool].lastWaiting
+    exchanges[exchange].nextWaiting = nil
+    if let last = backends.pools[pool].lastWaiting { exchanges[last].nextWaiting = exchange } else { backends.pools[pool].firstWaiting = exchange }
+    backends.pools[pool].lastWaiting = exchange
+    backends.pools[pool].waiting += 1
+    counters.add(.waiting)
+    setClientTimer(exchanges[exchange].client, .queue, Int(backends.pools[pool].connectTimeout))
+  }
+
+  mutating func leaveQueue(_ exchange: Handle) {
+    let pool = Int(exchanges[exchange].upstream)
+    let previous = exchanges[exchange].previousWaiting, next = exchanges[exchange].nextWaiting
+    if let previous { exchanges[previous].nextWaiting = next } else { backends.pools[pool].firstWaiting = next }
+    if let next { exchanges[next].previousWaiting = previous } else { backends.pools[pool].lastWaiting = previous }
+    exchanges[exchange].flags.remove(.waiting)
+    backends.pools[pool].waiting -= 1
+    counters.subtract(.waiting)
+    let client = exchanges[exchange].client
+    if clients[client].waiting == .queue { clients[client].waiting = .nothing }
+  }
+
+  /// The first of those who wait looks for a connection again.
+  private mutating func serveWaiting(_ pool: Int) {
+    guard let exchange = backends.pools[pool].firstWaiting, exchanges.contains(exchange) else { return }
+    leaveQueue(exchange)
+    seekBackend(exchange)
+  }
+
+  // MARK: The end
+
+  /// Ends an exchange whose backend has been detached.
+  @inline(__always)
+  mutating func finish(_ handle: Handle) {
+    var exchange = exchanges.remove(handle)
+    let client = exchange.client
+    counters.subtract(.requestsActive)
+    counters.add(.requestsForwarded)
+    count(status: exchange.status)
+    if accessLog != nil { log(exchange) }
+    clients[client].exchange = nil
+    clients[client].flags.remove([.holding, .owesContinue])
+    if !exchange.flags.contains(.persistent) {
+      clients[client].flags.insert(.closing)
+      if !clients[client].body.isComplete { clients[client].flags.insert(.mustLinger) }
+    }
+    // What came behind the request is the next one.
+    exchange.bytes.consume(min(exchange.used, exchange.bytes.count))
+    let hasMore = !exchange.bytes.isEmpty
+    if hasMore, clients[client].input == nil {
+      var rest = Buffer.absent
+      swap(&rest, &exchange.bytes)
+      clients[client].input = consume rest
+    } else {
+      services.small.recycle(exchange.bytes)
+    }
+    services.recycle(exchange.head)
+    if let lines = exchange.trailers.take() { services.small.recycle(lines) }
+    if exchange.requestBody.count > 0 { exchange.requestBody.removeAll(&services.large) }
+    if !clients[client].backlog.isEmpty { return flushAfterExchange(client) }
+    if clients[client].flags.contains(.closing) {
+      if hasMore { clients[client].flags.insert(.mustLinger) }
+      return endClient(client)
+    }
+    setClientTimer(client, .idle, plan.timeouts.idle)
+    if hasMore || clients[client].input != nil || clients[client].flags.contains(.readable) { enqueue(client) }
+  }
+
+  @inline(never)
+  private mutating func flushAfterExchange(_ client: Handle) {
+    if clients[client].waiting != .send { setClientTimer(client, .send, plan.timeouts.send) }
+    flushBacklog(client)
+  }
+
+  @inline(never)
+  private mutating func log(_ exchange: borrowing Exchange) {
+    var entry = AccessEntry()
+    entry.status = exchange.status
+    entry.method = exchange.head.method
+    entry.protocolMinor = exchange.head.flags.contains(.version11) ? 1 : 0
+    entry.fault = exchange.fault
+    entry.route = exchange.route
+    entry.upstream = exchange.upstream
+    entry.attempts = exchange.attempts
+    entry.bytesReceived = UInt64(exchange.headLength + exchange.bodyReceived)
+    entry.bytesSent = UInt64(max(0, exchange.sent))
+    entry.bodyBytesSent = UInt64(max(0, exchange.bodySent))
+    entry.startedAt = exchange.startedWall
+    entry.duration = services.nowMicroseconds - exchange.started
+    entry.upstreamConnect = exchange.connectedAt
+    entry.upstreamHeader = exchange.headAt
+    let peer = clients[exchange.client].peer
+    switch exchange.requestID {
+    case .generated:
+      services.ids.show(exchange.requestID)
+      accessLog?.append(entry, head: exchange.head, bytes: exchange.bytes.bytes, client: peer.span, requestID: services.ids.generated)
+    case .received(let text):
+      accessLog?.append(
+        entry, head: exchange.head, bytes: exchange.bytes.bytes, client: peer.span, requestID: text.text(in: exchange.bytes.bytes))
+    }
+  }
+}

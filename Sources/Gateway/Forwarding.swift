@@ -1,0 +1,324 @@
+// Forwarding — the way of a request to its backend: a connection, the head re-serialised from its parts, the body as it comes.
+
+import HTTPModel
+import Kernel
+import Memory
+import Plan
+import SharedState
+import Upstream
+import Wire
+
+extension Gateway {
+  // MARK: Starting
+
+  /// Begins an exchange: collects its body first where the route asks for it, else looks for a connection.
+  mutating func start(_ exchange: Handle) {
+    let client = exchanges[exchange].client
+    if actions.forwards[Int(exchanges[exchange].rule)].collectsRequest, !clients[client].body.isComplete {
+      exchanges[exchange].flags.insert(.collecting)
+      if let fault = passHeldBody(exchange) { return fail(exchange, fault) }
+      guard !clients[client].body.isComplete else { return bodyIsComplete(exchange) }
+      payContinue(client)
+      return setClientTimer(client, .body, plan.timeouts.request)
+    }
+    clients[client].waiting = .nothing
+    seekBackend(exchange)
+  }
+
+  /// The whole request body has been read.
+  mutating func bodyIsComplete(_ exchange: Handle) {
+    let client = exchanges[exchange].client
+    if clients[client].waiting == .body { clients[client].waiting = .nothing }
+    guard exchanges[exchange].flags.contains(.collecting) else {
+      exchanges[exchange].flags.insert(.requestComplete)
+      return flushRequest(exchange)
+    }
+    exchanges[exchange].flags.remove(.collecting)
+    seekBackend(exchange)
+  }
+
+  /// Whether more of the request body can be taken now.
+  func wantsBody(_ exchange: Handle) -> Bool {
+    if exchanges[exchange].flags.contains(.collecting) { return true }
+    guard let backend = exchanges[exchange].backend, backends.connections[backend].state == .leased else { return false }
+    return backends.connections[backend].backlog.count < plan.http1.highWater
+  }
+
+  // MARK: A connection
+
+  /// Looks for a connection: an idle one, a new one, or a place in the queue.
+  mutating func seekBackend(_ exchange: Handle) {
+    let pool = Int(exchanges[exchange].upstream)
+    // A request that cannot be sent twice goes only to a connection that was just looked at.
+    let checked = !exchanges[exchange].head.method.isIdempotent || exchanges[exchange].head.body != .none
+    let idle = backends.pools[pool].idle, connections = backends.pools[pool].connections
+    if let backend = backends.reuse(pool, now: services.now, checked: checked) {
+      counters.add(.upstreamReuses)
+      noteConnections(pool, idle, connections)
+      attach(exchange, backend)
+      return sendRequest(exchange, backend)
+    }
+    noteConnections(pool, idle, connections)
+    exchanges[exchange].addressesTried = 0
+    openBackend(exchange)
+  }
+
+  /// Opens a connection to the next address that was not tried.
+  mutating func openBackend(_ exchange: Handle) {
+    let pool = Int(exchanges[exchange].upstream)
+    var error = Errno.other(0)
+    while Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) {
+      let address = Int(exchanges[exchange].addressesTried)
+      let idle = backends.pools[pool].idle, connections = backends.pools[pool].connections
+      let lease = backends.open(pool, address: address, now: services.now) { socket, handle throws(Errno) in
+        try poller.watch(socket.descriptor, token: Token.make(.backend, handle))
+      }
+      noteConnections(pool, idle, connections)
+      switch lease {
+      case .connected(let backend):
+        counters.add(.upstreamConnects)
+        attach(exchange, backend)
+        exchanges[exchange].connectedAt = services.nowMicroseconds - exchanges[exchange].started
+        return sendRequest(exchange, backend)
+      case .connecting(let backend):
+        counters.add(.upstreamConnects)
+        attach(exchange, backend)
+        return setBackendTimer(backend, .connect, backends.pools[pool].connectTimeout)
+      case .exhausted: return wait(exchange, pool)
+      case .reused: return
+      case .failed(let reason):
+        error = reason
+        exchanges[exchange].addressesTried &+= 1
+      }
+    }
+    fail(exchange, Fault(connecting: error))
+  }
+
+  private mutating func attach(_ exchange: Handle, _ backend: Handle) {
+    exchanges[exchange].backend = backend
+    backends.connections[backend].exchange = exchange
+  }
+
+  /// A connection attempt has come to its end, good or bad.
+  mutating func connectEnded(_ backend: Handle, _ exchange: Handle) {
+    let pool = Int(backends.connections[backend].upstream)
+    guard let error = backends.connections[backend].socket.connectError else {
+      backends.established(backend)
+      exchanges[exchange].connectedAt = services.nowMicroseconds - exchanges[exchange].started
+      return sendRequest(exchange, backend)
+    }
+    closeBackend(backend)
+    exchanges[exchange].backend = nil
+    exchanges[exchange].addressesTried &+= 1
+    if Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) { return openBackend(exchange) }
+    fail(exchange, Fault(connecting: error))
+  }
+
+  /// Keeps the gauges of connections true after the counts of a pool may have changed.
+  @inline(__always)
+  mutating func noteConnections(_ pool: Int, _ idle: UInt32, _ connections: UInt32) {
+    let newIdle = backends.pools[pool].idle, new = backends.pools[pool].connections
+    if new != connections { counters.add(.upstreamConnectionsActive, UInt64(bitPattern: Int64(new) - Int64(connections))) }
+    if newIdle != idle { counters.add(.upstreamConnectionsIdle, UInt64(bitPattern: Int64(newIdle) - Int64(idle))) }
+  }
+
+  // MARK: The request
+
+  /// Sends the head, and the body as far as it is there.
+  mutating func sendRequest(_ exchange: Handle, _ backend: Handle) {
+    counters.add(.upstreamRequests)
+    exchanges[exchange].attempts &+= 1
+    let pool = Int(exchanges[exchange].upstream)
+    let client = exchanges[exchange].client
+    services.request.removeAll()
+    let peer = clients[client].peer
+    RequestComposer.compose(
+      exchanges[exchange], actions.forwards[Int(exchanges[exchange].rule)], host: actions.hosts[pool], peer: peer.span, ids: &services.ids,
+      into: &services.request)
+    if exchanges[exchange].requestBody.count > 0 {
+      // Collected: it goes as a whole, and can go once.
+      backends.connections[backend].backlog.append(copying: services.request, &services.large)
+      services.request.removeAll()
+      while let part = exchanges[exchange].requestBody.popFirst() {
+        backends.connections[backend].backlog.append(part, &services.large)
+      }
+      exchanges[exchange].flags.formUnion([.bodyGone, .requestComplete])
+      return flushRequest(exchange)
+    }
+    if exchanges[exchange].head.body == .none || exchanges[exchange].flags.contains(.requestComplete) && exchanges[exchange].used == exchanges[exchange].headLength {
+      exchanges[exchange].flags.insert(.requestComplete)
+      return flushRequest(exchange)
+    }
+    // Sent for a second time, the body that came with the head is read once more.
+    clients[client].body = BodyReader(exchanges[exchange].head.body)
+    exchanges[exchange].used = exchanges[exchange].headLength
+    exchanges[exchange].bodyReceived = 0
+    if let fault = passHeldBody(exchange) { return fail(exchange, fault) }
+    if clients[client].body.isComplete { return bodyIsComplete(exchange) }
+    setClientTimer(client, .body, plan.timeouts.request)
+    flushRequest(exchange)
+    if clients[client].exchange == exchange {
+      payContinue(client)
+      if clients[client].flags.contains(.readable) { enqueue(client) }
+    }
+  }
+
+  /// Passes on the body bytes that came together with the head.
+  private mutating func passHeldBody(_ exchange: Handle) -> Fault? {
+    var bytes = Buffer.absent
+    swap(&bytes, &exchanges[exchange].bytes)
+    var position = exchanges[exchange].used
+    let held = position
+    let fault = passBody(exchange, bytes.bytes, &position, isHeld: true)
+    exchanges[exchange].used = max(held, position)
+    swap(&bytes, &exchanges[exchange].bytes)
+    return fault
+  }
+
+  /// Takes body bytes of `exchange` from `bytes`, from `position` on: to the composed request, to the collected body, or,
+  /// where they need no framing and nothing waits before them, straight to the backend.
+  /// - Returns: why the exchange must fail, if it must.
+  mutating func passBody(_ exchange: Handle, _ bytes: Span<UInt8>, _ position: inout Int, isHeld: Bool = false) -> Fault? {
+    let client = exchanges[exchange].client
+    let isCollecting = exchanges[exchange].flags.contains(.collecting)
+    let isChunked = exchanges[exchange].head.body == .chunked
+    while true {
+      switch clients[client].body.next(bytes, at: &position) {
+      case .data(let range):
+        exchanges[exchange].bodyReceived += range.count
+        if plan.limits.maxBodySize > 0, exchanges[exchange].bodyReceived > plan.limits.maxBodySize { return .bodyTooLarge }
+        if !isHeld { exchanges[exchange].flags.insert(.bodyGone) }
+        let data = bytes.extracting(range)
+        if isCollecting {
+          exchanges[exchange].requestBody.append(data, &services.large)
+        } else if isChunked {
+          appendRequest(exchange, chunk: data)
+        } else {
+          appendRequest(exchange, data)
+        }
+      case .trailer(let range):
+        if let fault = collectTrailer(exchange, bytes.extracting(range)) { return fault }
+      case .needsMore: return nil
+      case .malformed: return .httpRequestError
+      case .end:
+        if isChunked, !isCollecting { return endChunkedRequest(exchange) }
+        return nil
+      }
+    }
+  }
+
+  private mutating func appendRequest(_ exchange: Handle, chunk data: Span<UInt8>) {
+    if services.request.freeCapacity < data.count + 32 { flushRequest(exchange) }
+    services.request.append(chunkSize: data.count)
+    services.request.append(data)
+    services.request.append("\r\n")
+  }
+
+  private mutating func appendRequest(_ exchange: Handle, _ data: Span<UInt8>) {
+    if data.count <= 16 << 10, services.request.freeCapacity >= data.count { return services.request.append(data) }
+    flushRequest(exchange, data)
+  }
+
+  /// Collects a trailer line; the section may be as long as a header section.
+  private mutating func collectTrailer(_ exchange: Handle, _ line: Span<UInt8>) -> Fault? {
+    if exchanges[exchange].trailers == nil { exchanges[exchange].trailers = services.small.take() }
+    let room = exchanges[exchange].trailers?.freeCapacity ?? 0
+    let size = exchanges[exchange].trailers?.count ?? 0
+    guard line.count <= room, size + line.count <= services.headLimit else { return .headersTooLarge }
+    exchanges[exchange].trailers?.append(line)
+    return nil
+  }
+
+  /// Ends a chunked request: the last chunk, and what of the trailers may be passed on.
+  private mutating func endChunkedRequest(_ exchange: Handle) -> Fault? {
+    services.request.append("0\r\n")
+    if let lines = exchanges[exchange].trailers.take() {
+      let fault = Trailers.append(lines, announcedIn: nil, to: &services.request, scratch: &services.head)
+      services.small.recycle(lines)
+      if let fault { return fault }
+    }
+    services.request.append("\r\n")
+    return nil
+  }
+
+  // MARK: Sending
+
+  /// Sends what has been composed.
+  mutating func flushRequest(_ exchange: Handle) {
+    guard let backend = exchanges[exchange].backend else { return services.request.removeAll() }
+    if !services.request.isEmpty {
+      let count = services.request.count
+      if backends.connections[backend].backlog.isEmpty {
+        switch backends.connections[backend].socket.send(services.request.bytes) {
+        case .moved(count): break
+        case .moved(let sent): backends.connections[backend].backlog.append(copying: services.request, from: sent, &services.large)
+        case .blocked: backends.connections[backend].backlog.append(copying: services.request, &services.large)
+        case .ended, .failed: sendingFailed(backend)
+        }
+      } else {
+        backends.connections[backend].backlog.append(copying: services.request, &services.large)
+      }
+      services.request.removeAll()
+    }
+    flushBackend(backend)
+  }
+
+  /// Sends what has been composed and then `data`.
+  private mutating func flushRequest(_ exchange: Handle, _ data: Span<UInt8>) {
+    flushRequest(exchange)
+    guard let backend = exchanges[exchange].backend else { return }
+    guard backends.connections[backend].backlog.isEmpty else { return backends.connections[backend].backlog.append(data, &services.large) }
+    switch backends.connections[backend].socket.send(data) {
+    case .moved(let sent): backends.connections[backend].backlog.append(data.extracting(droppingFirst: sent), &services.large)
+    case .blocked: backends.connections[backend].backlog.append(data, &services.large)
+    case .ended, .failed: sendingFailed(backend)
+    }
+    if !backends.connections[backend].backlog.isEmpty { flushBackend(backend) }
+  }
+
+  /// Sends request bytes that wait, and sets the timer for what comes next.
+  mutating func flushBackend(_ backend: Handle) {
+    guard let exchange = backends.connections[backend].exchange else { return }
+    var progress = backends.connections[backend].waiting != .send
+    while !backends.connections[backend].backlog.isEmpty {
+      let count = backends.connections[backend].backlog.frontCount
+      switch backends.connections[backend].backlog.withFront({ backends.connections[backend].socket.send($0) }) {
+      case .moved(let sent):
+        backends.connections[backend].backlog.consume(sent, &services.large)
+        progress = true
+        if sent == count { continue }
+      case .blocked: break
+      case .ended, .failed:
+        sendingFailed(backend)
+        continue
+      }
+      break
+    }
+    let timeout = actions.forwards[Int(exchanges[exchange].rule)].plan.responseTimeout
+    if !backends.connections[backend].backlog.isEmpty {
+      if progress, !exchanges[exchange].flags.contains(.hasHead) { setBackendTimer(backend, .send, timeout == 0 ? 30_000 : Int64(timeout)) }
+    } else if !exchanges[exchange].flags.contains(.hasHead) {
+      if exchanges[exchange].flags.contains(.requestComplete) {
+        setBackendTimer(backend, .head, Int64(timeout))
+      } else {
+        backends.connections[backend].waiting = .nothing
+      }
+    }
+  }
+
+  /// The backend takes no more. It may have answered before it closed: that is read next, and its end will be met there.
+  private mutating func sendingFailed(_ backend: Handle) {
+    backends.connections[backend].backlog.removeAll(&services.large)
+    backends.connections[backend].isReadable = true
+    pending.append(Token.make(.backend, backend))
+  }
+}
+
+extension Fault {
+  /// Why a connection could not be made.
+  init(connecting error: Errno) {
+    self =
+      error.isRefused ? .connectionRefused
+      : error.isUnreachable ? .destinationUnroutable : error.isTimeout ? .connectionTimeout : .destinationUnavailable
+  }
+}

@@ -1,0 +1,240 @@
+// Gateway — everything one worker serves with: its clients, their exchanges, the backends, and what they share.
+//
+// The steps of a request are extensions of this type, one file each, in this order:
+//   Accepting → Reading → Dispatching → Answering | Forwarding → Relaying → Finishing
+// and, across them, Failing, Sending, Timing, Draining.
+//
+// Its parts are separate stored properties, so that one can be changed in place while another is lent out.
+// Clients, exchanges and backends name each other by handles; a handle that has gone stale matches nothing,
+// so a late event is harmless. Invariant: a client's slot stays valid for the whole of an event; what has to
+// go is marked (`doom`) and removed when the event has been handled (`reap`).
+
+import HTTPModel
+import Kernel
+import Memory
+import Plan
+import Policy
+import SharedState
+import Telemetry
+import Transport
+import Upstream
+import Wire
+
+/// What the clients and exchanges of a worker share.
+struct Services: ~Copyable {
+  /// For request heads and the bytes that come with them.
+  var small: BufferPool
+  /// For bodies and responses.
+  var large = BufferPool(bufferCapacity: 64 << 10, limit: 64)
+  var responses: ResponseWriter
+  /// The request being composed for a backend.
+  var request: Buffer
+  /// The normalised path of the request being dispatched.
+  var path: Buffer
+  /// The head being parsed; an exchange takes it along.
+  var head: RequestHead
+  var idleHeads = Stack<RequestHead>(capacity: 64)
+  var responseHead = ResponseHead()
+  var captures = Captures()
+  var ids = RequestIDs()
+  /// Milliseconds and microseconds of the monotonic clock, and microseconds of the wall clock, at the start of the turn.
+  var now: Int64 = 0
+  var nowMicroseconds: Int64 = 0
+  var wall: Int64 = 0
+  /// Data bytes in the piece of a chunked response being relayed.
+  var chunkSize = 0
+  let headLimit: Int
+  let fieldLimit: Int
+
+  init(_ limits: LimitPlan) {
+    headLimit = limits.maxHeaderSize == 0 ? 1 << 20 : limits.maxHeaderSize
+    fieldLimit = limits.maxHeaderCount
+    // Request line and blanks come on top of what the limit counts.
+    small = BufferPool(bufferCapacity: max(16 << 10, headLimit + 4096), limit: 256)
+    responses = ResponseWriter(capacity: 256 << 10)
+    // A path may treble when its bytes are percent-encoded, and a field line may grow by a byte.
+    request = Buffer(capacity: 4 * small.bufferCapacity + (16 << 10))
+    path = Buffer(capacity: 3 * small.bufferCapacity)
+    head = RequestHead(fieldLimit: fieldLimit)
+  }
+
+  /// Gives the parsed head away and puts an idle one in its place.
+  @inline(__always)
+  mutating func takeHead() -> RequestHead {
+    var other = idleHeads.popLast() ?? RequestHead(fieldLimit: fieldLimit)
+    swap(&other, &head)
+    return other
+  }
+
+  @inline(__always)
+  mutating func recycle(_ head: consuming RequestHead) {
+    if idleHeads.count < 256 { idleHeads.append(head) }
+  }
+}
+
+/// One worker's gateway.
+public struct Gateway: ~Copyable {
+  let plan: Plan
+  let worker: WorkerIdentity
+  let board: Scoreboard?
+  public let counters: CounterPage
+  let poller: Epoll
+  let table: RouteTable
+  var actions: RouteActions
+  var listeners = Stack<ServedListener>()
+  var clients: Slab<Client>
+  var exchanges: Slab<Exchange>
+  var backends: Backends
+  var services: Services
+  var clientTimers: TimerWheel
+  var backendTimers: TimerWheel
+  /// Clients and backends that have more to do than one turn allows.
+  var pending = TokenQueue()
+  /// Clients to be closed when the event at hand has been handled.
+  var doomed = TokenQueue(capacity: 64)
+  public let log: EventLog
+  var accessLog: AccessLog?
+  var nextAccessFlush: Int64 = 0
+  /// An open descriptor to give up when there are no others, so that a connection can be accepted and closed.
+  var spare: Descriptor?
+  /// Milliseconds at which listeners that ran out of descriptors are looked at again; 0: not needed.
+  var acceptAgainAt: Int64 = 0
+  public private(set) var openClients = 0
+  var drain = DrainState()
+
+  /// Makes a gateway that serves `plan`; it has no listeners yet.
+  /// - Parameters:
+  ///   - board: for totals over all workers; nil: this is the only one.
+  ///   - accessLog: where the access log goes; nil: nowhere.
+  public init(
+    _ plan: Plan, worker: WorkerIdentity, board: Scoreboard?, counters: consuming CounterPage, log: EventLog, accessLog: consuming Descriptor?
+  ) throws(GatewayFailure) {
+    // Everything that can fail comes first: a noncopyable value is initialised whole or not at all.
+    let table = try Self.makeTable(plan)
+    let poller = try Self.makePoller()
+    let actions = try RouteActions(plan, table)
+    let lines = try Self.makeAccessLog(plan, worker, accessLog)
+    let now = Clock().milliseconds
+    let backendCapacity = UInt32(clamping: plan.upstreams.reduce(64) { $0 + max(1, $1.pool.maxConnections) })
+    let clientCapacity = UInt32(clamping: plan.limits.maxConnections == 0 ? 1 << 20 : min(plan.limits.maxConnections, 1 << 20))
+    self.table = table
+    self.poller = poller
+    self.actions = actions
+    self.accessLog = lines
+    backends = Backends(plan.upstreams, worker: worker.slot, of: worker.count, capacity: backendCapacity)
+    clients = Slab(capacity: clientCapacity)
+    exchanges = Slab(capacity: clientCapacity)
+    services = Services(plan.limits)
+    clientTimers = TimerWheel(capacity: clientCapacity, now: now)
+    backendTimers = TimerWheel(capacity: backendCapacity, now: now)
+    spare = try? Descriptor.spare()
+    self.plan = plan
+    self.worker = worker
+    self.board = board
+    self.counters = counters
+    self.log = log
+  }
+
+  private static func makeTable(_ plan: Plan) throws(GatewayFailure) -> RouteTable {
+    do { return try RouteTable(plan.routes) } catch { throw GatewayFailure("routes: \(error)") }
+  }
+
+  private static func makePoller() throws(GatewayFailure) -> Epoll {
+    do { return try Epoll() } catch { throw GatewayFailure("epoll: \(error.text)") }
+  }
+
+  private static func makeAccessLog(_ plan: Plan, _ worker: WorkerIdentity, _ destination: consuming Descriptor?) throws(GatewayFailure) -> AccessLog? {
+    guard let destination else { return nil }
+    let format: AccessLogFormat
+    do { format = try AccessLogFormat(plan.accessLog.format) } catch { throw GatewayFailure("access_log.format: \(error)") }
+    return AccessLog(
+      format: format, descriptor: destination, bufferSize: plan.accessLog.bufferSize, worker: worker.name, routes: plan.routes.map(\.pattern),
+      upstreams: plan.upstreams.map(\.name))
+  }
+
+  // MARK: Turns
+
+  public borrowing func wait(into events: inout EventList, milliseconds: CInt) { poller.wait(into: &events, milliseconds: milliseconds) }
+
+  /// Registers a descriptor that is not the gateway's, such as the channel to the master, for input.
+  /// - Parameter token: below `Token.foreignLimit`; events with it are not for `handle`.
+  public borrowing func watch(foreign descriptor: borrowing Descriptor, token: UInt32) throws(Errno) {
+    try poller.watchInput(descriptor, token: Token.foreign(token))
+  }
+
+  /// Takes the time; to be called at the start of each turn.
+  @inline(__always)
+  public mutating func turnBegan(_ clock: borrowing Clock, isNewSecond: Bool) {
+    services.nowMicroseconds = clock.now
+    services.now = clock.milliseconds
+    services.wall = clock.wallMicroseconds
+    if isNewSecond { services.responses.update(date: clock.date) }
+  }
+
+  /// Handles one event; returns the token of a foreign one.
+  @inline(__always)
+  public mutating func handle(_ event: Event) -> UInt32? {
+    let handle = Token.handle(event.token)
+    switch Token.kind(event.token) {
+    case .client:
+      if clients.contains(handle) { clientIsReady(handle, event.readiness) }
+    case .backend:
+      if backends.connections.contains(handle) { backendIsReady(handle, event.readiness) }
+    case .listener: acceptAll(Int(handle.index))
+    case .foreign: return handle.index
+    }
+    if !doomed.isEmpty { reap() }
+    return nil
+  }
+
+  /// Ends a turn: continues what was put off, fires timers, and says how long the next wait may last (-1: without end).
+  @inline(__always)
+  public mutating func turnEnded() -> CInt {
+    if !pending.isEmpty { continuePending() }
+    fireTimers()
+    if pending.isEmpty { return delayUntilTimer() }
+    return 0
+  }
+
+  @inline(never)
+  private mutating func continuePending() {
+    for _ in 0..<pending.count {
+      guard let token = pending.popFirst() else { return }
+      let handle = Token.handle(token)
+      switch Token.kind(token) {
+      case .client where clients.contains(handle):
+        clients[handle].flags.remove(.queued)
+        proceed(handle)
+      case .backend where backends.connections.contains(handle): receiveResponse(handle)
+      case .listener: acceptAll(Int(handle.index))
+      default: break
+      }
+      if !doomed.isEmpty { reap() }
+    }
+  }
+
+  /// Puts a client at the end of the queue of those that have something left to do.
+  mutating func enqueue(_ client: Handle) {
+    guard !clients[client].flags.contains(.queued) else { return }
+    clients[client].flags.insert(.queued)
+    pending.append(Token.make(.client, client))
+  }
+
+  mutating func noteOpened() { openClients += 1 }
+  mutating func noteClosed() { openClients -= 1 }
+}
+
+/// Which worker this is.
+public struct WorkerIdentity: Sendable {
+  public let slot: Int
+  public let count: Int
+  public let generation: UInt64
+  /// "slot.generation", for logs.
+  public var name: String { "\(slot).\(generation)" }
+
+  public init(slot: Int, count: Int, generation: UInt64) {
+    self.slot = slot
+    self.count = count
+    self.generation = generation
+  }
+}

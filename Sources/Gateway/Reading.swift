@@ -1,0 +1,249 @@
+// Reading — bytes from clients: request heads one after the other, bodies for those who want them, the rest dropped.
+//
+// A client is read only while someone wants its bytes. Readiness that comes at another time is remembered
+// in `.readable` and used when it does. A turn reads a bounded amount from each client.
+
+import HTTPModel
+import Kernel
+import Memory
+import Wire
+
+extension Gateway {
+  /// Reads from one client in one turn, at most.
+  private static var readBudget: Int { 16 }
+
+  /// The client's socket has become ready.
+  @inline(__always)
+  mutating func clientIsReady(_ client: Handle, _ readiness: Readiness) {
+    if !readiness.isDisjoint(with: .broken) { return doom(client) }
+    if readiness.contains(.writable), !clients[client].backlog.isEmpty { flushBacklog(client) }
+    guard !readiness.isDisjoint(with: .readable) else { return }
+    clients[client].flags.insert(.readable)
+    if !readiness.isDisjoint(with: .peerEnded) { clients[client].flags.insert(.ended) }
+    read(client)
+  }
+
+  /// Does what the client's state allows with what it has to be read.
+  mutating func read(_ client: Handle) {
+    let flags = clients[client].flags
+    guard flags.isDisjoint(with: .finished) else {
+      if flags.contains(.lingering) { dropInput(client) }
+      return
+    }
+    if let exchange = clients[client].exchange {
+      if !clients[client].body.isComplete { return receiveBody(client, exchange) }
+      // A FIN while the answer is awaited may be a half-close or the end: TCP cannot tell, so a setting does.
+      if flags.contains(.ended), plan.http1.halfClose == .cancel { doom(client) }
+      return
+    }
+    // Answers that the client does not take hold back its next requests.
+    if clients[client].backlog.isEmpty { receiveRequests(client) }
+  }
+
+  /// Goes on with a client that was put off, or whose last request is done: what it has sent already comes first, then its socket.
+  mutating func proceed(_ client: Handle) {
+    if clients[client].exchange == nil, clients[client].backlog.isEmpty, clients[client].flags.isDisjoint(with: .finished),
+      var input = clients[client].input.take()
+    {
+      answerRequests(client, in: &input)
+      put(client, input)
+    }
+    if clients[client].flags.contains(.readable) { read(client) }
+  }
+
+  // MARK: Heads
+
+  private mutating func receiveRequests(_ client: Handle) {
+    var input = clients[client].input.take() ?? services.small.take()
+    for _ in 0..<Self.readBudget {
+      let room = input.freeCapacity
+      switch input.fill({ clients[client].socket.receive(into: &$0) }) {
+      case .moved(let count):
+        counters.add(.bytesReceived, UInt64(count))
+        // A short read means drained, unless the peer's end is still to be read.
+        if count < room, !clients[client].flags.contains(.ended) { clients[client].flags.remove(.readable) }
+        answerRequests(client, in: &input)
+        guard isReadyForMore(client) else {
+          put(client, input)
+          // The request that was begun may have a body waiting in the socket.
+          if clients[client].exchange != nil, clients[client].flags.contains(.readable) { read(client) }
+          return
+        }
+        input.compact()
+      case .blocked:
+        clients[client].flags.remove(.readable)
+        return put(client, input)
+      case .ended:
+        services.small.recycle(input)
+        return inputEnded(client)
+      case .failed:
+        services.small.recycle(input)
+        return doom(client)
+      }
+    }
+    put(client, input)
+    enqueue(client)
+  }
+
+  @inline(__always)
+  private func isReadyForMore(_ client: Handle) -> Bool {
+    let flags = clients[client].flags
+    return flags.contains(.readable) && flags.isDisjoint(with: .finished) && clients[client].exchange == nil && clients[client].backlog.isEmpty
+  }
+
+  /// Answers, or starts, every whole request in `input`, and sends the answers together.
+  /// A request that is forwarded takes `input` along and leaves an empty one.
+  @inline(__always)
+  private mutating func answerRequests(_ client: Handle, in input: inout Buffer) {
+    while !input.isEmpty {
+      if clients[client].flags.contains(.discarding) {
+        guard discardBody(client, in: &input) else { break }
+        continue
+      }
+      switch clients[client].parser.parse(input.bytes, into: &services.head) {
+      case .complete(let length):
+        if !clients[client].flags.contains(.inHead) { clients[client].requestStart = services.nowMicroseconds }
+        clients[client].flags.remove(.inHead)
+        if services.head.size <= services.headLimit {
+          dispatch(client, length, &input)
+        } else {
+          refuse(client, services.head.target.count > services.headLimit ? .uriTooLong : .headersTooLarge, input)
+        }
+      case .incomplete:
+        headIsIncomplete(client, input)
+        return send(client)
+      case .rejected(let fault): refuse(client, fault, input)
+      }
+      if clients[client].exchange != nil || !clients[client].flags.isDisjoint(with: .finished) { break }
+      if services.responses.output.freeCapacity < 64 << 10 { send(client) }
+      guard clients[client].backlog.isEmpty else { break }
+    }
+    send(client)
+  }
+
+  @inline(never)
+  private mutating func headIsIncomplete(_ client: Handle, _ input: borrowing Buffer) {
+    if !clients[client].flags.contains(.inHead) {
+      clients[client].requestStart = services.nowMicroseconds
+      clients[client].flags.insert(.inHead)
+      setClientTimer(client, .head, plan.timeouts.request)
+    }
+    if input.count >= services.small.bufferCapacity || input.count > services.headLimit + 4096 {
+      refuse(client, RequestParser.isRequestLineOpen(input.bytes) ? .uriTooLong : .headersTooLarge, input)
+    }
+  }
+
+  /// Keeps `input` for the rest of a request, or gives it back when nothing is left in it.
+  @inline(__always)
+  mutating func put(_ client: Handle, _ input: consuming Buffer) {
+    if input.isEmpty {
+      services.small.recycle(input)
+    } else {
+      input.compact()
+      clients[client].input = consume input
+    }
+  }
+
+  /// The client has sent its FIN while no exchange runs. A request that was begun can never be completed;
+  /// answers that wait are still sent.
+  private mutating func inputEnded(_ client: Handle) {
+    if clients[client].backlog.isEmpty { return doom(client) }
+    clients[client].flags.remove(.readable)
+    clients[client].flags.insert(.closing)
+  }
+
+  // MARK: Bodies
+
+  /// Reads a request body for `exchange` while its way onward is clear.
+  mutating func receiveBody(_ client: Handle, _ exchange: Handle) {
+    guard wantsBody(exchange) else { return }
+    payContinue(client)
+    var buffer = services.large.take()
+    for _ in 0..<Self.readBudget {
+      let room = buffer.freeCapacity
+      switch buffer.fill({ clients[client].socket.receive(into: &$0) }) {
+      case .moved(let count):
+        counters.add(.bytesReceived, UInt64(count))
+        clients[client].received += UInt64(count)
+        if count < room, !clients[client].flags.contains(.ended) { clients[client].flags.remove(.readable) }
+        setClientTimer(client, .body, plan.timeouts.request)
+        var used = 0
+        let fault = passBody(exchange, buffer.bytes, &used)
+        if let fault {
+          services.large.recycle(buffer)
+          return fail(exchange, fault)
+        }
+        if clients[client].body.isComplete {
+          // What follows the body is the next request.
+          buffer.consume(used)
+          if buffer.isEmpty { services.large.recycle(buffer) } else { clients[client].input = consume buffer }
+          return bodyIsComplete(exchange)
+        }
+        buffer.removeAll()
+        flushRequest(exchange)
+        guard clients[client].exchange == exchange, clients[client].flags.contains(.readable), wantsBody(exchange) else {
+          return services.large.recycle(buffer)
+        }
+      case .blocked:
+        clients[client].flags.remove(.readable)
+        return services.large.recycle(buffer)
+      case .ended, .failed:
+        services.large.recycle(buffer)
+        return doom(client)
+      }
+    }
+    services.large.recycle(buffer)
+    enqueue(client)
+  }
+
+  /// Sends the `100 Continue` that the client waits for, if it is owed (RFC 9110 §10.1.1).
+  mutating func payContinue(_ client: Handle) {
+    guard clients[client].flags.contains(.owesContinue) else { return }
+    clients[client].flags.remove(.owesContinue)
+    services.responses.output.append("HTTP/1.1 100 Continue\r\n\r\n")
+    send(client)
+  }
+
+  /// Drops body bytes of a request that was answered already; true once the next request's head begins.
+  private mutating func discardBody(_ client: Handle, in input: inout Buffer) -> Bool {
+    var position = 0
+    while true {
+      switch clients[client].body.next(input.bytes, at: &position) {
+      case .data, .trailer: continue
+      case .needsMore:
+        input.removeAll()
+        return false
+      case .malformed:
+        input.removeAll()
+        clients[client].flags.formUnion([.closing, .mustLinger])
+        return false
+      case .end(let next):
+        input.consume(next)
+        clients[client].flags.remove(.discarding)
+        setClientTimer(client, .idle, plan.timeouts.idle)
+        return true
+      }
+    }
+  }
+
+  // MARK: After the end
+
+  /// Reads and drops what a client still sends after its last answer.
+  mutating func dropInput(_ client: Handle) {
+    var buffer = services.large.take()
+    for _ in 0..<Self.readBudget {
+      buffer.removeAll()
+      switch buffer.fill({ clients[client].socket.receive(into: &$0) }) {
+      case .moved: continue
+      case .blocked:
+        clients[client].flags.remove(.readable)
+        return services.large.recycle(buffer)
+      case .ended, .failed:
+        services.large.recycle(buffer)
+        return doom(client)
+      }
+    }
+    services.large.recycle(buffer)
+    enqueue(client)
+  }
+}

@@ -1,0 +1,396 @@
+// Relaying — a backend's response on its way to the client: bytes down, demand up.
+//
+// A backend is read only while its client has room: what the client has not taken yet waits in the client's
+// backlog, up to relay_buffer_limit_bytes. A response is parsed and written anew; a body is only passed through.
+
+import HTTPModel
+import Kernel
+import Memory
+import Plan
+import SharedState
+import Upstream
+import Wire
+
+/// How far a response has come.
+private enum RelayOutcome {
+  case more
+  case complete
+  case failed(Fault)
+}
+
+extension Gateway {
+  /// Reads from one backend in one turn, at most.
+  private static var relayBudget: Int { 8 }
+  /// What a response that is collected may grow to.
+  private static var holdLimit: Int { 64 << 20 }
+  /// Bodies up to this size are copied behind the head, so that both go in one write without a second vector.
+  private static var copyLimit: Int { 16 << 10 }
+
+  /// The backend's socket has become ready.
+  @inline(__always)
+  mutating func backendIsReady(_ backend: Handle, _ readiness: Readiness) {
+    guard let exchange = backends.connections[backend].exchange else {
+      // Idle: bytes that nobody asked for, or the backend's end. Writable is what every new connection is.
+      if !readiness.isDisjoint(with: .readable) { closeBackend(backend) }
+      return
+    }
+    if backends.connections[backend].state == .connecting {
+      if !readiness.isDisjoint(with: [.writable, .broken]) {
+        if readiness.contains(.peerEnded) { backends.connections[backend].hasEnded = true }
+        if !readiness.isDisjoint(with: .readable), readiness.isDisjoint(with: .broken) { backends.connections[backend].isReadable = true }
+        connectEnded(backend, exchange)
+      }
+      return
+    }
+    if readiness.contains(.writable), !backends.connections[backend].backlog.isEmpty {
+      flushBackend(backend)
+      resumeRequest(exchange, backend)
+    }
+    guard !readiness.isDisjoint(with: .readable), backends.connections.contains(backend) else { return }
+    backends.connections[backend].isReadable = true
+    if !readiness.isDisjoint(with: [.peerEnded, .broken]) { backends.connections[backend].hasEnded = true }
+    receiveResponse(backend)
+  }
+
+  /// The backend has taken request bytes: its client may be read again.
+  private mutating func resumeRequest(_ exchange: Handle, _ backend: Handle) {
+    guard backends.connections.contains(backend), exchanges.contains(exchange),
+      backends.connections[backend].backlog.count <= plan.http1.lowWater
+    else { return }
+    let client = exchanges[exchange].client
+    if !clients[client].body.isComplete, clients[client].flags.contains(.readable) { enqueue(client) }
+  }
+
+  /// The client has taken response bytes: its backend may be read again.
+  mutating func resumeResponse(_ exchange: Handle) {
+    guard let backend = exchanges[exchange].backend, backends.connections[backend].isReadable else { return }
+    let limit = actions.forwards[Int(exchanges[exchange].rule)].plan.relayBufferLimit
+    if clients[exchanges[exchange].client].backlog.count <= limit / 2 { receiveResponse(backend) }
+  }
+
+  @inline(__always)
+  private func wantsResponse(_ exchange: Handle) -> Bool {
+    let backlog = clients[exchanges[exchange].client].backlog.count
+    return backlog == 0 || exchanges[exchange].flags.contains(.holding)
+      || backlog < actions.forwards[Int(exchanges[exchange].rule)].plan.relayBufferLimit
+  }
+
+  // MARK: Receiving
+
+  /// Reads from a backend and passes on what comes.
+  @inline(__always)
+  mutating func receiveResponse(_ backend: Handle) {
+    guard let exchange = backends.connections[backend].exchange else { return closeBackend(backend) }
+    guard backends.connections[backend].state == .leased else { return }
+    var buffer = backends.connections[backend].input.take() ?? services.large.take()
+    for _ in 0..<Self.relayBudget {
+      guard wantsResponse(exchange) else {
+        // The wait is the client's, not the backend's.
+        backends.connections[backend].waiting = .nothing
+        return stash(buffer, backend)
+      }
+      let room = buffer.freeCapacity
+      switch buffer.fill({ backends.connections[backend].socket.receive(into: &$0) }) {
+      case .moved(let count):
+        if count < room, !backends.connections[backend].hasEnded { backends.connections[backend].isReadable = false }
+        switch relay(exchange, backend, &buffer) {
+        case .more: break
+        case .complete:
+          let isClean = buffer.isEmpty
+          services.large.recycle(buffer)
+          return responseIsComplete(exchange, backend, isClean: isClean)
+        case .failed(let fault):
+          services.large.recycle(buffer)
+          return fail(exchange, fault)
+        }
+        if !backends.connections[backend].isReadable { return stash(buffer, backend) }
+      case .blocked:
+        backends.connections[backend].isReadable = false
+        return stash(buffer, backend)
+      case .ended, .failed:
+        let hadBytes = !buffer.isEmpty
+        services.large.recycle(buffer)
+        return backendEnded(exchange, backend, hadBytes: hadBytes)
+      }
+      buffer.compact()
+    }
+    stash(buffer, backend)
+    pending.append(Token.make(.backend, backend))
+  }
+
+  /// Keeps the part of a head that has come, or gives the buffer back.
+  @inline(__always)
+  private mutating func stash(_ buffer: consuming Buffer, _ backend: Handle) {
+    if buffer.isEmpty {
+      services.large.recycle(buffer)
+    } else {
+      buffer.compact()
+      backends.connections[backend].input = consume buffer
+    }
+  }
+
+  /// The backend has closed its side.
+  private mutating func backendEnded(_ exchange: Handle, _ backend: Handle, hadBytes: Bool) {
+    if !exchanges[exchange].flags.contains(.hasHead) { return fail(exchange, hadBytes ? .responseIncomplete : .connectionTerminated) }
+    guard backends.connections[backend].body.streamEnded() else { return fail(exchange, .responseIncomplete) }
+    let client = exchanges[exchange].client
+    if exchanges[exchange].flags.contains(.chunked) { services.responses.output.append("0\r\n\r\n") }
+    send(client)
+    responseIsComplete(exchange, backend, isClean: false)
+  }
+
+  // MARK: Head
+
+  /// Passes on what `buffer` holds.
+  @inline(__always)
+  private mutating func relay(_ exchange: Handle, _ backend: Handle, _ buffer: inout Buffer) -> RelayOutcome {
+    if !exchanges[exchange].flags.contains(.hasHead) {
+      repeat {
+        switch backends.connections[backend].parser.parse(buffer.bytes, into: &services.responseHead) {
+        case .incomplete: return buffer.count >= buffer.capacity ? .failed(.responseHeadersTooLarge) : .more
+        case .rejected(let fault): return .failed(fault)
+        case .complete(let length):
+          if let fault = beginResponse(exchange, backend, &buffer, length) { return .failed(fault) }
+          buffer.consume(length)
+        }
+      } while !exchanges[exchange].flags.contains(.hasHead) && !buffer.isEmpty
+      if !exchanges[exchange].flags.contains(.hasHead) { return .more }
+    }
+    return relayBody(exchange, backend, &buffer)
+  }
+
+  /// Acts on the head in `services.responseHead`, the first `length` bytes of `buffer`.
+  @inline(__always)
+  private mutating func beginResponse(_ exchange: Handle, _ backend: Handle, _ buffer: inout Buffer, _ length: Int) -> Fault? {
+    let status = services.responseHead.status
+    guard status.code >= 200 else { return relayInterim(exchange, status, buffer.bytes.extracting(first: length)) }
+    let rule = Int(exchanges[exchange].rule)
+    let client = exchanges[exchange].client
+    exchanges[exchange].flags.insert(.hasHead)
+    exchanges[exchange].headAt = services.nowMicroseconds - exchanges[exchange].started
+    exchanges[exchange].status = status.code
+    let hasBody = exchanges[exchange].head.method != .head && !status.forbidsBody
+    backends.connections[backend].isPersistent = services.responseHead.flags.contains([.version11, .persistent])
+    backends.connections[backend].body = BodyReader(hasBody ? services.responseHead.body : .none)
+    let duration = actions.forwards[rule].plan.streamMaxDuration
+    if duration > 0 { exchanges[exchange].responseDeadline = services.now + Int64(duration) }
+    startBodyTimer(exchange, backend)
+
+    let framing = framingToClient(exchange, hasBody: hasBody)
+    let isWhole = buffer.count - length >= backends.connections[backend].body.remainingLength && services.responseHead.body != .untilClose
+      && services.responseHead.body != .chunked
+    if hasBody, !isWhole || framing == .chunked || exchanges[exchange].flags.contains(.untilClose), isHeld(exchange, buffer.bytes.extracting(first: length)) {
+      hold(exchange, client, buffer.bytes.extracting(first: length))
+      return nil
+    }
+    if framing == .chunked { exchanges[exchange].flags.insert(.chunked) }
+    return composeHead(exchange, buffer.bytes.extracting(first: length), framing)
+  }
+
+  /// How the end of the body is marked towards the client.
+  private mutating func framingToClient(_ exchange: Handle, hasBody: Bool) -> RelayFraming {
+    guard hasBody else { return .asReceived }
+    switch services.responseHead.body {
+    case .none, .length: return .asReceived
+    case .chunked, .untilClose:
+      if exchanges[exchange].head.flags.contains(.version11) { return .chunked }
+      exchanges[exchange].flags.insert(.untilClose)
+      return .asReceived
+    }
+  }
+
+  /// Whether the response is collected before any of it is sent.
+  private mutating func isHeld(_ exchange: Handle, _ bytes: Span<UInt8>) -> Bool {
+    let plan = actions.forwards[Int(exchanges[exchange].rule)].plan
+    let isEventStream = services.responseHead.headers(in: bytes).isEventStream
+    let asksForNoBuffering = services.responseHead.headers(in: bytes).asksForNoBuffering
+    if isEventStream {
+      exchanges[exchange].flags.insert(.eventStream)
+      if let backend = exchanges[exchange].backend { backends.connections[backend].waiting = .nothing }
+      return false
+    }
+    if asksForNoBuffering { return false }
+    if exchanges[exchange].flags.contains(.untilClose), plan.http10 == .buffer { return true }
+    switch plan.buffering {
+    case .always: return true
+    case .never: return false
+    case .auto:
+      if case .length(let length) = services.responseHead.body { return length <= plan.autoStreamThreshold }
+      return false
+    }
+  }
+
+  /// Begins to collect: the head is kept as it came, the body will wait in the client's backlog.
+  private mutating func hold(_ exchange: Handle, _ client: Handle, _ bytes: Span<UInt8>) {
+    exchanges[exchange].flags.insert(.holding)
+    clients[client].flags.insert(.holding)
+    var copy = Buffer(capacity: bytes.count)
+    copy.append(bytes)
+    exchanges[exchange].heldHead = consume copy
+  }
+
+  /// Composes the client's head from the one in `services.responseHead`.
+  private mutating func composeHead(_ exchange: Handle, _ bytes: Span<UInt8>, _ framing: RelayFraming) -> Fault? {
+    guard services.responses.output.freeCapacity >= 2 * bytes.count + ResponseWriter.reserve else { return .responseHeadersTooLarge }
+    let client = exchanges[exchange].client
+    let rule = actions.forwards[Int(exchanges[exchange].rule)]
+    let flags = exchanges[exchange].flags
+    // The connection can be kept when the whole request has been read and the response will have an end of its own.
+    if !clients[client].body.isComplete || flags.contains(.untilClose) || drain.isDraining { exchanges[exchange].flags.remove(.persistent) }
+    let context = ResponseContext(
+      isHead: exchanges[exchange].head.method == .head, isVersion11: exchanges[exchange].head.flags.contains(.version11),
+      isPersistent: exchanges[exchange].flags.contains(.persistent))
+    var dropped = rule.droppedFromResponse
+    if framing != .asReceived || services.responseHead.status.code == 204 { dropped.insert(HeaderNameSet(.contentLength)) }
+    if rule.plan.forwardTrailers, framing == .chunked { dropped.remove(HeaderNameSet(.trailer)) }
+    services.responses.relay(
+      services.responseHead, of: bytes, context, framing: framing, dropped: dropped, via: rule.plan.setVia, requestID: bytes.extracting(0..<0))
+    exchanges[exchange].flags.insert(.committed)
+    exchanges[exchange].sent += services.responses.output.count
+    if rule.plan.forwardTrailers, framing == .chunked { keepAnnouncement(exchange, bytes) }
+    return nil
+  }
+
+  /// Remembers which trailers were announced.
+  private mutating func keepAnnouncement(_ exchange: Handle, _ bytes: Span<UInt8>) {
+    guard services.responseHead.flags.contains(.announcesTrailers) else { return }
+    var list = Buffer(capacity: bytes.count + 2)
+    list.append(listOf: .trailer, services.responseHead.records, bytes)
+    exchanges[exchange].heldHead = consume list
+    exchanges[exchange].flags.insert(.trailers)
+  }
+
+  /// Passes on an interim response (RFC 9110 §15.2). 100 is the gateway's own to give; HTTP/1.0 clients know none.
+  @inline(never)
+  private mutating func relayInterim(_ exchange: Handle, _ status: Status, _ bytes: Span<UInt8>) -> Fault? {
+    if status.code == 101 { return .upgradeFailed }
+    guard status.code != 100, exchanges[exchange].head.flags.contains(.version11) else { return nil }
+    guard services.responses.output.freeCapacity >= 2 * bytes.count + ResponseWriter.reserve else { return .responseHeadersTooLarge }
+    var dropped = actions.forwards[Int(exchanges[exchange].rule)].droppedFromResponse
+    dropped.insert(HeaderNameSet(.contentLength))
+    services.responses.relay(interim: services.responseHead, of: bytes, dropped: dropped)
+    counters.add(.responses1xx)
+    send(exchanges[exchange].client)
+    return nil
+  }
+
+  // MARK: Body
+
+  /// Passes on the body bytes in `buffer`, all of them.
+  @inline(__always)
+  private mutating func relayBody(_ exchange: Handle, _ backend: Handle, _ buffer: inout Buffer) -> RelayOutcome {
+    let client = exchanges[exchange].client
+    if exchanges[exchange].responseDeadline > 0, services.now >= exchanges[exchange].responseDeadline { return .failed(.responseTooSlow) }
+    if backends.connections[backend].waiting == .body { startBodyTimer(exchange, backend) }
+    let isChunked = exchanges[exchange].flags.contains(.chunked), isHolding = exchanges[exchange].flags.contains(.holding)
+    if isChunked { openChunk(exchange, backend, buffer.bytes) }
+    var position = 0
+    var isOpen = isChunked && chunkSize > 0
+    while true {
+      switch backends.connections[backend].body.next(buffer.bytes, at: &position) {
+      case .data(let range):
+        exchanges[exchange].bodySent += range.count
+        exchanges[exchange].sent += range.count
+        let data = buffer.bytes.extracting(range)
+        if isHolding {
+          clients[client].backlog.append(data, &services.large)
+          if clients[client].backlog.count > Self.holdLimit { return .failed(.responseTooLarge) }
+        } else if isChunked || data.count <= Self.copyLimit {
+          if services.responses.output.freeCapacity < data.count + 64 { send(client) }
+          services.responses.output.append(data)
+        } else {
+          send(client, body: data)
+        }
+      case .trailer(let range):
+        if isChunked, exchanges[exchange].flags.contains(.trailers), let fault = collectResponseTrailer(exchange, buffer.bytes.extracting(range)) {
+          return .failed(fault)
+        }
+      case .needsMore:
+        if isOpen { services.responses.output.append("\r\n") }
+        isOpen = false
+        buffer.removeAll()
+        send(client)
+        return .more
+      case .malformed: return .failed(.responseProtocolError)
+      case .end(let next):
+        if isOpen { services.responses.output.append("\r\n") }
+        if isChunked, let fault = endChunks(exchange) { return .failed(fault) }
+        buffer.consume(next)
+        if !isHolding { send(client) }
+        return .complete
+      }
+    }
+  }
+
+  /// Data bytes of the piece being relayed in chunks; they go to the client as one chunk.
+  private var chunkSize: Int { services.chunkSize }
+
+  /// Writes the size line of the chunk that will hold all data of `bytes`.
+  private mutating func openChunk(_ exchange: Handle, _ backend: Handle, _ bytes: Span<UInt8>) {
+    var probe = backends.connections[backend].body
+    var position = 0
+    var size = 0
+    scan: while true {
+      switch probe.next(bytes, at: &position) {
+      case .data(let range): size += range.count
+      case .trailer: continue
+      case .needsMore, .malformed, .end: break scan
+      }
+    }
+    services.chunkSize = size
+    if services.responses.output.freeCapacity < size + 128 { send(exchanges[exchange].client) }
+    if size > 0 { services.responses.output.append(chunkSize: size) }
+  }
+
+  private mutating func collectResponseTrailer(_ exchange: Handle, _ line: Span<UInt8>) -> Fault? {
+    if exchanges[exchange].trailers == nil { exchanges[exchange].trailers = services.small.take() }
+    guard line.count <= exchanges[exchange].trailers?.freeCapacity ?? 0 else { return .responseHeadersTooLarge }
+    exchanges[exchange].trailers?.append(line)
+    return nil
+  }
+
+  /// Ends a chunked response: the last chunk, and the trailers that were announced.
+  private mutating func endChunks(_ exchange: Handle) -> Fault? {
+    services.responses.output.append("0\r\n")
+    if let lines = exchanges[exchange].trailers.take(), let announced = exchanges[exchange].heldHead.take() {
+      let fault = Trailers.append(lines, announcedIn: announced.bytes, to: &services.responses.output, scratch: &services.head)
+      services.small.recycle(lines)
+      if fault != nil { return .responseProtocolError }
+    }
+    services.responses.output.append("\r\n")
+    return nil
+  }
+
+  // MARK: The end
+
+  /// The response has been read to its end, and what is not sent yet waits in the client's backlog.
+  @inline(__always)
+  private mutating func responseIsComplete(_ exchange: Handle, _ backend: Handle, isClean: Bool) {
+    if exchanges[exchange].flags.contains(.holding), let fault = releaseHeld(exchange) { return fail(exchange, fault) }
+    // The connection serves again only when both messages are over and it said so.
+    let isReusable = isClean && exchanges[exchange].flags.contains(.requestComplete) && !backends.connections[backend].hasEnded
+      && backends.connections[backend].backlog.isEmpty && backends.connections[backend].isPersistent
+    detach(exchange, backend, isReusable: isReusable)
+    finish(exchange)
+  }
+
+  /// Sends a response that was collected: its length is known now.
+  @inline(never)
+  private mutating func releaseHeld(_ exchange: Handle) -> Fault? {
+    let client = exchanges[exchange].client
+    guard let head = exchanges[exchange].heldHead.take() else { return .proxyInternalError }
+    var parser = ResponseParser()
+    guard case .complete = parser.parse(head.bytes, into: &services.responseHead) else { return .proxyInternalError }
+    exchanges[exchange].flags.remove([.holding, .untilClose])
+    var framing = RelayFraming.length(clients[client].backlog.count)
+    if case .length = services.responseHead.body { framing = .asReceived }
+    if let fault = composeHead(exchange, head.bytes, framing) { return fault }
+    var first = Buffer(capacity: services.responses.output.count)
+    first.append(services.responses.output.bytes)
+    services.responses.output.removeAll()
+    clients[client].backlog.prepend(first, &services.large)
+    clients[client].flags.remove(.holding)
+    setClientTimer(client, .send, plan.timeouts.send)
+    return nil
+  }
+}

@@ -1,0 +1,85 @@
+// Reporting — /health and /stats: what the gateway says of itself, over all workers and generations.
+
+import HTTPModel
+import Kernel
+import Memory
+import Plan
+import SharedState
+import Wire
+
+extension Gateway {
+  @inline(never)
+  mutating func answerHealth(_ client: Handle, _ route: Int, _ id: RequestID, _ length: Int, _ input: inout Buffer) {
+    let text = "{\"status\":\"ok\",\"pid\":\(masterProcess),\"uptime_seconds\":\(uptime)}\n"
+    answer(client, route, json: Array(text.utf8), id, length, &input)
+  }
+
+  @inline(never)
+  mutating func answerStats(_ client: Handle, _ route: Int, _ id: RequestID, _ length: Int, _ input: inout Buffer) {
+    answer(client, route, json: Array(stats().utf8), id, length, &input)
+  }
+
+  private var masterProcess: Int64 {
+    let process = board.map { $0.value(of: .processID) } ?? 0
+    return process == 0 ? Int64(Process.id) : Int64(clamping: process)
+  }
+
+  /// Seconds since the gateway was started; reloads do not count as starts.
+  private var uptime: Int64 {
+    let start = board.map { Int64(clamping: $0.value(of: .startedAt)) } ?? 0
+    return start == 0 ? 0 : max(0, services.wall / 1_000_000 - start)
+  }
+
+  private func total(_ counter: Counter) -> UInt64 {
+    board.map { $0.sum(of: counter) } ?? counters.value(of: counter)
+  }
+
+  private func total(_ fault: Fault) -> UInt64 {
+    board.map { $0.faults(fault.rawValue) } ?? counters.faults(fault.rawValue)
+  }
+
+  private func stats() -> String {
+    var faults: [String] = []
+    for fault in Fault.allCases where fault != .none {
+      let count = total(fault)
+      if count > 0 { faults.append("\"\(fault.row.token)\":\(count)") }
+    }
+    let upstreams = plan.upstreams.map { upstream in
+      "\(quoted(upstream.name)):{\"host\":\(quoted(upstream.host)),\"port\":\(upstream.port),\"addresses\":[\(upstream.addresses.map(quoted).joined(separator: ","))]}"
+    }
+    let listeners = plan.listeners.map { listener in
+      switch listener.address {
+      case .ip(let host, let port): quoted(host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)")
+      case .unix(let path, _): quoted("unix:\(path)")
+      }
+    }
+    let generation = board.map { $0.value(of: .generation) } ?? worker.generation
+    return """
+      {"uptime_seconds":\(uptime),"generation":\(generation),\
+      "connections":{"active":\(total(.connectionsActive)),"total_accepted":\(total(.connectionsAccepted)),"refused":\(total(.connectionsRefused)),"idle_closed":\(total(.idleCloses)),"accept_failures":\(total(.acceptFailures))},\
+      "requests":{"total":\(total(.requests)),"active":\(total(.requestsActive)),"forwarded":\(total(.requestsForwarded)),"answered":\(total(.requestsAnswered)),"client_aborts":\(total(.clientAborts))},\
+      "responses":{"1xx":\(total(.responses1xx)),"2xx":\(total(.responses2xx)),"3xx":\(total(.responses3xx)),"4xx":\(total(.responses4xx)),"5xx":\(total(.responses5xx))},\
+      "bytes":{"received":\(total(.bytesReceived)),"sent":\(total(.bytesSent))},\
+      "upstream_connections":{"active":\(total(.upstreamConnectionsActive)),"idle":\(total(.upstreamConnectionsIdle)),"waiting":\(total(.waiting)),"connects":\(total(.upstreamConnects)),"reuses":\(total(.upstreamReuses)),"requests":\(total(.upstreamRequests)),"failures":\(total(.upstreamFailures)),"resends":\(total(.upstreamResends)),"queue_timeouts":\(total(.queueTimeouts)),"queue_rejections":\(total(.queueRejections))},\
+      "faults":{\(faults.joined(separator: ","))},\
+      "log_lines_dropped":\(total(.logLinesDropped)),\
+      "config":{"listeners":[\(listeners.joined(separator: ","))],"workers":\(plan.workers),"max_connections":\(plan.limits.maxConnections),"idle_timeout_sec":\(plan.timeouts.idle / 1000),"request_timeout_sec":\(plan.timeouts.request / 1000)},\
+      "upstream":{\(upstreams.joined(separator: ","))}}
+
+      """
+  }
+}
+
+/// `text` as a JSON string. Names come from the configuration, which allows no control characters in them.
+private func quoted(_ text: String) -> String {
+  var result = "\""
+  for scalar in text.unicodeScalars {
+    switch scalar {
+    case "\"": result += "\\\""
+    case "\\": result += "\\\\"
+    case let other where other.value < 0x20: result += " "
+    default: result.unicodeScalars.append(scalar)
+    }
+  }
+  return result + "\""
+}

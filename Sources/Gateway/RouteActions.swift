@@ -1,0 +1,118 @@
+// RouteActions — the routes of a plan, made ready: what each index of the route table leads to.
+//
+// Everything that can be done once is done here: fixed responses are composed, redirect templates parsed, and
+// the settings of forwarding laid flat.
+
+import HTTPModel
+import Memory
+import Plan
+import Policy
+import Wire
+
+/// What a route leads to; the index is into the table of its kind.
+enum ActionIndex: BitwiseCopyable {
+  case forward(Int)
+  case respond(Int)
+  case redirect(Int)
+  case health
+  case stats
+}
+
+/// A forward rule with what only its upstream knows.
+struct ForwardRule: BitwiseCopyable {
+  let plan: ForwardPlan
+  let collectsRequest: Bool
+  /// Fields of the request that are not copied to the backend.
+  let dropped: HeaderNameSet
+  /// Fields of the response that are not copied to the client.
+  let droppedFromResponse: HeaderNameSet
+
+  init(_ plan: ForwardPlan, _ upstream: UpstreamPlan) {
+    self.plan = plan
+    collectsRequest = upstream.requestMode == .buffered
+    var dropped: HeaderNameSet = ForwardRule.hopByHop
+    dropped.formUnion([HeaderNameSet(.host), HeaderNameSet(.expect), HeaderNameSet(.requestID)])
+    if plan.setForwardedFor { dropped.insert(HeaderNameSet(.forwardedFor)) }
+    if plan.setForwardedProto { dropped.insert(HeaderNameSet(.forwardedProto)) }
+    if plan.setForwardedHost { dropped.insert(HeaderNameSet(.forwardedHost)) }
+    if plan.setVia { dropped.insert(HeaderNameSet(.via)) }
+    self.dropped = dropped
+    var droppedFromResponse = ForwardRule.hopByHop
+    if plan.setVia { droppedFromResponse.insert(HeaderNameSet(.via)) }
+    self.droppedFromResponse = droppedFromResponse
+  }
+
+  private static var hopByHop: HeaderNameSet {
+    [
+      HeaderNameSet(.connection), HeaderNameSet(.keepAlive), HeaderNameSet(.te), HeaderNameSet(.trailer), HeaderNameSet(.transferEncoding),
+      HeaderNameSet(.upgrade), HeaderNameSet(.proxyConnection), HeaderNameSet(.proxyAuthenticate), HeaderNameSet(.proxyAuthorization),
+    ]
+  }
+}
+
+/// The actions of all routes.
+struct RouteActions: ~Copyable {
+  var index: BoundedArray<ActionIndex>
+  var forwards: BoundedArray<ForwardRule>
+  var responses = Stack<PreparedResponse>()
+  var redirects: [RedirectTemplate] = []
+  var redirectStatuses: [UInt16] = []
+  /// The Host each upstream is addressed by.
+  var hosts = Stack<Buffer>()
+
+  init(_ plan: Plan, _ table: borrowing RouteTable) throws(GatewayFailure) {
+    index = BoundedArray(capacity: max(1, plan.routes.count))
+    forwards = BoundedArray(capacity: max(1, plan.routes.count))
+    for (position, route) in plan.routes.enumerated() {
+      let action: ActionIndex
+      switch route.action {
+      case .forward(let forward):
+        guard plan.upstreams.indices.contains(forward.upstream) else { throw GatewayFailure("route \(route.pattern) names no upstream") }
+        _ = forwards.append(ForwardRule(forward, plan.upstreams[forward.upstream]))
+        action = .forward(forwards.count - 1)
+      case .respond(let respond):
+        responses.append(RouteActions.prepare(respond, server: plan.serverHeader))
+        action = .respond(responses.count - 1)
+      case .redirect(let redirect):
+        do {
+          redirects.append(try RedirectTemplate(parsing: redirect.to, captures: table.captureNames(ofRoute: position)))
+        } catch {
+          throw GatewayFailure("route \(route.pattern): \(error)")
+        }
+        redirectStatuses.append(redirect.status)
+        action = .redirect(redirects.count - 1)
+      case .health: action = .health
+      case .stats: action = .stats
+      }
+      _ = index.append(action)
+    }
+    for upstream in plan.upstreams { hosts.append(RouteActions.host(of: upstream)) }
+  }
+
+  private static func prepare(_ plan: RespondPlan, server: Bool) -> PreparedResponse {
+    var fields: [UInt8] = []
+    for header in plan.headers { fields += Array("\(header.name): \(header.value)\r\n".utf8) }
+    if !plan.headers.contains(where: { $0.name.lowercased() == "content-type" }), !plan.body.isEmpty {
+      fields += Array("Content-Type: text/plain; charset=utf-8\r\n".utf8)
+    }
+    let body = Array(plan.body.utf8)
+    return PreparedResponse(Status(plan.status), fields: fields.span, body: body.span, server: server)
+  }
+
+  /// The Host of an upstream: IPv6 in brackets, no trailing dot, no port where it is the default one.
+  private static func host(of upstream: UpstreamPlan) -> Buffer {
+    var name = upstream.host
+    if name.hasSuffix(".") { name.removeLast() }
+    if name.contains(":") { name = "[" + name + "]" }
+    let text = Array((upstream.port == 80 ? name : "\(name):\(upstream.port)").utf8)
+    var buffer = Buffer(capacity: max(1, text.count))
+    buffer.append(text.span)
+    return buffer
+  }
+}
+
+/// Why a plan cannot be served.
+public struct GatewayFailure: Error, Equatable, Sendable {
+  public let reason: String
+  init(_ reason: String) { self.reason = reason }
+}

@@ -1,0 +1,151 @@
+// Sending — bytes to clients: at once, and what the kernel does not take when it is ready again.
+
+import HTTPModel
+import Kernel
+import Memory
+import SharedState
+import Wire
+
+extension Gateway {
+  /// Sends what has been composed for `client` in the shared output.
+  @inline(__always)
+  mutating func send(_ client: Handle) {
+    if !services.responses.output.isEmpty {
+      transmit(client)
+      services.responses.output.removeAll()
+    }
+    if !clients[client].flags.isDisjoint(with: .closing), clients[client].backlog.isEmpty, clients[client].exchange == nil { endClient(client) }
+  }
+
+  @inline(__always)
+  private mutating func transmit(_ client: Handle) {
+    let count = services.responses.output.count
+    guard clients[client].backlog.isEmpty, clients[client].flags.isDisjoint(with: [.holding, .doomed]) else {
+      return keep(client, from: 0)
+    }
+    switch clients[client].socket.send(services.responses.output.bytes) {
+    case .moved(count): counters.add(.bytesSent, UInt64(count))
+    case .moved(let sent):
+      counters.add(.bytesSent, UInt64(sent))
+      keep(client, from: sent)
+    case .blocked: keep(client, from: 0)
+    case .ended, .failed: doom(client)
+    }
+  }
+
+  /// The rest of the shared output waits in the client's backlog.
+  @inline(never)
+  private mutating func keep(_ client: Handle, from start: Int) {
+    let wasEmpty = clients[client].backlog.isEmpty
+    clients[client].backlog.append(copying: services.responses.output, from: start, &services.large)
+    if wasEmpty, !clients[client].flags.contains(.holding) { setClientTimer(client, .send, plan.timeouts.send) }
+  }
+
+  /// Sends the shared output and then `body`, without copying what the kernel takes at once.
+  mutating func send(_ client: Handle, body: Span<UInt8>) {
+    guard clients[client].backlog.isEmpty, clients[client].flags.isDisjoint(with: [.holding, .doomed]) else {
+      send(client)
+      return keep(client, body)
+    }
+    let head = services.responses.output.count
+    let outcome = head == 0 ? clients[client].socket.send(body) : clients[client].socket.send(services.responses.output.bytes, body)
+    switch outcome {
+    case .moved(let sent):
+      counters.add(.bytesSent, UInt64(sent))
+      if sent < head { keep(client, from: sent) }
+      if sent < head + body.count { keep(client, body.extracting(droppingFirst: max(0, sent - head))) }
+    case .blocked:
+      if head > 0 { keep(client, from: 0) }
+      keep(client, body)
+    case .ended, .failed: doom(client)
+    }
+    services.responses.output.removeAll()
+  }
+
+  /// `bytes` wait in the client's backlog.
+  mutating func keep(_ client: Handle, _ bytes: Span<UInt8>) {
+    let wasEmpty = clients[client].backlog.isEmpty
+    clients[client].backlog.append(bytes, &services.large)
+    if wasEmpty, !clients[client].flags.contains(.holding) { setClientTimer(client, .send, plan.timeouts.send) }
+  }
+
+  /// Sends what waits, as much as the kernel takes, and goes on with whatever was held back by it.
+  mutating func flushBacklog(_ client: Handle) {
+    guard clients[client].flags.isDisjoint(with: [.holding, .doomed]) else { return }
+    var progress = false
+    while !clients[client].backlog.isEmpty {
+      let count = clients[client].backlog.frontCount
+      switch clients[client].backlog.withFront({ clients[client].socket.send($0) }) {
+      case .moved(let sent):
+        counters.add(.bytesSent, UInt64(sent))
+        clients[client].backlog.consume(sent, &services.large)
+        progress = true
+        if sent < count { return backlogShrank(client, progress) }
+      case .blocked: return backlogShrank(client, progress)
+      case .ended, .failed: return doom(client)
+      }
+    }
+    backlogShrank(client, progress)
+  }
+
+  private mutating func backlogShrank(_ client: Handle, _ progress: Bool) {
+    let isEmpty = clients[client].backlog.isEmpty
+    if let exchange = clients[client].exchange {
+      if isEmpty { resumeClientTimer(client) } else if progress { setClientTimer(client, .send, plan.timeouts.send) }
+      return resumeResponse(exchange)
+    }
+    guard isEmpty else {
+      if progress { setClientTimer(client, .send, plan.timeouts.send) }
+      return
+    }
+    if clients[client].flags.contains(.closing) { return endClient(client) }
+    setClientTimer(client, .idle, plan.timeouts.idle)
+    enqueue(client)
+  }
+
+  /// Everything has been sent and nothing more will be: ends the connection, without a reset that could destroy the answer.
+  @inline(never)
+  mutating func endClient(_ client: Handle) {
+    let flags = clients[client].flags
+    guard flags.isDisjoint(with: [.lingering, .doomed]) else { return }
+    guard flags.contains(.mustLinger) || flags.contains(.readable) else { return doom(client) }
+    // RFC 9112 §9.6: close the sending side, then read until the peer has closed as well.
+    clients[client].socket.endSending()
+    clients[client].flags.insert(.lingering)
+    clients[client].flags.remove([.discarding, .inHead])
+    if let input = clients[client].input.take() { services.small.recycle(input) }
+    setClientTimer(client, .linger, 2_000)
+    if clients[client].flags.contains(.readable) { dropInput(client) }
+  }
+
+  // MARK: The end
+
+  /// Marks a client to be closed when the event at hand has been handled.
+  mutating func doom(_ client: Handle) {
+    guard !clients[client].flags.contains(.doomed) else { return }
+    clients[client].flags.insert(.doomed)
+    doomed.append(Token.make(.client, client))
+  }
+
+  /// Closes the clients that are doomed.
+  @inline(never)
+  mutating func reap() {
+    while let token = doomed.popFirst() {
+      let client = Token.handle(token)
+      guard clients.contains(client) else { continue }
+      if let exchange = clients[client].exchange, exchanges.contains(exchange) { abandon(exchange) }
+      remove(client)
+    }
+  }
+
+  private mutating func remove(_ client: Handle) {
+    clientTimers.disarm(client.index)
+    var gone = clients.remove(client)
+    if let input = gone.input.take() {
+      if input.capacity == services.large.bufferCapacity { services.large.recycle(input) } else { services.small.recycle(input) }
+    }
+    gone.backlog.removeAll(&services.large)
+    counters.subtract(.connectionsActive)
+    noteClosed()
+  }
+}

@@ -1,0 +1,176 @@
+// Timing — deadlines of clients and backends, and what happens when one passes.
+//
+// A deadline is a stored number; the wheel only promises to look (see TimerWheel). Setting one to a later time is a
+// plain store.
+
+import HTTPModel
+import Kernel
+import Memory
+import SharedState
+import Upstream
+import Wire
+
+extension Gateway {
+  /// The client must have got on within `milliseconds` (0: no limit) with what `waiting` says.
+  @inline(__always)
+  mutating func setClientTimer(_ client: Handle, _ waiting: ClientWaiting, _ milliseconds: Int) {
+    guard milliseconds > 0 else {
+      clients[client].waiting = .nothing
+      return
+    }
+    clients[client].waiting = waiting
+    let deadline = services.now + Int64(milliseconds)
+    clients[client].deadline = deadline
+    clientTimers.arm(client.index, deadline: deadline)
+  }
+
+  /// The backend must have got on within `milliseconds` (0: no limit) with what `waiting` says.
+  @inline(__always)
+  mutating func setBackendTimer(_ backend: Handle, _ waiting: BackendConnection.Waiting, _ milliseconds: Int64) {
+    guard milliseconds > 0 else {
+      backends.connections[backend].waiting = .nothing
+      return
+    }
+    backends.connections[backend].waiting = waiting
+    let deadline = services.now + milliseconds
+    backends.connections[backend].deadline = deadline
+    backendTimers.arm(backend.index, deadline: deadline)
+  }
+
+  /// Limits the wait for the next body bytes of a response, and the whole of it.
+  mutating func startBodyTimer(_ exchange: Handle, _ backend: Handle) {
+    let plan = actions.forwards[Int(exchanges[exchange].rule)].plan
+    var limit = exchanges[exchange].flags.contains(.eventStream) ? 0 : Int64(plan.streamIdleTimeout)
+    let deadline = exchanges[exchange].responseDeadline
+    if deadline > 0 { limit = limit == 0 ? max(1, deadline - services.now) : min(limit, max(1, deadline - services.now)) }
+    setBackendTimer(backend, .body, limit)
+  }
+
+  /// The client has taken everything; its exchange goes on.
+  mutating func resumeClientTimer(_ client: Handle) {
+    guard clients[client].waiting == .send else { return }
+    if clients[client].body.isComplete { clients[client].waiting = .nothing } else { setClientTimer(client, .body, plan.timeouts.request) }
+  }
+
+  @inline(__always)
+  mutating func fireTimers() {
+    while let index = clientTimers.popDue(services.now) {
+      if let client = clients.handle(at: index) { clientTimerFired(client) }
+    }
+    while let index = backendTimers.popDue(services.now) {
+      if let backend = backends.connections.handle(at: index) { backendTimerFired(backend) }
+    }
+    if acceptAgainAt > 0, services.now >= acceptAgainAt { acceptAgain() }
+    if accessLog != nil, services.now >= nextAccessFlush { flushAccessLog() }
+    if drain.isDraining { continueDrain() }
+    if !doomed.isEmpty { reap() }
+  }
+
+  /// How long nothing can become due: -1 for ever.
+  @inline(__always)
+  func delayUntilTimer() -> CInt {
+    var delay: Int64 = -1
+    func consider(_ other: Int64?) {
+      guard let other else { return }
+      delay = delay < 0 ? max(0, other) : min(delay, max(0, other))
+    }
+    consider(clientTimers.delay(from: services.now))
+    consider(backendTimers.delay(from: services.now))
+    if acceptAgainAt > 0 { consider(acceptAgainAt - services.now) }
+    if hasUnwrittenLines { consider(nextAccessFlush - services.now) }
+    if drain.isDraining { consider(drain.nextLook - services.now) }
+    return CInt(clamping: delay)
+  }
+
+  @inline(never)
+  private mutating func clientTimerFired(_ client: Handle) {
+    let waiting = clients[client].waiting
+    guard waiting != .nothing, clients[client].flags.isDisjoint(with: .doomed) else { return }
+    guard clients[client].deadline <= services.now else { return clientTimers.arm(client.index, deadline: clients[client].deadline) }
+    clients[client].waiting = .nothing
+    switch waiting {
+    case .nothing: break
+    case .firstByte, .idle:
+      counters.add(.idleCloses)
+      doom(client)
+    case .head:
+      let input = clients[client].input.take() ?? Buffer.absent
+      services.head.reset()
+      refuse(client, .requestTimeout, input)
+      services.small.recycle(input)
+      send(client)
+    case .body:
+      if let exchange = clients[client].exchange { fail(exchange, .requestTimeout) } else { doom(client) }
+    case .queue:
+      counters.add(.queueTimeouts)
+      if let exchange = clients[client].exchange { fail(exchange, .poolQueueTimeout) }
+    case .send:
+      clients[client].flags.insert(.stalled)
+      clients[client].socket.resetOnClose()
+      doom(client)
+    case .linger: doom(client)
+    }
+  }
+
+  @inline(never)
+  private mutating func backendTimerFired(_ backend: Handle) {
+    let waiting = backends.connections[backend].waiting
+    guard waiting != .nothing else { return }
+    guard backends.connections[backend].deadline <= services.now else {
+      return backendTimers.arm(backend.index, deadline: backends.connections[backend].deadline)
+    }
+    backends.connections[backend].waiting = .nothing
+    guard let exchange = backends.connections[backend].exchange else { return closeBackend(backend) }
+    switch waiting {
+    case .nothing, .idle: break
+    case .connect: connectTimedOut(backend, exchange)
+    case .send: fail(exchange, .connectionWriteTimeout)
+    case .head: fail(exchange, .responseTimeout)
+    case .body:
+      let deadline = exchanges[exchange].responseDeadline
+      fail(exchange, deadline > 0 && services.now >= deadline ? .responseTooSlow : .responseStalled)
+    }
+  }
+
+  private mutating func connectTimedOut(_ backend: Handle, _ exchange: Handle) {
+    let pool = Int(backends.connections[backend].upstream)
+    exchanges[exchange].addressesTried &+= 1
+    guard Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) else { return fail(exchange, .connectionTimeout) }
+    exchanges[exchange].backend = nil
+    closeBackend(backend)
+    openBackend(exchange)
+  }
+
+  // MARK: Access log
+
+  private mutating func flushAccessLog() {
+    nextAccessFlush = services.now + Int64(max(1, plan.accessLog.flushInterval))
+    accessLog?.flush()
+    counters.store(.logLinesDropped, linesDropped)
+  }
+
+  private var hasUnwrittenLines: Bool {
+    switch accessLog {
+    case .some(let log): !log.isEmpty
+    case .none: false
+    }
+  }
+
+  private var linesDropped: UInt64 {
+    switch accessLog {
+    case .some(let log): log.dropped
+    case .none: 0
+    }
+  }
+
+  /// Writes what is collected, then goes on in `descriptor`.
+  public mutating func reopenAccessLog(_ descriptor: consuming Descriptor) {
+    accessLog?.replace(descriptor: descriptor)
+  }
+
+  /// Whether the access log's file should be followed by another. Looks at the file once a second at most.
+  public var isAccessLogRotationDue: Bool { false }
+
+  /// Writes what is collected of the access log.
+  public mutating func flushLogs() { accessLog?.flush() }
+}

@@ -1,0 +1,110 @@
+// Entry — how a process becomes a worker: with a master at the other end of a channel, or alone.
+
+import Control
+import Gateway
+import Kernel
+import Plan
+import SharedState
+import Telemetry
+import Transport
+
+/// Why a worker cannot serve.
+private struct Failure: Error {
+  let reason: String
+}
+
+/// Serves as a worker of the master at the other end of `control`, until told to stop. Returns the exit status.
+public func runWorker(control: consuming Descriptor) -> CInt {
+  var channel = WorkerChannel(control)
+  let start: WorkerStart
+  do throws(StartFailure) {
+    start = try channel.receiveStart()
+  } catch {
+    channel.send(.failed(error.reason))
+    return 1
+  }
+  let identity = start.plan.identity
+  do throws(IdentityError) {
+    // Everything that needs rights is open by now.
+    if Process.isRoot, let other = try Identity.named(user: identity.user, group: identity.group) { try other.assume() }
+  } catch {
+    channel.send(.failed(error.text))
+    return 1
+  }
+  do throws(Failure) {
+    return try run(start, channel)
+  } catch {
+    return 1
+  }
+}
+
+/// Serves alone, in the foreground, until a signal ends it. Returns the exit status.
+public func runSingle(start: consuming WorkerStart) -> CInt {
+  do throws(Failure) {
+    return try run(start, nil)
+  } catch {
+    Files.complain("gatewayd: " + error.reason)
+    return 1
+  }
+}
+
+/// Builds the gateway and turns its reactor.
+private func run(_ start: consuming WorkerStart, _ channel: consuming WorkerChannel?) throws(Failure) -> CInt {
+  var start = start
+  var channel = channel
+  let record = start.record, plan = start.plan, board = start.scoreboard
+  let isSingle = channel == nil
+  let signals = try openSignals(isSingle: isSingle)
+  let identity = WorkerIdentity(slot: record.slot, count: record.workerCount, generation: record.generation)
+  guard let counters = board.page(record.row) else { throw Failure(reason: "there is no row \(record.row) in the scoreboard") }
+  let console = record.hasConsole && !record.hasErrorLog ? try? Descriptor.standard(1) : nil
+  let log = EventLog(
+    level: plan.log.level, worker: isSingle ? nil : identity.name, console: console, file: start.errorLog.take(),
+    rotation: RotationWatch(plan.log))
+  let accessLog = try accessDestination(plan, start.accessLog.take())
+  var gateway: Gateway
+  do throws(GatewayFailure) {
+    gateway = try Gateway(plan, worker: identity, board: board, counters: counters, log: log, accessLog: accessLog)
+  } catch {
+    if let channel = channel.take() { channel.send(.failed(error.reason)) }
+    throw Failure(reason: error.reason)
+  }
+  let records = start.listeners.records
+  for (position, entry) in records.enumerated() {
+    if let socket = start.listeners.take(position) { gateway.add(socket, index: entry.listener, slot: entry.slot) }
+  }
+  let served = start.servedSlots
+  var worker: Worker
+  do throws(Errno) {
+    worker = try Worker(
+      gateway, channel: channel.take(), signals: signals, board: board, row: record.row, drainMilliseconds: plan.timeouts.shutdownDrain)
+  } catch {
+    throw Failure(reason: "cannot set up the reactor: \(error.text)")
+  }
+  worker.announce()
+  if isSingle { worker.adopt(served) }
+  var reactor = Reactor()
+  reactor.run(&worker)
+  return 0
+}
+
+/// A worker of a master leaves the signals of a terminal to it, and drains on SIGTERM; alone, it takes all three as the end.
+private func openSignals(isSingle: Bool) throws(Failure) -> SignalDescriptor {
+  Signal.ignore(Signal.pipe)
+  if !isSingle { for number in [Signal.interrupt, Signal.quit, Signal.hangUp, Signal.user1, Signal.user2] { Signal.ignore(number) } }
+  do throws(Errno) {
+    return try SignalDescriptor(isSingle ? [Signal.terminate, Signal.interrupt, Signal.quit] : [Signal.terminate])
+  } catch {
+    throw Failure(reason: "cannot watch signals: \(error.text)")
+  }
+}
+
+private func accessDestination(_ plan: Plan, _ file: consuming Descriptor?) throws(Failure) -> Descriptor? {
+  guard plan.accessLog.enabled else { return nil }
+  if let file { return file }
+  do throws(Errno) {
+    return try Descriptor.standard(1)
+  } catch {
+    throw Failure(reason: "cannot write the access log to standard output: \(error.text)")
+  }
+}

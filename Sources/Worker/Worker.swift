@@ -1,0 +1,175 @@
+// Worker — one worker process: a gateway, the channel to the master, signals, and the reactor that drives them.
+//
+// Invariants: the worker accepts nothing before the master says so; it leaves when it has drained, or when the
+// master says so; if the master goes away, it drains and leaves by itself.
+
+import Control
+import Gateway
+import Kernel
+import Memory
+import Plan
+import SharedState
+import Telemetry
+import Transport
+
+/// A worker, driven by a reactor.
+struct Worker: ~Copyable, ReactorDelegate {
+  private enum Watched { static let channel: UInt32 = 1, signals: UInt32 = 2 }
+
+  private var gateway: Gateway
+  /// nil in a single process.
+  private var channel: WorkerChannel?
+  private let signals: SignalDescriptor?
+  private let board: Scoreboard
+  private let row: Int
+  private let drainMilliseconds: Int
+  private var isOver = false
+  /// In seconds of the clock's own count, when slow duties are due again.
+  private var housekeeping: Int64 = 0
+  private var hasAskedForRotation = false
+
+  init(
+    _ gateway: consuming Gateway, channel: consuming WorkerChannel?, signals: consuming SignalDescriptor?, board: Scoreboard, row: Int,
+    drainMilliseconds: Int
+  ) throws(Errno) {
+    // All that can fail, before anything is moved in.
+    if let watched = channel.take() {
+      try watched.withDescriptor { descriptor throws(Errno) in try gateway.watch(foreign: descriptor, token: Watched.channel) }
+      self.channel = consume watched
+    } else {
+      self.channel = nil
+    }
+    if let watched = signals.take() {
+      try gateway.watch(foreign: watched.descriptor, token: Watched.signals)
+      self.signals = consume watched
+    } else {
+      self.signals = nil
+    }
+    self.gateway = gateway
+    self.board = board
+    self.row = row
+    self.drainMilliseconds = drainMilliseconds
+  }
+
+  // MARK: Turns
+
+  borrowing func wait(into events: inout EventList, milliseconds: CInt) { gateway.wait(into: &events, milliseconds: milliseconds) }
+
+  mutating func turnBegan(_ clock: borrowing Clock, isNewSecond: Bool) {
+    gateway.turnBegan(clock, isNewSecond: isNewSecond)
+    if isNewSecond { secondBegan(clock.milliseconds) }
+  }
+
+  mutating func handle(_ event: Event) {
+    switch gateway.handle(event) {
+    case Watched.channel: obey()
+    case Watched.signals: heedSignals()
+    default: break
+    }
+  }
+
+  mutating func turnEnded() -> CInt? {
+    let delay = gateway.turnEnded()
+    if isOver || gateway.isDrained { return leave() }
+    // The heartbeat needs a turn a second.
+    return delay < 0 ? 1000 : min(delay, 1000)
+  }
+
+  private mutating func leave() -> CInt? {
+    gateway.flushLogs()
+    if gateway.isDrained { report(.drained) }
+    return nil
+  }
+
+  private mutating func secondBegan(_ milliseconds: Int64) {
+    board.beat(row: row, milliseconds: milliseconds)
+    gateway.log.tick()
+    if !hasAskedForRotation, gateway.log.isRotationDue || gateway.isAccessLogRotationDue {
+      hasAskedForRotation = true
+      report(.rotate)
+    }
+  }
+
+  // MARK: The master
+
+  /// Says that everything is built.
+  func announce() { report(.ready) }
+
+  private func report(_ message: WorkerReport) {
+    switch channel {
+    case .some(let channel): channel.send(message)
+    case .none: break
+    }
+  }
+
+  private mutating func obey() {
+    while true {
+      switch nextOrder() {
+      case .order(let order, var files): obey(order, &files)
+      case .none: return
+      case .ended:
+        // The master is gone: finish what is in flight, and leave no orphan.
+        gateway.log.write(.warn, "the master has gone: draining")
+        channel = nil
+        return drain(milliseconds: drainMilliseconds, hurry: true)
+      }
+    }
+  }
+
+  private func nextOrder() -> OrderReceived {
+    switch channel {
+    case .some(let channel): channel.next()
+    case .none: .none
+    }
+  }
+
+  private mutating func obey(_ order: WorkerOrder, _ files: inout DescriptorList) {
+    switch order {
+    case .start, .listeners: break  // these come before the reactor runs
+    case .adopt(let slots): adopt(slots)
+    case .release(let slots): gateway.cease(where: { $0.map(slots.contains) ?? false }, acceptingRest: true)
+    case .drain(let milliseconds, let hurry): drain(milliseconds: milliseconds, hurry: hurry)
+    case .stopNow: isOver = true
+    case .reopen(let hasErrorLog, let hasAccessLog):
+      hasAskedForRotation = false
+      if hasErrorLog, let file = files.take(0) { gateway.log.replace(file: file) }
+      if hasAccessLog, let file = files.take(hasErrorLog ? 1 : 0) { gateway.reopenAccessLog(file) }
+    }
+  }
+
+  mutating func adopt(_ slots: [Int]) {
+    guard !gateway.isDraining else { return }
+    do throws(Errno) {
+      try gateway.serve(where: { $0.map(slots.contains) ?? true })
+      board.set(.ready, row: row)
+    } catch {
+      gateway.log.write(.error, "cannot watch a listening socket: \(error.text)")
+      isOver = true
+    }
+  }
+
+  private mutating func drain(milliseconds: Int, hurry: Bool) {
+    board.set(.draining, row: row)
+    gateway.beginDrain(milliseconds: milliseconds, hurry: hurry)
+  }
+
+  // MARK: Signals
+
+  private mutating func heedSignals() {
+    while let number = nextSignal() {
+      switch number {
+      case Signal.terminate, Signal.interrupt, Signal.quit:
+        // A second one, or one that comes while draining, means now.
+        if gateway.isDraining { isOver = true } else { drain(milliseconds: drainMilliseconds, hurry: true) }
+      default: break
+      }
+    }
+  }
+
+  private func nextSignal() -> CInt? {
+    switch signals {
+    case .some(let signals): signals.next()?.number
+    case .none: nil
+    }
+  }
+}
