@@ -1,0 +1,1 @@
+"""Measuring the gateway beside nginx and HAProxy."""

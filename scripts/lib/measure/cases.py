@@ -1,0 +1,47 @@
+"""What is asked of the servers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+#: The header of a browser: with request line and Host about 600 bytes.
+BROWSER = [
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36",
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8",
+    "Accept-Language: en-GB,en;q=0.9,de;q=0.8",
+    "Accept-Encoding: gzip, deflate, br, zstd",
+    "Cache-Control: max-age=0",
+    "Upgrade-Insecure-Requests: 1",
+    "Sec-Fetch-Site: same-origin",
+    "Sec-Fetch-Mode: navigate",
+    "Cookie: session=0123456789abcdef0123456789abcdef; theme=dark; consent=granted",
+]
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    title: str
+    path: str
+    headers: tuple[str, ...] = field(default=())
+
+    def request(self, port: int) -> bytes:
+        return "\r\n".join([f"GET {self.path} HTTP/1.1", f"Host: 127.0.0.1:{port}", *self.headers, "", ""]).encode()
+
+
+CASES = [
+    Case("local", "fixed answer", "/local"),
+    Case("local-browser", "fixed answer, browser head", "/local", tuple(BROWSER)),
+    Case("proxied", "proxied", "/small"),
+    Case("proxied-browser", "proxied, browser head", "/small", tuple(BROWSER)),
+    Case("proxied-64k", "proxied 64 KiB", "/64k"),
+    Case("proxied-10m", "proxied 10 MiB", "/10m"),
+]
+
+
+def named(names: list[str]) -> list[Case]:
+    """The cases with these names, in the order of the table; all when none is named."""
+    known = {case.name for case in CASES}
+    if unknown := set(names) - known:
+        raise SystemExit(f"unknown case: {', '.join(sorted(unknown))} (known: {', '.join(case.name for case in CASES)})")
+    return [case for case in CASES if not names or case.name in names]

@@ -1,0 +1,74 @@
+"""Load from outside: wrk for speed, a plain client for exact numbers of requests."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+from dataclasses import dataclass
+
+from .cases import Case
+from .servers import Server
+
+
+@dataclass
+class Result:
+    requests_per_second: float
+    #: Microseconds of the workers per request.
+    user: float
+    system: float
+
+    @property
+    def cpu(self) -> float:
+        return self.user + self.system
+
+
+def wrk(server: Server, case: Case, connections: int, seconds: int, cpus: str) -> Result:
+    """One run; fails when a request does."""
+    command = ["taskset", "-c", cpus, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s"]
+    for line in case.headers:
+        command += ["-H", line]
+    before = server.cpu()
+    printed = subprocess.run([*command, f"http://127.0.0.1:{server.port}{case.path}"], capture_output=True, text=True, check=True).stdout
+    after = server.cpu()
+    count = int(re.search(r"(\d+) requests in", printed)[1])  # type: ignore[index]
+    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", printed)[1])  # type: ignore[index]
+    if "Non-2xx" in printed or "Socket errors" in printed or count == 0:
+        raise RuntimeError(f"{server.recipe.name}, {case.name}, {connections} connections: requests failed\n{printed}")
+    return Result(rate, (after[0] - before[0]) / count * 1e6, (after[1] - before[1]) / count * 1e6)
+
+
+def sequence(port: int, case: Case, count: int) -> None:
+    """`count` requests one after the other on one connection."""
+    request = case.request(port)
+    with socket.create_connection(("127.0.0.1", port), 60) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        length: int | None = None
+        for _ in range(count):
+            sock.sendall(request)
+            data = sock.recv(65_536)
+            if length is None:
+                length = _whole(sock, data)
+                continue
+            got = len(data)
+            while got < length:
+                data = sock.recv(65_536)
+                if not data:
+                    raise RuntimeError("the server closed the connection")
+                got += len(data)
+
+
+def _whole(sock: socket.socket, data: bytes) -> int:
+    """Reads the rest of the first response; all have the same length."""
+    while b"\r\n\r\n" not in data:
+        more = sock.recv(65_536)
+        if not more:
+            raise RuntimeError(f"the server closed the connection after {data!r}")
+        data += more
+    head, _, body = data.partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise RuntimeError(f"not a 200: {head[:200]!r}")
+    length = int(re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)[1])  # type: ignore[index]
+    while len(body) < length:
+        body += sock.recv(65_536)
+    return len(head) + 4 + length

@@ -1,0 +1,263 @@
+"""The servers under measurement and their common backend, each with a generated configuration in a temporary directory.
+
+All do the same work: a fixed answer at /local, and everything else proxied over kept connections with the same forwarding
+headers. One worker each, equal pools of idle connections, timeouts on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+ANSWER = "Hello, world!\\n"
+FILES = {"64k": 64 << 10, "10m": 10 << 20}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@dataclass
+class Settings:
+    directory: Path
+    port: int
+    backend: int
+    access_log: bool = False
+    #: One process in the foreground, for valgrind.
+    single: bool = False
+
+
+@dataclass
+class Recipe:
+    """How to run one of the servers."""
+
+    name: str
+    command: Callable[[Settings], list[str]]
+    #: Whether the work is done by children of the process that is started.
+    has_master: bool = True
+
+
+# The gateway
+
+
+def gateway_binary() -> Path:
+    return Path(os.environ.get("GATEWAY_BIN_DIR", ROOT / ".build" / "release")) / "gatewayd"
+
+
+def _gateway(settings: Settings) -> list[str]:
+    pool = {"max_connections": 1024, "max_idle_connections": 1024}
+    configuration = {
+        "bind_host": "127.0.0.1", "bind_port": settings.port, "workers": 1, "max_connections": 20_000, "max_body_size": 0,
+        "log": {"level": "error"},
+        "access_log": {"enabled": settings.access_log, "file": str(settings.directory / "access.log"), "format": "combined"},
+        "upstreams": [{"name": "backend", "host": "127.0.0.1", "port": settings.backend, "pool": pool, "proxy": {"route_prefix": "/"}}],
+        "routes": [{"path": "/local", "respond": {"body": "Hello, world!\n", "headers": {"Content-Type": "text/plain"}}}],
+    }
+    file = settings.directory / "gateway.json"
+    file.write_text(json.dumps(configuration))
+    command = [str(gateway_binary()), "-c", str(file), "-P", str(settings.directory / "gatewayd.pid")]
+    return [*command, "--single-process"] if settings.single else command
+
+
+# nginx
+
+_NGINX_COMMON = """
+{user}
+pid {directory}/nginx.pid;
+error_log {directory}/error.log error;
+worker_processes 1;
+worker_rlimit_nofile 20000;
+daemon off;
+master_process {master};
+events {{ worker_connections 16000; }}
+http {{
+  client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fastcgi;
+  uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
+  default_type text/plain;
+  keepalive_requests 1000000000;
+  keepalive_timeout 300s;
+  sendfile on;
+  tcp_nodelay on;
+"""
+
+_NGINX = _NGINX_COMMON + """
+  access_log {access_log};
+  upstream backend {{
+    server 127.0.0.1:{backend};
+    keepalive 512;
+    keepalive_requests 1000000000;
+  }}
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location = /local {{ return 200 "{answer}"; }}
+    location / {{
+      proxy_pass http://backend;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header X-Forwarded-Proto $scheme;
+      proxy_set_header X-Forwarded-Host $http_host;
+      proxy_set_header Via "1.1 gateway";
+      proxy_buffers 8 64k;
+      proxy_busy_buffers_size 128k;
+      proxy_max_temp_file_size 0;
+    }}
+  }}
+}}
+"""
+
+_NGINX_BACKEND = _NGINX_COMMON + """
+  access_log off;
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    root {directory}/files;
+    location = /small {{ return 200 "{answer}"; }}
+  }}
+}}
+"""
+
+
+def _write_nginx(template: str, settings: Settings, name: str) -> list[str]:
+    file = settings.directory / f"{name}.conf"
+    file.write_text(template.format(
+        directory=settings.directory, port=settings.port, backend=settings.backend, answer=ANSWER,
+        user="user root;" if os.geteuid() == 0 else "", master="off" if settings.single else "on",
+        access_log=f"{settings.directory}/access.log combined buffer=64k flush=1s" if settings.access_log else "off"))
+    return ["nginx", "-e", str(settings.directory / "error.log"), "-p", str(settings.directory), "-c", str(file)]
+
+
+def _nginx(settings: Settings) -> list[str]:
+    return _write_nginx(_NGINX, settings, "nginx")
+
+
+def _nginx_backend(settings: Settings) -> list[str]:
+    files = settings.directory / "files"
+    files.mkdir(exist_ok=True)
+    for name, size in FILES.items():
+        (files / name).write_bytes(b"x" * size)
+    return _write_nginx(_NGINX_BACKEND, settings, "backend")
+
+
+# HAProxy
+
+_HAPROXY = """
+global
+  nbthread 1
+  maxconn 8000
+  {log_target}
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 300s
+  timeout server 300s
+  timeout http-request 30s
+  timeout http-keep-alive 300s
+  {log}
+frontend front
+  bind 127.0.0.1:{port} backlog 4096
+  http-request return status 200 content-type text/plain string "{answer}" if {{ path /local }}
+  default_backend back
+backend back
+  http-reuse always
+  option forwardfor
+  http-request set-header X-Forwarded-Proto http
+  http-request set-header X-Forwarded-Host %[req.hdr(host)]
+  http-request add-header Via "1.1 gateway"
+  http-response add-header Via "1.1 gateway"
+  server one 127.0.0.1:{backend} pool-max-conn 1024 maxconn 1024
+"""
+
+
+def _haproxy(settings: Settings) -> list[str]:
+    file = settings.directory / "haproxy.cfg"
+    file.write_text(_HAPROXY.format(
+        port=settings.port, backend=settings.backend, answer=ANSWER, log_target="log stdout format raw local0" if settings.access_log else "",
+        log="log global\n  option httplog" if settings.access_log else ""))
+    return ["haproxy", "-db", "-f", str(file)]
+
+
+GATEWAY = Recipe("gateway", _gateway)
+NGINX = Recipe("nginx", _nginx)
+HAPROXY = Recipe("haproxy", _haproxy, has_master=False)
+BACKEND = Recipe("backend", _nginx_backend)
+
+
+class Server:
+    """A running server. Use as a context."""
+
+    def __init__(self, recipe: Recipe, settings: Settings, *, cpus: str | None = None, wrapper: list[str] | None = None) -> None:
+        self.recipe, self.settings = recipe, settings
+        settings.directory.mkdir(parents=True, exist_ok=True)
+        command = [*(wrapper or []), *recipe.command(settings)]
+        if cpus is not None:
+            command = ["taskset", "-c", cpus, *command]
+        self.output = settings.directory / f"{recipe.name}.out"
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+
+    def __enter__(self) -> "Server":
+        deadline = time.monotonic() + 60
+        while True:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.recipe.name} ended at once:\n{self.output.read_text(errors='replace')}")
+            try:
+                socket.create_connection(("127.0.0.1", self.settings.port), 1).close()
+                return self
+            except OSError:
+                if time.monotonic() > deadline:
+                    self.stop()
+                    raise RuntimeError(f"{self.recipe.name} does not listen") from None
+                time.sleep(0.02)
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def port(self) -> int:
+        return self.settings.port
+
+    def stop(self) -> None:
+        for _ in range(10):
+            if self.process.poll() is not None:
+                return
+            # Again and again: nginx forgets a signal that comes just before it goes to sleep.
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(3)
+            except subprocess.TimeoutExpired:
+                pass
+        self.process.kill()
+        self.process.wait()
+
+    @property
+    def workers(self) -> list[int]:
+        """The processes that do the work."""
+        pid = self.process.pid
+        return children(pid) if self.recipe.has_master and not self.settings.single else [pid]
+
+    def cpu(self) -> tuple[float, float]:
+        """User and system seconds of the workers so far."""
+        user = system = 0
+        for pid in self.workers:
+            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            user, system = user + int(fields[11]), system + int(fields[12])
+        ticks = os.sysconf("SC_CLK_TCK")
+        return user / ticks, system / ticks
+
+    def resident(self) -> int:
+        """Resident bytes of the workers."""
+        return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.workers) * os.sysconf("SC_PAGE_SIZE")
