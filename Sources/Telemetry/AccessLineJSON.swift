@@ -12,7 +12,7 @@ extension AccessLine {
   static var widestJSON: Int { 1024 }
 
   /// Adds the line to `lines`, line feed included.
-  @inline(never)
+  @inline(__always)
   func writeJSON(
     _ entry: borrowing AccessEntry, _ head: borrowing RequestHead, _ program: borrowing AccessProgram, _ time: borrowing LogTime,
     into lines: inout LineBuffer

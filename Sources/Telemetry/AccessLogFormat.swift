@@ -45,6 +45,15 @@ public struct AccessLogFormat: Equatable, Sendable {
       style = text.utf8.first == UInt8(ascii: "{") ? .json : .plain
       pieces = try AccessLogFormat.parse(text)
     }
+    guard reserve < AccessProgram.lineLimit else {
+      throw AccessLogFormatError(column: 1, message: "the lines of the format would be longer than \(AccessProgram.lineLimit) bytes")
+    }
+  }
+
+  /// Bytes of a line for everything but values of unbounded length: literal text, the widest numbers, the line feed, and
+  /// the eight bytes that a number is stored in.
+  var reserve: Int {
+    isBuiltInJSON ? AccessLine.widestJSON : pieces.reduce(9) { $0 + $1.text.utf8.count + $1.value.widest }
   }
 
   private static let combined = #"$remote_addr - - [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent""#

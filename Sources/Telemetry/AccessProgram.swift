@@ -39,7 +39,6 @@ struct AccessProgram: ~Copyable {
   init(_ format: borrowing AccessLogFormat, worker: String, routes: [String], upstreams: [String]) {
     var text: [UInt8] = []
     var operations = BoundedArray<AccessOperation>(capacity: format.pieces.count + 1)
-    var fixed = 1 + 8
     var pending = ""
     for piece in format.pieces {
       pending += piece.text
@@ -47,13 +46,11 @@ struct AccessProgram: ~Copyable {
         pending += worker
         continue
       }
-      fixed += pending.utf8.count + piece.value.widest + 1
       let isAdded = operations.append(AccessProgram.operation(piece, pending, &text))
       precondition(isAdded)
       pending = ""
     }
     if !pending.isEmpty {
-      fixed += pending.utf8.count
       let isAdded = operations.append(AccessProgram.operation(AccessLogFormat.Piece(text: ""), pending, &text))
       precondition(isAdded)
     }
@@ -63,7 +60,7 @@ struct AccessProgram: ~Copyable {
     isBuiltInJSON = format.isBuiltInJSON
     self.operations = operations
     self.text = bytes
-    reserve = min(AccessProgram.lineLimit, format.isBuiltInJSON ? AccessLine.widestJSON : fixed)
+    reserve = min(AccessProgram.lineLimit, format.reserve + worker.utf8.count * format.pieces.count { $0.value == .worker })
     self.routes = NameTable(routes, style: format.style)
     self.upstreams = NameTable(upstreams, style: format.style)
     faults = NameTable(Fault.allCases.map { $0 == .none ? "" : "\($0.row.token)" }, style: format.style)

@@ -71,7 +71,7 @@ enum AccessValue: UInt8, Sendable, BitwiseCopyable {
     switch self {
     case .none, .worker: 0
     case .timeISO, .timeLocal: 27
-    case .timeSeconds: 24
+    case .timeSeconds: 17
     case .protocolName, .protocolVersion: 8
     case .status, .attempts: 5
     case .bytesSent, .bodyBytesSent, .bytesReceived: 20

@@ -131,6 +131,8 @@ import Testing
     entry.duration = .max
     entry.startedAt = 0
     #expect(try request.line(format, entry).utf8.count <= AccessProgram.lineLimit)
+    entry.startedAt = .max
+    #expect(try request.line(String(repeating: "$msec", count: 1024 / 5), entry).utf8.count <= AccessProgram.lineLimit)
     let wide = String(repeating: "$fault", count: 1024 / 6)
     entry.fault = .httpRequestError
     #expect(try request.line(wide, entry).utf8.count <= AccessProgram.lineLimit)
