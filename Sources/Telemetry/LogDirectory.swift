@@ -4,8 +4,8 @@ import Glibc
 import Kernel
 
 enum LogDirectory {
-  /// Makes `path` and its parents, mode 0755.
-  static func create(_ path: String) throws(LogFileError) {
+  /// Makes the directory `path` and its parents, mode 0755, for the log file `file`.
+  static func create(_ path: String, for file: String) throws(LogFileError) {
     var made = path.hasPrefix("/") ? "/" : ""
     for part in path.split(separator: "/") {
       made += part + "/"
@@ -14,7 +14,7 @@ enum LogDirectory {
         var status = stat()
         // A directory may exist where it may not be made.
         if unsafe stat(made, &status) == 0, status.st_mode & S_IFMT == S_IFDIR { continue }
-        throw LogFileError(path: made, reason: text(of: code))
+        throw LogFileError(path: file, reason: "cannot create the directory \(made): \(text(of: code))")
       }
     }
   }

@@ -32,7 +32,7 @@ public struct LogFile: ~Copyable {
 
   init(path: String, maxFileSize: Int, maxFiles: Int, at seconds: Int) throws(LogFileError) {
     guard let pattern = LogFilePattern(path: path) else { throw LogFileError(path: path, reason: "is not the name of a file") }
-    try LogDirectory.create(pattern.directory)
+    try LogDirectory.create(pattern.directory, for: path)
     let today = CivilTime(local: seconds).date
     let name = maxFiles > 1 ? LogFile.nameToOpen(pattern, maxFileSize, today: today, after: nil) : LogFileName(date: today, sequence: 0)
     let currentPath = maxFiles > 1 ? pattern.path(of: name) : path
@@ -64,13 +64,13 @@ public struct LogFile: ~Copyable {
   mutating func reopen(at seconds: Int) throws(LogFileError) { try turn(at: seconds, forced: false) }
 
   /// Turns to the next file if the current one is full, of another day or deleted. On true, writers need new descriptors.
-  /// Looks at most once a second unless `asked`, because a worker has noticed.
+  /// Looks once a second at most unless `asked`, because a worker has noticed.
   public mutating func rotateIfDue(asked: Bool = false) throws(LogFileError) -> Bool {
     try rotateIfDue(asked: asked, at: Int(wallClock() / 1_000_000))
   }
 
   mutating func rotateIfDue(asked: Bool, at seconds: Int) throws(LogFileError) -> Bool {
-    if asked { watch.wrote(.max / 2) }
+    if asked { watch.hurry() }
     guard watch.isDue(descriptor.raw, at: seconds) else { return false }
     try turn(at: seconds, forced: true)
     return true
@@ -79,7 +79,7 @@ public struct LogFile: ~Copyable {
   // MARK: Turning to another file
 
   private mutating func turn(at seconds: Int, forced: Bool) throws(LogFileError) {
-    try LogDirectory.create(pattern.directory)
+    try LogDirectory.create(pattern.directory, for: path)
     if maxFiles > 1 {
       let today = CivilTime(local: seconds).date
       let name = LogFile.nameToOpen(pattern, maxFileSize, today: today, after: forced && current.date == today ? current : nil)

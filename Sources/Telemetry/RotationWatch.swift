@@ -14,7 +14,10 @@ public struct RotationWatch: Sendable {
   /// The local date on which the file was turned to.
   private var date = 0
   private var nextLook = 0
+  /// The size when last looked at, and what this process has written since.
+  private var known = 0
   private var unseen = 0
+  private var isReported = false
 
   /// A watch over a file of ours, from now on.
   public init(_ plan: LogPlan) {
@@ -35,21 +38,30 @@ public struct RotationWatch: Sendable {
 
   mutating func wrote(_ count: Int) { unseen += count }
 
+  /// Looks at the next question, whenever it comes.
+  mutating func hurry() { nextLook = 0 }
+
   /// Begins anew with another file.
   mutating func restart(at seconds: Int) {
     date = CivilTime(local: seconds).date
-    nextLook = seconds + 1
+    nextLook = seconds
+    known = 0
     unseen = 0
+    isReported = false
   }
 
-  /// Whether the file `descriptor` is due. Looks at most once a second, or after 64 KiB.
+  /// Whether the file `descriptor` is due. Looks when this process alone has filled it, otherwise once a second at most; says
+  /// so once a second until the writer turns to another file.
   mutating func isDue(_ descriptor: CInt, at seconds: Int) -> Bool {
-    guard seconds >= nextLook || seconds < nextLook - 1 || unseen >= 65_536 else { return false }
+    let isFull = isDaily && !isReported && known + unseen >= maxSize
+    guard isFull || seconds >= nextLook || seconds < nextLook - 1 else { return false }
     nextLook = seconds + 1
     unseen = 0
+    isReported = false
     var status = stat()
     guard unsafe fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return false }
-    if status.st_nlink == 0 { return true }
-    return isDaily && (Int(status.st_size) >= maxSize || CivilTime(local: seconds).date != date)
+    known = Int(status.st_size)
+    isReported = status.st_nlink == 0 || isDaily && (known >= maxSize || CivilTime(local: seconds).date != date)
+    return isReported
   }
 }
