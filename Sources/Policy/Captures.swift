@@ -4,6 +4,7 @@
 // match of a worker; a match overwrites it. Offsets mean something only with the path that was matched; with
 // another path the accessors answer clamped text, they do not trap.
 
+import HTTPModel
 import Memory
 
 /// A reusable record of what a match captured, and the scratch space of matching.
@@ -26,8 +27,14 @@ public struct Captures: ~Copyable {
   @usableFromInline var records: InlineArray<64, Record>
   @usableFromInline var recorded = 0
   @usableFromInline var rest = 0
+  // What a walk in progress keeps.
   var choices: InlineArray<64, Choice>
   var depth = 0
+  /// Where the next segment begins.
+  var position = 1
+  var method = Method.other
+  /// The methods of the patterns that match but do not allow `method`.
+  var allowed = MethodSet()
 
   public init() {
     records = InlineArray(repeating: Record(start: 0, end: 0))
@@ -65,9 +72,19 @@ public struct Captures: ~Copyable {
     return path.extracting(start - 1..<path.count)
   }
 
-  mutating func reset() {
+  /// Forgets the last match.
+  @inline(__always)
+  mutating func reset(for method: Method) {
     recorded = 0
     depth = 0
+    rest = 0
+    self.method = method
+    allowed = MethodSet()
+  }
+
+  @inline(__always)
+  mutating func forget() {
+    recorded = 0
     rest = 0
   }
 

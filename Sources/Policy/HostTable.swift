@@ -18,8 +18,8 @@ struct HostTableSource {
   var exact: [(name: [UInt8], trie: Int32)] = []
   /// Without the `*.`.
   var wildcards: [(name: [UInt8], trie: Int32)] = []
-  /// The trie of the routes for every host, or negative.
-  var anyHost: Int32 = -1
+  /// The trie of the routes for every host.
+  var anyHost: Int32 = 0
 }
 
 struct HostTable: ~Copyable {
@@ -29,7 +29,6 @@ struct HostTable: ~Copyable {
   private let exactSlots: BoundedArray<HostSlot>
   private let wildcardSlots: BoundedArray<HostSlot>
   private let text: BoundedArray<UInt8>
-  let anyHost: Int32
   /// Whether every route is for any host.
   let isEmpty: Bool
   let hasWildcards: Bool
@@ -39,7 +38,6 @@ struct HostTable: ~Copyable {
     exactSlots = BoundedArray(Self.slots(for: source.exact, &text))
     wildcardSlots = BoundedArray(Self.slots(for: source.wildcards, &text))
     self.text = BoundedArray(text)
-    anyHost = source.anyHost
     isEmpty = source.exact.isEmpty && source.wildcards.isEmpty
     hasWildcards = !source.wildcards.isEmpty
   }
@@ -49,7 +47,7 @@ struct HostTable: ~Copyable {
     while size < hosts.count * 2 { size *= 2 }
     var slots = [HostSlot](repeating: HostSlot(), count: size)
     for host in hosts {
-      var index = Int(truncatingIfNeeded: host.name.span.hostHash) & (size - 1)
+      var index = Int(truncatingIfNeeded: host.name.span.hostHash >> 32) & (size - 1)
       while slots[index].trie >= 0 { index = (index + 1) & (size - 1) }
       slots[index] = HostSlot(text: UInt32(text.count), length: UInt32(host.name.count), trie: host.trie)
       text += host.name
@@ -66,7 +64,7 @@ struct HostTable: ~Copyable {
   private func find(_ name: Span<UInt8>, in slots: Span<HostSlot>) -> Int32? {
     guard name.count > 0 else { return nil }
     let mask = slots.count - 1
-    var index = Int(truncatingIfNeeded: name.hostHash) & mask
+    var index = Int(truncatingIfNeeded: name.hostHash >> 32) & mask
     while true {
       let slot = slots[index]
       guard slot.trie >= 0 else { return nil }

@@ -6,7 +6,8 @@
 import CLinux
 import Memory
 
-/// One segment of a path: where it ends, its first eight bytes (zeros above them), and a hash of all of it.
+/// One segment of a path: where it ends, a hash of all of it in the upper half of a word, and in `word` its text with the slash
+/// behind it if it is shorter than eight bytes, else 0.
 typealias PathSegment = clx_path_segment_t
 
 extension Span<UInt8> {
@@ -19,7 +20,7 @@ extension Span<UInt8> {
   /// The segment that begins at `start` and ends before the next slash or at the end.
   @inline(__always)
   func segment(from start: Int) -> PathSegment {
-    precondition(start >= 0 && start <= count && count > 0)
+    precondition(UInt(bitPattern: start) <= UInt(bitPattern: count))
     return unsafe withUnsafeBufferPointer { unsafe clx_path_segment($0.baseAddress, start, $0.count) }
   }
 

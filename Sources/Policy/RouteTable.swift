@@ -33,11 +33,17 @@ public struct RouteTableError: Error, Equatable, Sendable, CustomStringConvertib
   public var description: String { message }
 }
 
+/// The static children of a node: the slots `first ... first + mask` of the edge table, and whether anything else could
+/// take a segment there (1, else 0). A mask of 0: there are none.
+struct RouteChildren: BitwiseCopyable {
+  var first: UInt32
+  var mask: UInt32
+  var hasAlternatives: UInt32
+}
+
 /// A point in a trie: what may follow the segments so far.
 struct RouteNode: BitwiseCopyable {
-  /// The static children: slots `edges ... edges + edgeMask` of the edge table.
-  var edges: UInt32
-  var edgeMask: UInt32
+  var children: RouteChildren
   /// What a path that ends here belongs to.
   var leaf: Int32
   /// What any other path belongs to.
@@ -46,19 +52,18 @@ struct RouteNode: BitwiseCopyable {
   var constrained: Int32
   var constraint: Int32
   var plain: Int32
-
-  /// Whether anything but static children could take a segment.
-  @inline(__always)
-  var hasAlternatives: Bool { constrained & plain & catchAll >= 0 }
 }
 
-/// A slot of the hash table of a node's static children.
+/// A slot of the hash table of a node's static children. With the child goes what the walk needs to know of it next.
 struct RouteEdge: BitwiseCopyable {
-  var first: UInt64
+  static let vacant = RouteEdge(word: .max, length: .max, child: 0, children: RouteChildren(first: 0, mask: 0, hasAlternatives: 0), text: 0)
+
+  /// That of the text as a segment; `UInt64.max`, which is no segment's, for a long text and for a vacant slot.
+  var word: UInt64
+  /// `UInt32.max`, which is no segment's length: the slot is vacant.
   var length: UInt32
-  /// Negative: the slot is vacant.
-  var child: Int32
-  /// Where the text is, of which `first` has the first eight bytes.
+  var child: UInt32
+  var children: RouteChildren
   var text: UInt32
 }
 
@@ -89,6 +94,7 @@ struct RouteLiteral: BitwiseCopyable {
 /// The routes of one set of hosts.
 struct RouteTrie: BitwiseCopyable {
   var root: UInt32
+  var children: RouteChildren
   var literals: UInt32
   var literalCount: UInt32
 }
@@ -106,6 +112,7 @@ public struct RouteTable: ~Copyable {
   private let literals: BoundedArray<RouteLiteral>
   private let tries: BoundedArray<RouteTrie>
   private let hosts: HostTable
+  private let anyHost: RouteTrie
   private let names: [[String]]
 
   /// Methods a leaf has a row for.
@@ -130,6 +137,7 @@ public struct RouteTable: ~Copyable {
     literals = BoundedArray(builder.literals)
     tries = BoundedArray(builder.tries)
     hosts = HostTable(builder.hosts)
+    anyHost = builder.tries[Int(builder.hosts.anyHost)]
     names = builder.captureNames
   }
 
@@ -144,148 +152,156 @@ public struct RouteTable: ~Copyable {
   ///   - path: in normal form, without query.
   ///   - captures: filled when a route is found.
   public func match(host: Span<UInt8>, path: Span<UInt8>, method: Method, captures: inout Captures) -> RouteMatch {
-    captures.reset()
+    captures.reset(for: method)
     guard path.count > 0, path.count < Int(Int32.max) else { return .notFound }
-    guard hosts.isEmpty else { return matchByHost(host, path, method, &captures) }
-    return match(in: hosts.anyHost, path, method, &captures)
+    let route = hosts.isEmpty ? find(in: anyHost, path, &captures) : findByHost(host, path, &captures)
+    if route >= 0 { return .route(Int(route)) }
+    return captures.allowed.isEmpty ? .notFound : .methodNotAllowed(captures.allowed)
   }
 
   /// From the most specific set of hosts to the least, until one has the path.
-  private func matchByHost(_ host: Span<UInt8>, _ path: Span<UInt8>, _ method: Method, _ captures: inout Captures) -> RouteMatch {
+  @inline(never)
+  private func findByHost(_ host: Span<UInt8>, _ path: Span<UInt8>, _ captures: inout Captures) -> Int32 {
     let host = HostTable.name(in: host)
     if let trie = hosts.exact(host) {
-      let result = match(in: trie, path, method, &captures)
-      guard result == .notFound else { return result }
+      let route = find(in: tries.span[Int(trie)], path, &captures)
+      if route >= 0 || !captures.allowed.isEmpty { return route }
     }
-    var label = HostTable.nextLabel(of: host, after: 0)
-    while hosts.hasWildcards, let start = label {
-      if let trie = hosts.wildcard(host.extracting(start..<host.count)) {
-        let result = match(in: trie, path, method, &captures)
-        guard result == .notFound else { return result }
+    if hosts.hasWildcards {
+      var label = HostTable.nextLabel(of: host, after: 0)
+      while let start = label {
+        if let trie = hosts.wildcard(host.extracting(start..<host.count)) {
+          let route = find(in: tries.span[Int(trie)], path, &captures)
+          if route >= 0 || !captures.allowed.isEmpty { return route }
+        }
+        label = HostTable.nextLabel(of: host, after: start)
       }
-      label = HostTable.nextLabel(of: host, after: start)
     }
-    return match(in: hosts.anyHost, path, method, &captures)
+    return find(in: anyHost, path, &captures)
   }
 
-  private func match(in trie: Int32, _ path: Span<UInt8>, _ method: Method, _ captures: inout Captures) -> RouteMatch {
-    guard trie >= 0 else { return .notFound }
-    let trie = tries.span[Int(trie)]
-    var allowed = MethodSet()
-    let route = path[0] == .slash ? walk(from: trie.root, path, method, &captures, &allowed) : literal(in: trie, path, method, &allowed)
-    if route >= 0 { return .route(Int(route)) }
-    captures.reset()
-    return allowed.isEmpty ? .notFound : .methodNotAllowed(allowed)
-  }
-
-  /// The route, or -1 and in `allowed` the methods of every pattern that matches.
-  private func walk(
-    from root: UInt32, _ path: Span<UInt8>, _ method: Method, _ captures: inout Captures, _ allowed: inout MethodSet
-  ) -> Int32 {
-    var index = root
+  /// The route of a trie, or -1 and in `captures.allowed` the methods of every pattern that matches.
+  ///
+  /// The loop is kept to what nearly every segment needs: a short text, found in the first slot.
+  @inline(never)
+  private func find(in trie: RouteTrie, _ path: Span<UInt8>, _ captures: inout Captures) -> Int32 {
+    guard path[0] == .slash else { return literal(in: trie, path, &captures) }
+    let edges = edges.span
+    var index = trie.root, children = trie.children
     var start = 1
     while true {
-      let node = nodes.span[Int(index)]
-      var stage: UInt16 = 0
       var end = start
-      if start > path.count {
+      if start <= path.count {
+        let segment = path.segment(from: start)
+        end = segment.end
+        var position = Int(children.first &+ (UInt32(truncatingIfNeeded: segment.hash >> 32) & children.mask))
+        if edges[position].word != segment.word {
+          position = children.mask == 0 ? -1 : search(children, segment, path, at: start)
+        }
+        if position >= 0 {
+          if children.hasAlternatives != 0 { remember(index, start, end, 0, &captures) }
+          index = edges[position].child
+          children = edges[position].children
+          start = end &+ 1
+          continue
+        }
+      } else {
         // The path has ended: nothing but the routes here can match.
-        let route = route(at: node.leaf, method, &allowed)
+        let route = route(at: nodes.span[Int(index)].leaf, &captures)
         if route >= 0 {
           captures.rest = path.count
           return route
         }
-        stage = 3
-      } else {
-        let segment = path.segment(from: start)
-        end = Int(segment.end)
-        let child = child(of: node, segment, path, at: start)
-        if child >= 0 {
-          if node.hasAlternatives { remember(index, start, end, 0, &captures) }
-          index = UInt32(truncatingIfNeeded: child)
-          start = end + 1
-          continue
-        }
       }
-      // No static child: the other ways on from here, then from where a choice was left behind.
-      var found = alternative(of: node, index, path, start, end, stage, method, &captures, &allowed)
-      while found.isDeadEnd {
-        guard let choice = captures.pop() else { return -1 }
-        captures.recorded = Int(choice.captures)
-        (index, start, end) = (choice.node, Int(choice.start), Int(choice.end))
-        found = alternative(of: nodes.span[Int(index)], index, path, start, end, choice.stage, method, &captures, &allowed)
+      let way = detour(from: index, path, start, end, &captures)
+      // A route that a catch-all found, or the dead end.
+      if way < 0 {
+        guard way == Self.deadEnd else { return way &- Int32.min }
+        captures.forget()
+        return -1
       }
-      if found.route >= 0 { return found.route }
-      index = UInt32(truncatingIfNeeded: found.child)
-      start = end + 1
+      index = UInt32(bitPattern: way)
+      children = nodes.span[Int(index)].children
+      start = captures.position
     }
   }
 
-  /// A way on: into a child, or the end of the search.
-  private struct Way {
-    var child: Int32 = -1
-    var route: Int32 = -1
-    var isDeadEnd: Bool { child & route < 0 }
+  private static var deadEnd: Int32 { -1 }
+
+  /// The way on where no static child is: by the other children, then from the last place where a choice was left behind.
+  /// - Returns: the child, with `captures.position` behind its segment; or `deadEnd`; or `Int32.min` plus the route.
+  @inline(never)
+  private func detour(from index: UInt32, _ path: Span<UInt8>, _ start: Int, _ end: Int, _ captures: inout Captures) -> Int32 {
+    if start <= path.count {
+      let way = alternative(of: index, path, start, end, 0, &captures)
+      if way != Self.deadEnd { return way }
+    }
+    while let choice = captures.pop() {
+      captures.recorded = Int(choice.captures)
+      let way = alternative(of: choice.node, path, Int(choice.start), Int(choice.end), choice.stage, &captures)
+      if way != Self.deadEnd { return way }
+    }
+    return Self.deadEnd
   }
 
   /// Takes the segment with the next less specific child from `stage` on: 0 constrained, 1 any text, 2 catch-all.
   @inline(__always)
   private func alternative(
-    of node: RouteNode, _ index: UInt32, _ path: Span<UInt8>, _ start: Int, _ end: Int, _ stage: UInt16, _ method: Method,
-    _ captures: inout Captures, _ allowed: inout MethodSet
-  ) -> Way {
-    if stage == 0, node.constrained >= 0, end > start, satisfies(node.constraint, path, start, end) {
-      if node.plain & node.catchAll >= 0 { remember(index, start, end, 1, &captures) }
-      guard captures.append(start: start, end: end) else { return Way() }
-      return Way(child: node.constrained)
-    }
-    if stage <= 1, node.plain >= 0, end > start {
-      if node.catchAll >= 0 { remember(index, start, end, 2, &captures) }
-      guard captures.append(start: start, end: end) else { return Way() }
-      return Way(child: node.plain)
-    }
-    if stage <= 2, node.catchAll >= 0 {
-      let route = route(at: node.catchAll, method, &allowed)
-      if route >= 0, captures.append(start: start, end: path.count) {
-        captures.rest = start
-        return Way(route: route)
+    of index: UInt32, _ path: Span<UInt8>, _ start: Int, _ end: Int, _ stage: UInt16, _ captures: inout Captures
+  ) -> Int32 {
+    let node = nodes.span[Int(index)]
+    if end > start {
+      captures.position = end &+ 1
+      if stage == 0, node.constrained >= 0, satisfies(node.constraint, path, start, end) {
+        if node.plain & node.catchAll >= 0 { remember(index, start, end, 1, &captures) }
+        return captures.append(start: start, end: end) ? node.constrained : Self.deadEnd
+      }
+      if stage <= 1, node.plain >= 0 {
+        if node.catchAll >= 0 { remember(index, start, end, 2, &captures) }
+        return captures.append(start: start, end: end) ? node.plain : Self.deadEnd
       }
     }
-    return Way()
+    if node.catchAll >= 0 {
+      let route = route(at: node.catchAll, &captures)
+      if route >= 0, captures.append(start: start, end: path.count) {
+        captures.rest = start
+        return Int32.min &+ route
+      }
+    }
+    return Self.deadEnd
   }
 
-  @inline(__always)
+  @inline(never)
   private func remember(_ node: UInt32, _ start: Int, _ end: Int, _ stage: UInt16, _ captures: inout Captures) {
     _ = captures.push(Captures.Choice(
       node: node, start: UInt32(truncatingIfNeeded: start), end: UInt32(truncatingIfNeeded: end), stage: stage,
       captures: UInt16(truncatingIfNeeded: captures.recorded)))
   }
 
-  /// The static child for a segment, or -1.
-  @inline(__always)
-  private func child(of node: RouteNode, _ segment: PathSegment, _ path: Span<UInt8>, at start: Int) -> Int32 {
+  /// The slot of the static child for a segment, or -1: for long texts, and where the first slot has another.
+  @inline(never)
+  private func search(_ children: RouteChildren, _ segment: PathSegment, _ path: Span<UInt8>, at start: Int) -> Int {
     let edges = edges.span
-    let length = Int(segment.end) &- start
-    var slot = UInt32(truncatingIfNeeded: segment.hash)
+    let length = segment.end - start
+    var slot = UInt32(truncatingIfNeeded: segment.hash >> 32)
     while true {
-      let edge = edges[Int(node.edges &+ (slot & node.edgeMask))]
-      guard edge.child >= 0 else { return -1 }
-      if edge.first == segment.first, Int(edge.length) == length,
-        length <= 8 || path.matches(length &- 8, at: start &+ 8, text.span, at: Int(edge.text) &+ 8)
-      { return edge.child }
+      let position = Int(children.first &+ (slot & children.mask))
+      let edge = edges[position]
+      guard edge.length != .max else { return -1 }
+      if Int(edge.length) == length, path.matches(length, at: start, text.span, at: Int(edge.text)) { return position }
       slot &+= 1
     }
   }
 
   @inline(__always)
-  private func route(at leaf: Int32, _ method: Method, _ allowed: inout MethodSet) -> Int32 {
+  private func route(at leaf: Int32, _ captures: inout Captures) -> Int32 {
     guard leaf >= 0 else { return -1 }
     let leaf = leaves.span[Int(leaf)]
-    guard leaf.allowed.contains(method) else {
-      allowed.formUnion(leaf.allowed)
+    guard leaf.allowed.rawValue &>> UInt16(captures.method.rawValue) & 1 != 0 else {
+      captures.allowed.formUnion(leaf.allowed)
       return -1
     }
-    return leaf.route >= 0 ? leaf.route : routesByMethod.span[Int(leaf.byMethod) + Int(method.rawValue)]
+    return leaf.route >= 0 ? leaf.route : routesByMethod.span[Int(leaf.byMethod) + Int(captures.method.rawValue)]
   }
 
   private func satisfies(_ index: Int32, _ path: Span<UInt8>, _ start: Int, _ end: Int) -> Bool {
@@ -298,12 +314,14 @@ public struct RouteTable: ~Copyable {
     return state >= constraint.firstAccepting
   }
 
-  private func literal(in trie: RouteTrie, _ path: Span<UInt8>, _ method: Method, _ allowed: inout MethodSet) -> Int32 {
+  private func literal(in trie: RouteTrie, _ path: Span<UInt8>, _ captures: inout Captures) -> Int32 {
     let literals = literals.span
     for index in Int(trie.literals)..<Int(trie.literals) + Int(trie.literalCount) {
       let literal = literals[index]
       guard Int(literal.length) == path.count, path.matches(path.count, at: 0, text.span, at: Int(literal.text)) else { continue }
-      return route(at: literal.leaf, method, &allowed)
+      let route = route(at: literal.leaf, &captures)
+      if route >= 0 { captures.rest = path.count }
+      return route
     }
     return -1
   }

@@ -15,7 +15,7 @@ struct RouteTableBuilder {
 
   private(set) var nodes: [RouteNode] = []
   /// The first slot is the vacant one that all nodes without static children share.
-  private(set) var edges = [RouteEdge(first: 0, length: 0, child: -1, text: 0)]
+  private(set) var edges = [RouteEdge.vacant]
   private(set) var leaves: [RouteLeaf] = []
   private(set) var routesByMethod: [Int32] = []
   private(set) var constraints: [RouteConstraint] = []
@@ -56,9 +56,10 @@ struct RouteTableBuilder {
         members[key, default: []].append(index)
       }
     }
+    if members[.any] == nil { order.append(.any) }
     var known: [[Int]: Int32] = [:]
     for key in order {
-      guard let list = members[key] else { continue }
+      let list = members[key] ?? []
       let trie: Int32
       if let number = known[list] {
         trie = number
@@ -93,7 +94,7 @@ struct RouteTableBuilder {
       literals.append(RouteLiteral(text: offset(ofText: literal.text), length: UInt32(literal.text.count), leaf: leaf))
     }
     let root = layOut(draft)
-    tries.append(RouteTrie(root: root, literals: firstLiteral, literalCount: UInt32(draft.literals.count)))
+    tries.append(RouteTrie(root: root, children: nodes[Int(root)].children, literals: firstLiteral, literalCount: UInt32(draft.literals.count)))
     return Int32(tries.count - 1)
   }
 
@@ -102,8 +103,8 @@ struct RouteTableBuilder {
   /// Writes the nodes of a draft, the root first.
   private mutating func layOut(_ draft: TrieDraft) -> UInt32 {
     let base = nodes.count
-    for node in draft.nodes {
-      let (start, mask) = appendEdges(node.children, base: base)
+    let children = draft.nodes.map { reserveEdges($0) }
+    for (node, children) in zip(draft.nodes, children) {
       var constrained: Int32 = -1, constraint: Int32 = -1
       if let child = node.constrained {
         constrained = Int32(base + child.node)
@@ -113,26 +114,30 @@ struct RouteTableBuilder {
       let catchAll = node.catchAll.map { append(draft.leaves[$0]) } ?? -1
       let plain = node.plain.map { Int32(base + $0) } ?? -1
       nodes.append(RouteNode(
-        edges: start, edgeMask: mask, leaf: leaf, catchAll: catchAll, constrained: constrained, constraint: constraint, plain: plain))
+        children: children, leaf: leaf, catchAll: catchAll, constrained: constrained, constraint: constraint, plain: plain))
+    }
+    for (node, slots) in zip(draft.nodes, children) {
+      for child in node.children { fillEdge(of: slots, child.text, UInt32(base + child.node), children[child.node]) }
     }
     return UInt32(base)
   }
 
-  private mutating func appendEdges(_ children: [(text: [UInt8], node: Int)], base: Int) -> (start: UInt32, mask: UInt32) {
-    guard !children.isEmpty else { return (0, 0) }
+  private mutating func reserveEdges(_ node: TrieDraft.Node) -> RouteChildren {
+    let hasAlternatives: UInt32 = node.constrained == nil && node.plain == nil && node.catchAll == nil ? 0 : 1
+    guard !node.children.isEmpty else { return RouteChildren(first: 0, mask: 0, hasAlternatives: hasAlternatives) }
     var size = 2
-    while size < children.count * 2 { size *= 2 }
-    let start = edges.count
-    edges += [RouteEdge](repeating: RouteEdge(first: 0, length: 0, child: -1, text: 0), count: size)
-    for child in children {
-      // Hashed behind a slash, as it is found in a path.
-      let segment = ([.slash] + child.text).span.segment(from: 1)
-      var slot = Int(UInt32(truncatingIfNeeded: segment.hash)) & (size - 1)
-      while edges[start + slot].child >= 0 { slot = (slot + 1) & (size - 1) }
-      edges[start + slot] = RouteEdge(
-        first: segment.first, length: UInt32(child.text.count), child: Int32(base + child.node), text: offset(ofText: child.text))
-    }
-    return (UInt32(start), UInt32(size - 1))
+    while size < node.children.count * 2 { size *= 2 }
+    defer { edges += [RouteEdge](repeating: .vacant, count: size) }
+    return RouteChildren(first: UInt32(edges.count), mask: UInt32(size - 1), hasAlternatives: hasAlternatives)
+  }
+
+  private mutating func fillEdge(of slots: RouteChildren, _ name: [UInt8], _ child: UInt32, _ children: RouteChildren) {
+    // Hashed behind a slash, as it is found in a path.
+    let segment = ([.slash] + name).span.segment(from: 1)
+    var slot = UInt32(truncatingIfNeeded: segment.hash >> 32) & slots.mask
+    while edges[Int(slots.first + slot)].length != .max { slot = (slot + 1) & slots.mask }
+    edges[Int(slots.first + slot)] = RouteEdge(
+      word: segment.word == 0 ? .max : segment.word, length: UInt32(name.count), child: child, children: children, text: offset(ofText: name))
   }
 
   private mutating func append(_ draft: LeafDraft) -> Int32 {

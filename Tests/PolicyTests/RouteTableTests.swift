@@ -177,6 +177,17 @@ import Testing
     #expect(table.find("/c", host: String(repeating: "a.", count: 5_000)) == .route(3))
   }
 
+  /// What a more specific set of hosts captured before it failed is not left behind.
+  @Test func capturesAfterFallingBack() throws {
+    let table = try RouteTable([respond("/:a/:b/c", hosts: ["h.example.com"]), respond("/:a/:b/c", set(.post), hosts: ["*.example.com"]), respond("/x/:y/*z")])
+    var captures = Captures()
+    let host = Array("h.example.com".utf8), path = Array("/x/1/d/e".utf8)
+    let result = table.match(host: host.span, path: path.span, method: .get, captures: &captures)
+    let values = (0..<captures.count).map { text(captures.value($0, in: path.span)) }
+    #expect(result == .route(2))
+    #expect(values == ["1", "d/e"])
+  }
+
   @Test func aHostWithThePathButNotTheMethodAnswers() throws {
     let table = try RouteTable([respond("/a", hosts: ["h"]), respond("/a", set(.post))])
     #expect(table.find("/a", host: "h", .post) == .methodNotAllowed(set(.get, .head)))

@@ -94,8 +94,9 @@ static inline size_t clx_path_find_irregular(const uint8_t *p, size_t n) {
 #endif
 }
 
-/* One segment: where it ends, its first eight bytes (zeros above them), and a hash of all of them. */
-typedef struct { uint64_t first; uint64_t hash; size_t end; } clx_path_segment_t;
+/* One segment: where it ends; a hash of all of it; and, when it is shorter than eight bytes, its text with a '/' behind it and
+   zeros above that, so that two short segments are equal exactly if these words are. Otherwise `word` is 0. */
+typedef struct { uint64_t word; uint64_t hash; size_t end; } clx_path_segment_t;
 
 /* The upper half of what this returns is well mixed. */
 static inline uint64_t clx_path_mix(uint64_t hash, uint64_t word) {
@@ -112,16 +113,16 @@ static inline uint64_t clx_path_slashes(uint64_t word) {
   uint64_t differs = word ^ 0x2f * ones;
   return (differs - ones) & ~differs & 0x80 * ones;
 }
-static inline uint64_t clx_path_below(uint64_t word, uint64_t slashes) { return word & (((slashes & -slashes) >> 7) - 1); }
+static inline uint64_t clx_path_through(uint64_t word, uint64_t slashes) { return word & (slashes ^ (slashes - 1)); }
 
-/* A segment of eight bytes and more, of which `word` has the first eight. */
+/* A segment of eight bytes or more, the first of which are `word`. */
 static __attribute__((noinline, unused)) clx_path_segment_t clx_path_long_segment(const uint8_t *p, size_t i, size_t n, uint64_t word) {
-  clx_path_segment_t segment = {word, clx_path_mix(0, word), n};
+  clx_path_segment_t segment = {0, clx_path_mix(0, word), n};
   for (;;) {
     i += 8;
     word = clx_path_word(p, i, n);
     uint64_t slashes = clx_path_slashes(word);
-    segment.hash = clx_path_mix(segment.hash, slashes ? clx_path_below(word, slashes) : word);
+    segment.hash = clx_path_mix(segment.hash, slashes ? clx_path_through(word, slashes) : word);
     if (slashes) {
       segment.end = i + (size_t)(__builtin_ctzll(slashes) >> 3);
       return segment;
@@ -133,7 +134,7 @@ static __attribute__((noinline, unused)) clx_path_segment_t clx_path_long_segmen
 static inline clx_path_segment_t clx_path_segment(const uint8_t *p, size_t i, size_t n) {
   uint64_t word = clx_path_word(p, i, n), slashes = clx_path_slashes(word);
   if (__builtin_expect(slashes == 0, 0)) return clx_path_long_segment(p, i, n, word);
-  uint64_t text = clx_path_below(word, slashes);
+  uint64_t text = clx_path_through(word, slashes);
   clx_path_segment_t segment = {text, clx_path_mix(0, text), i + (size_t)(__builtin_ctzll(slashes) >> 3)};
   return segment;
 }
