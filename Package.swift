@@ -43,7 +43,7 @@ let package = Package(
     // 4: what all processes see, and what is written down
     step("Plan", ["HTTPModel"]),
     step("SharedState", ["Kernel"]),
-    step("Telemetry", ["HTTPModel", "Memory", "Kernel", "Plan"]),
+    step("Telemetry", ["HTTPModel", "Memory", "Kernel", "Plan", "CLinux"]),
     // 5: decisions without I/O
     step("Policy", ["HTTPModel", "Memory", "CLinux", "Plan"]),
     // 6: backends
@@ -57,7 +57,7 @@ let package = Package(
     step("Worker", ["Gateway", "Control", "SharedState", "Telemetry", "Transport", "Plan", "Kernel", "Memory"]),
     step("Master", ["Configuration", "Control", "SharedState", "Telemetry", "Plan", "Kernel"]),
     // 10: the programs
-    .executableTarget(name: "gatewayd", dependencies: ["Master", "Worker", "Configuration", "Kernel"], swiftSettings: settings),
+    .executableTarget(name: "gatewayd", dependencies: ["Master", "Worker", "Configuration", "Control", "Kernel"], swiftSettings: settings),
     .executableTarget(
       name: "gatewayctl",
       dependencies: [
@@ -70,13 +70,13 @@ let package = Package(
     tests("HTTPModel", ["HTTPModel"]),
     tests("Wire", ["Wire", "HTTPModel", "Memory"]),
     tests("Transport", ["Transport"]),
-    tests("SharedState", ["SharedState"]),
+    tests("SharedState", ["SharedState", "Kernel"]),
     tests("Plan", ["Plan", "HTTPModel"]),
     tests("Telemetry", ["Telemetry", "HTTPModel", "Memory", "Plan", "Kernel"]),
     tests("Policy", ["Policy", "Plan", "Memory", "HTTPModel"]),
     tests("Upstream", ["Upstream"]),
     tests("Configuration", ["Configuration", "Plan", "HTTPModel"]),
-    tests("Control", ["Control"]),
-    tests("Master", ["Master"]),
+    tests("Control", ["Control", "SharedState", "Plan", "Kernel"]),
+    tests("Master", ["Master", "Plan", "Kernel"]),
   ]
 )
