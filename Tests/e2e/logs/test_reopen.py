@@ -44,6 +44,7 @@ def test_no_line_is_lost(launch, how: str) -> None:
 def test_old_file_is_let_go(launch) -> None:
     gateway: Gateway = launch(access_log=True, routes=[respond("/")])
     gateway.get("/")
+    gateway.access_entries()
     moved = gateway.directory / "moved.log"
     gateway.access_file.rename(moved)
     gateway.signal(signal.SIGUSR1)

@@ -76,7 +76,7 @@ def test_port_that_is_taken_is_reported(daemon: Daemon, tmp_path: Path) -> None:
     assert daemon.start().returncode == 0
     other = ctl("start", "-d", "-c", str(daemon.config_file), "-P", str(tmp_path / "other.pid"))
     assert other.returncode == 1
-    assert not (tmp_path / "other.pid").exists()
+    until(lambda: not (tmp_path / "other.pid").exists(), 2, "the PID file to be removed")
 
 
 def test_already_running_is_reported(daemon: Daemon) -> None:

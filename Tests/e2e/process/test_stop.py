@@ -43,18 +43,36 @@ def test_requests_in_flight_are_finished(launch, backend: Backend) -> None:
 
     backend.answer = answer
     gateway: Gateway = launch(upstreams=[upstream(backend.port)])
-    with Client(gateway.port) as client, Client(gateway.port) as idle:
-        idle.request("GET", "/missing")
+    with Client(gateway.port) as client:
         client.send(request("GET", "/api"))
         backend.wait_requests()
         gateway.signal(signal.SIGTERM)
-        assert idle.at_end(2), "idle connections are closed"
         with pytest.raises(OSError):
             until(lambda: not Client(gateway.port, timeout=0.5), 2)
         go.set()
         response = client.read()
         assert response.text == "done" and response.closes and client.at_end()
     assert gateway.wait_exit(3) == 0
+
+
+def test_an_idle_connection_may_send_what_was_under_way(launch) -> None:
+    gateway: Gateway = launch(routes=[respond("/")])
+    with Client(gateway.port) as client:
+        client.request()
+        gateway.signal(signal.SIGTERM)
+        time.sleep(0.1)
+        response = client.request()
+        assert response.status == 200 and response.closes and client.at_end()
+    assert gateway.wait_exit(2) == 0
+
+
+def test_a_silent_connection_is_let_go(launch) -> None:
+    gateway: Gateway = launch(shutdown_drain_timeout_sec=1, routes=[respond("/")])
+    with Client(gateway.port) as client:
+        client.request()
+        gateway.signal(signal.SIGTERM)
+        assert client.at_end(3)
+    assert gateway.wait_exit(2) == 0
 
 
 def test_a_request_being_sent_is_finished(launch, backend: Backend) -> None:

@@ -51,14 +51,18 @@ def test_fields_named_in_connection_are_dropped(gateway: Gateway, shared_backend
     assert forwarded(gateway, shared_backend, *lines).all("x-private") == []
 
 
-@pytest.mark.parametrize("option", ["Host", "Content-Length", "X-Forwarded-For", "Via", "Authorization"])
+@pytest.mark.parametrize("option", ["Host", "Content-Length", "Transfer-Encoding", "X-Forwarded-For", "Via", "close, content-length"])
 def test_connection_cannot_remove_what_the_gateway_relies_on(gateway: Gateway, shared_backend: Backend, option: str) -> None:
+    before = len(shared_backend.requests)
     with Client(gateway.port) as client:
         client.send(f"POST /api/x HTTP/1.1\r\nHost: test\r\nConnection: {option}\r\nContent-Length: 5\r\n\r\nhello")
-        assert client.read("POST").status in (200, 400)
-        if shared_backend.requests and option in ("Host", "Content-Length"):
-            assert shared_backend.last.header("host") is not None
-            assert shared_backend.last.body == b"hello"
+        status = client.read("POST").status
+    if status == 400:
+        assert len(shared_backend.requests) == before
+        return
+    seen = shared_backend.last
+    assert status == 200 and seen.body == b"hello", "the body would be read as the next request"
+    assert seen.header("host") and seen.header("x-forwarded-for") == "127.0.0.1" and seen.header("via") == "1.1 gateway"
 
 
 def test_connection_close_concerns_only_the_client(gateway: Gateway, shared_backend: Backend) -> None:

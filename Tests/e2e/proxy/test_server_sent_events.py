@@ -50,7 +50,7 @@ def test_a_quiet_stream_is_not_ended(launch, backend: Backend) -> None:
     gateway: Gateway = launch(upstreams=[upstream(backend.port, stream_idle_timeout_sec="200ms")])
     with Client(gateway.port) as client:
         client.send(request("GET", "/api"))
-        client.reader.until(b"data: 1\n\n")
+        client.reader.until(b"data: 1\n\n\r\n")
         assert client.silent(0.8)
         go.set()
         client.reader.until(b"data: 2\n\n")

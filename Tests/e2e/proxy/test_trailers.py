@@ -53,7 +53,7 @@ def test_request_trailers_are_forwarded(gateway: Gateway, backend: Backend) -> N
     assert [(name.lower(), value) for name, value in backend.last.trailers] == [(b"x-sum", b"abc")]
 
 
-@pytest.mark.parametrize("name", ["Content-Length", "Host", "Authorization", "X-Forwarded-For"])
+@pytest.mark.parametrize("name", ["Content-Length", "Transfer-Encoding", "Host", "Authorization", "Connection"])
 def test_forbidden_request_trailers_are_not_forwarded(gateway: Gateway, backend: Backend, name: str) -> None:
     with Client(gateway.port) as client:
         client.send(request("POST", "/api", "Transfer-Encoding: chunked", body=b"5\r\nhello\r\n0\r\n" + name.encode() + b": 1\r\n\r\n"))

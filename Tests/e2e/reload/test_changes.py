@@ -67,12 +67,12 @@ def test_number_of_workers(launch) -> None:
 
 
 def test_log_level(launch) -> None:
-    gateway: Gateway = launch(log={"level": "info"}, routes=[respond("/")])
-    gateway.get("/")
-    assert "[debug]" not in gateway.log
-    gateway.reload(log={"level": "debug"})
-    gateway.get("/missing")
-    until(lambda: "[debug]" in gateway.log, what="a debug line")
+    gateway: Gateway = launch(log={"level": "error"}, routes=[respond("/")])
+    gateway.reload()
+    assert "[info] generation 2" not in gateway.log
+    gateway.reload(log={"level": "info"})
+    gateway.reload()
+    assert "[info] generation 4" in gateway.log
 
 
 def test_hup_does_the_same(launch) -> None:
@@ -102,6 +102,13 @@ def test_nothing_leaks(launch) -> None:
     until(lambda: len(gateway.workers) == 2)
     assert proc.descriptors(gateway.pid) <= before[0]
     assert proc.memory(gateway.pid) - before[1] < 2 << 20
+
+
+def test_whoever_connects_after_the_reload_meets_the_new_generation(launch) -> None:
+    gateway: Gateway = launch(workers=2, routes=[respond("/", "0")])
+    for number in range(1, 41):
+        gateway.reload(routes=[respond("/", str(number))])
+        assert [gateway.get("/").text for _ in range(4)] == [str(number)] * 4
 
 
 def test_environment_still_wins(launch) -> None:

@@ -42,7 +42,8 @@ def test_counts_open_connections(launch) -> None:
 def test_shows_the_configuration(launch) -> None:
     gateway: Gateway = launch(workers=2, max_connections=123)
     shown = stats(gateway)["config"]
-    assert (shown["bind_port"], shown["max_connections"]) == (gateway.port, 123)
+    assert shown["listeners"] == [f"127.0.0.1:{gateway.port}"]
+    assert (shown["workers"], shown["max_connections"]) == (2, 123)
 
 
 def test_shows_upstreams(launch, backend: Backend) -> None:

@@ -54,6 +54,7 @@ class Gateway:
         self.arguments = arguments
         self.env = env
         self.program = program or binaries() / "gatewayd"
+        self.single = "--single-process" in arguments
         self.process: subprocess.Popen[bytes] | None = None
         if access_log:
             given = access_log if isinstance(access_log, dict) else {}
@@ -72,7 +73,9 @@ class Gateway:
     # Life
 
     def start(self, wait: bool = True) -> "Gateway":
-        command = [str(self.program), "-c", str(self.config_file), "-P", str(self.pid_file), *self.arguments]
+        command = [str(self.program), "-c", str(self.config_file), *self.arguments]
+        if not self.single:
+            command += ["-P", str(self.pid_file)]
         with self.output_file.open("ab") as output:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                                             env=clean_environment(self.env), start_new_session=True, cwd=self.directory)

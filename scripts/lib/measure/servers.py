@@ -69,8 +69,8 @@ def _gateway(settings: Settings) -> list[str]:
     }
     file = settings.directory / "gateway.json"
     file.write_text(json.dumps(configuration))
-    command = [str(gateway_binary()), "-c", str(file), "-P", str(settings.directory / "gatewayd.pid")]
-    return [*command, "--single-process"] if settings.single else command
+    command = [str(gateway_binary()), "-c", str(file)]
+    return [*command, "--single-process"] if settings.single else [*command, "-P", str(settings.directory / "gatewayd.pid")]
 
 
 # nginx
