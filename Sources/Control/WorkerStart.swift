@@ -93,7 +93,8 @@ extension WorkerChannel {
 
     let bytes: [UInt8]
     do { bytes = try MemoryFile.contents(of: planFile) } catch { throw StartFailure(reason: "cannot read the plan: \(error.text)") }
-    guard let plan = Plan(archived: bytes) else { throw StartFailure(reason: "the plan cannot be understood") }
+    let plan: Plan
+    do throws(PlanError) { plan = try Plan(decoding: bytes) } catch { throw StartFailure(reason: "the plan cannot be understood (\(error))") }
     for record in listeners.records where !plan.listeners.indices.contains(record.listener) {
       throw StartFailure(reason: "a listening socket belongs to no listener")
     }

@@ -26,7 +26,7 @@ struct GenerationRecord {
 final class SealedPlan {
   let file: Descriptor
 
-  init(_ plan: Plan) throws(Errno) { file = try MemoryFile.sealed(plan.archived, name: "gateway plan") }
+  init(_ plan: Plan) throws(Errno) { file = try MemoryFile.sealed(plan.encoded(), name: "gateway plan") }
 }
 
 /// Why a slot's last worker died.
