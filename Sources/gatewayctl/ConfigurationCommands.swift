@@ -1,4 +1,4 @@
-// ConfigurationCommands — validate, config, schema, reference: what concerns configurations alone.
+// ConfigurationCommands — validate, config, schema, reference: what needs no running gateway.
 
 import ArgumentParser
 import Configuration
@@ -66,10 +66,24 @@ struct SchemaCommand: ParsableCommand {
 }
 
 struct ReferenceCommand: ParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "reference", abstract: "Print the reference of all settings, as Markdown.")
+  static let configuration = CommandConfiguration(commandName: "reference", abstract: "Print a reference as Markdown: of all settings, or of all faults.")
+
+  enum Topic: String, CaseIterable, ExpressibleByArgument { case settings, faults }
+
+  @Argument(help: "settings or faults.")
+  var topic = Topic.settings
 
   @Flag(name: .customLong("sample"), help: "Print a commented configuration file with every default instead.")
   var isSample = false
 
-  func run() { Terminal.print(isSample ? ConfigurationReference.sample : ConfigurationReference.markdown) }
+  func validate() throws {
+    if isSample, topic != .settings { throw ValidationError("--sample is for settings") }
+  }
+
+  func run() {
+    switch topic {
+    case .settings: Terminal.print(isSample ? ConfigurationReference.sample : ConfigurationReference.markdown)
+    case .faults: Terminal.print(FaultReference.markdown)
+    }
+  }
 }

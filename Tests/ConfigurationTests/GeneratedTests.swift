@@ -1,7 +1,8 @@
-// GeneratedTests — the files made from the table are those in the tree. With GATEWAY_REGENERATE=1 they are written anew.
+// GeneratedTests — the files made from the tables of settings and faults are those in the tree. With GATEWAY_REGENERATE=1 they are written anew.
 
 import Configuration
 import Glibc
+import HTTPModel
 import Testing
 
 @Suite struct GeneratedTests {
@@ -32,6 +33,7 @@ import Testing
 
   @Test func schema() { compare("etc/gateway.schema.json", JSONSchema.text) }
   @Test func reference() { compare("docs/configuration.md", ConfigurationReference.markdown) }
+  @Test func faults() { compare("docs/faults.md", FaultReference.markdown) }
   @Test func sample() { compare("etc/gateway.json", ConfigurationReference.sample) }
 
   /// The reference configuration differs from the defaults in its example upstream only.
@@ -46,5 +48,15 @@ import Testing
     #expect(upstream == expected)
     settings.upstreams = []
     #expect(settings == Settings())
+  }
+
+  /// Each fault is named once, and no text breaks the table it stands in.
+  @Test func everyFaultIsListed() {
+    let lines = FaultReference.markdown.split(separator: "\n")
+    for row in FaultRow.table where row.fault != .none {
+      let own = lines.filter { $0.hasPrefix("| `\(row.token)` |") }
+      #expect(own.count == 1, "\(row.token)")
+      #expect(own.allSatisfy { $0.split(separator: "|").count == 5 }, "\(row.token)")
+    }
   }
 }
