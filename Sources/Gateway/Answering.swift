@@ -111,12 +111,6 @@ extension Gateway {
   /// `OPTIONS *` asks about the server as a whole (RFC 9110 §9.3.7).
   @inline(never)
   mutating func answerServerOptions(_ client: Handle, _ id: RequestID, _ length: Int, _ input: inout Buffer) {
-    let match = table.match(
-      host: services.head.host.text(in: input.bytes), path: services.head.path.text(in: input.bytes), method: services.head.method,
-      captures: &services.captures)
-    if case .route(let route) = match, case .respond(let index) = actions.index[route] {
-      return answer(client, route, response: index, id, length, &input)
-    }
     let context = contextOfHead()
     let before = services.responses.output.count
     guard reserve(client, 4096) else { return }

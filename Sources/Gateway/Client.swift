@@ -67,6 +67,42 @@ struct Client: ~Copyable {
   /// Bytes read of the current request.
   var received: UInt64 = 0
 
+  /// Notes what the socket has become ready for; true when it may simply be read for requests, as nearly always.
+  @inline(__always)
+  mutating func noteReady(_ readiness: Readiness) -> Bool {
+    flags.insert(.readable)
+    if !readiness.isDisjoint(with: .peerEnded) { flags.insert(.ended) }
+    return exchange == nil && flags.isDisjoint(with: .finished) && backlog.isEmpty
+  }
+
+  /// A read has brought less than there was room for: the kernel has no more, unless the peer's end is still to be read.
+  @inline(__always)
+  mutating func noteShortRead() {
+    if !flags.contains(.ended) { flags.remove(.readable) }
+  }
+
+  /// Whether its socket should be read for further requests at once.
+  @inline(__always)
+  var isReadyForMore: Bool { flags.contains(.readable) && mayBeginRequest }
+
+  /// Whether another request may be begun: the last one is answered, and the answer sent.
+  @inline(__always)
+  var mayBeginRequest: Bool { flags.isDisjoint(with: .finished) && exchange == nil && backlog.isEmpty }
+
+  /// A whole head has been read. `now`: microseconds of the monotonic clock.
+  @inline(__always)
+  mutating func headIsComplete(now: Int64) {
+    if flags.contains(.inHead) { flags.remove(.inHead) } else { requestStart = now }
+  }
+
+  /// Whether what is composed for it can go to its socket at once.
+  @inline(__always)
+  var isClear: Bool { backlog.isEmpty && flags.isDisjoint(with: [.holding, .doomed]) }
+
+  /// Whether it is to be ended now that everything has been sent.
+  @inline(__always)
+  var isDone: Bool { flags.contains(.closing) && backlog.isEmpty && exchange == nil }
+
   init(_ socket: consuming Socket, peer: PeerText, listener: UInt16) {
     self.socket = socket
     self.peer = peer

@@ -30,7 +30,6 @@ extension Gateway {
       swap(&path, &services.path)
       act(client, match, isRewritten: true, id, length, &input)
     case .rejected:
-      if services.head.path.text(in: input.bytes).equals("*") { return answerServerOptions(client, id, length, &input) }
       refuse(client, .httpRequestError, input)
     }
   }
@@ -64,7 +63,9 @@ extension Gateway {
       case .health: answerHealth(client, route, id, length, &input)
       case .stats: answerStats(client, route, id, length, &input)
       }
-    case .notFound: decline(client, .routeNotFound, allow: nil, id, length, &input)
+    case .notFound:
+      if services.head.path.count == 1, services.head.path.text(in: input.bytes).equals("*") { return answerServerOptions(client, id, length, &input) }
+      decline(client, .routeNotFound, allow: nil, id, length, &input)
     case .methodNotAllowed(let allowed): decline(client, .methodNotAllowed, allow: allowed, id, length, &input)
     }
   }

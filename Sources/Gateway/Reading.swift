@@ -18,9 +18,7 @@ extension Gateway {
     if !readiness.isDisjoint(with: .broken) { return doom(client) }
     if readiness.contains(.writable), !clients[client].backlog.isEmpty { flushBacklog(client) }
     guard !readiness.isDisjoint(with: .readable) else { return }
-    clients[client].flags.insert(.readable)
-    if !readiness.isDisjoint(with: .peerEnded) { clients[client].flags.insert(.ended) }
-    read(client)
+    if clients[client].noteReady(readiness) { receiveRequests(client) } else { read(client) }
   }
 
   /// Does what the client's state allows with what it has to be read.
@@ -53,7 +51,8 @@ extension Gateway {
 
   // MARK: Heads
 
-  private mutating func receiveRequests(_ client: Handle) {
+  @inline(__always)
+  mutating func receiveRequests(_ client: Handle) {
     var input = clients[client].input.take() ?? services.small.take()
     for _ in 0..<Self.readBudget {
       let room = input.freeCapacity
@@ -61,9 +60,9 @@ extension Gateway {
       case .moved(let count):
         counters.add(.bytesReceived, UInt64(count))
         // A short read means drained, unless the peer's end is still to be read.
-        if count < room, !clients[client].flags.contains(.ended) { clients[client].flags.remove(.readable) }
+        if count < room { clients[client].noteShortRead() }
         answerRequests(client, in: &input)
-        guard isReadyForMore(client) else {
+        guard clients[client].isReadyForMore else {
           put(client, input)
           // The request that was begun may have a body waiting in the socket.
           if clients[client].exchange != nil, clients[client].flags.contains(.readable) { read(client) }
@@ -85,12 +84,6 @@ extension Gateway {
     enqueue(client)
   }
 
-  @inline(__always)
-  private func isReadyForMore(_ client: Handle) -> Bool {
-    let flags = clients[client].flags
-    return flags.contains(.readable) && flags.isDisjoint(with: .finished) && clients[client].exchange == nil && clients[client].backlog.isEmpty
-  }
-
   /// Answers, or starts, every whole request in `input`, and sends the answers together.
   /// A request that is forwarded takes `input` along and leaves an empty one.
   @inline(__always)
@@ -102,8 +95,7 @@ extension Gateway {
       }
       switch clients[client].parser.parse(input.bytes, into: &services.head) {
       case .complete(let length):
-        if !clients[client].flags.contains(.inHead) { clients[client].requestStart = services.nowMicroseconds }
-        clients[client].flags.remove(.inHead)
+        clients[client].headIsComplete(now: services.nowMicroseconds)
         if services.head.size <= services.headLimit {
           dispatch(client, length, &input)
         } else {
@@ -114,9 +106,8 @@ extension Gateway {
         return send(client)
       case .rejected(let fault): refuse(client, fault, input)
       }
-      if clients[client].exchange != nil || !clients[client].flags.isDisjoint(with: .finished) { break }
       if services.responses.output.freeCapacity < 64 << 10 { send(client) }
-      guard clients[client].backlog.isEmpty else { break }
+      guard clients[client].mayBeginRequest else { break }
     }
     send(client)
   }
@@ -165,7 +156,7 @@ extension Gateway {
       case .moved(let count):
         counters.add(.bytesReceived, UInt64(count))
         clients[client].received += UInt64(count)
-        if count < room, !clients[client].flags.contains(.ended) { clients[client].flags.remove(.readable) }
+        if count < room { clients[client].noteShortRead() }
         setClientTimer(client, .body, plan.timeouts.request)
         var used = 0
         let fault = passBody(exchange, buffer.bytes, &used)

@@ -174,11 +174,11 @@ extension Gateway {
     backends.connections[backend].body = BodyReader(hasBody ? services.responseHead.body : .none)
     let duration = actions.forwards[rule].plan.streamMaxDuration
     if duration > 0 { exchanges[exchange].responseDeadline = services.now + Int64(duration) }
-    startBodyTimer(exchange, backend)
 
     let framing = framingToClient(exchange, hasBody: hasBody)
     let isWhole = buffer.count - length >= backends.connections[backend].body.remainingLength && services.responseHead.body != .untilClose
       && services.responseHead.body != .chunked
+    if isWhole { backends.connections[backend].waiting = .nothing } else { startBodyTimer(exchange, backend) }
     if hasBody, !isWhole || framing == .chunked || exchanges[exchange].flags.contains(.untilClose), isHeld(exchange, buffer.bytes.extracting(first: length)) {
       hold(exchange, client, buffer.bytes.extracting(first: length))
       return nil

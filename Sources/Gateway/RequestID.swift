@@ -16,7 +16,7 @@ enum RequestID: BitwiseCopyable {
 
 /// Makes request ids and writes them out.
 struct RequestIDs: ~Copyable {
-  private var text = InlineArray<32, UInt8>(repeating: 0x30)
+  private var text = ShortText()
   private var counter: UInt64
   /// The number whose digits stand in `text`.
   private var shown: UInt64
@@ -26,18 +26,20 @@ struct RequestIDs: ~Copyable {
     counter = random.next()
     shown = counter
     let prefix: UInt64 = random.next()
-    for position in 0..<16 { text[position] = UInt8.hexDigit(prefix >> UInt64(60 - 4 * position)) }
+    text.set(UInt64(hexDigitsOf: UInt32(truncatingIfNeeded: prefix >> 32)), at: 0)
+    text.set(UInt64(hexDigitsOf: UInt32(truncatingIfNeeded: prefix)), at: 1)
     write(counter)
   }
 
   /// The id of a request: the one it brings when that is a token-like text of at most 128 bytes, else a new one.
+  @inline(__always)
   mutating func make(_ head: borrowing RequestHead, _ bytes: Span<UInt8>) -> RequestID {
     if head.names.contains(.requestID), let value = RequestIDs.find(head.records, bytes) { return .received(value) }
-    counter &+= 1
-    return .generated(counter)
+    return make()
   }
 
-  /// A new id, for a request that could not be read.
+  /// A new id.
+  @inline(__always)
   mutating func make() -> RequestID {
     counter &+= 1
     return .generated(counter)
@@ -72,14 +74,22 @@ struct RequestIDs: ~Copyable {
 
   private mutating func write(_ number: UInt64) {
     shown = number
-    for position in 0..<16 { text[16 + position] = UInt8.hexDigit(number >> UInt64(60 - 4 * position)) }
+    text.set(UInt64(hexDigitsOf: UInt32(truncatingIfNeeded: number >> 32)), at: 2)
+    text.set(UInt64(hexDigitsOf: UInt32(truncatingIfNeeded: number)), at: 3)
   }
 }
 
-extension UInt8 {
+extension UInt64 {
+  /// The eight hexadecimal digits of `value` as text, the first in the lowest byte.
   @inline(__always)
-  fileprivate static func hexDigit(_ value: UInt64) -> UInt8 {
-    let digit = UInt8(truncatingIfNeeded: value & 15)
-    return digit < 10 ? 0x30 + digit : 0x57 + digit
+  fileprivate init(hexDigitsOf value: UInt32) {
+    // Spread the eight nibbles over eight bytes, the highest first.
+    var nibbles = UInt64(value.byteSwapped)
+    nibbles = (nibbles & 0xffff) | (nibbles & 0xffff_0000) << 16
+    nibbles = (nibbles & 0x0000_00ff_0000_00ff) | (nibbles & 0x0000_ff00_0000_ff00) << 8
+    nibbles = (nibbles & 0x00f0_00f0_00f0_00f0) >> 4 | (nibbles & 0x000f_000f_000f_000f) << 8
+    // 0x30 for every digit; 0x27 more for those above nine.
+    let letters = (nibbles &+ 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
+    self = nibbles &+ 0x3030_3030_3030_3030 &+ letters &* 0x27
   }
 }

@@ -14,15 +14,13 @@ extension Gateway {
       transmit(client)
       services.responses.output.removeAll()
     }
-    if !clients[client].flags.isDisjoint(with: .closing), clients[client].backlog.isEmpty, clients[client].exchange == nil { endClient(client) }
+    if clients[client].isDone { endClient(client) }
   }
 
   @inline(__always)
   private mutating func transmit(_ client: Handle) {
     let count = services.responses.output.count
-    guard clients[client].backlog.isEmpty, clients[client].flags.isDisjoint(with: [.holding, .doomed]) else {
-      return keep(client, from: 0)
-    }
+    guard clients[client].isClear else { return keep(client, from: 0) }
     switch clients[client].socket.send(services.responses.output.bytes) {
     case .moved(count): counters.add(.bytesSent, UInt64(count))
     case .moved(let sent):
@@ -43,7 +41,7 @@ extension Gateway {
 
   /// Sends the shared output and then `body`, without copying what the kernel takes at once.
   mutating func send(_ client: Handle, body: Span<UInt8>) {
-    guard clients[client].backlog.isEmpty, clients[client].flags.isDisjoint(with: [.holding, .doomed]) else {
+    guard clients[client].isClear else {
       send(client)
       return keep(client, body)
     }

@@ -3,6 +3,7 @@
 // Each step either moves a scanner past what it names or throws a `Stop`. Stops are small typed
 // values: throwing one costs no more than returning it.
 
+import CLinux
 import HTTPModel
 import Memory
 
@@ -25,16 +26,17 @@ extension Scanner {
   /// No blank may precede the name or the colon, and no line may be folded.
   @inline(__always)
   mutating func takeField() throws(Stop) -> HeaderField? {
-    let name = takeToken()
-    if name.isEmpty {
-      guard skipLineEnd() else { throw stopAtLineEnd }
+    let start = position
+    let line = bytes.fieldLine(from: start)
+    guard line.next > 0 else {
+      guard line.name_end == CLX_FIELDS_END else { throw line.name_end == CLX_FIELD_INCOMPLETE ? .incomplete : .malformed }
+      move(to: start + 2)
       return nil
     }
-    guard skip(.colon) else { throw stop }
-    skipBlanks()
-    let value = takeFieldValue()
-    guard skipLineEnd() else { throw stopAtLineEnd }
-    return HeaderField(name: HeaderName(bytes.extracting(name)), nameText: Extent(name), value: Extent(value))
+    move(to: Int(line.next))
+    return HeaderField(
+      name: HeaderName(bytes.extracting(start..<Int(line.name_end))), nameText: Extent(start: UInt32(truncatingIfNeeded: start), end: line.name_end),
+      value: Extent(start: line.value_start, end: line.value_end))
   }
 }
 
@@ -91,6 +93,35 @@ public enum TrailerParser {
       case .incomplete: return .incomplete
       case .rejected(let fault): return .rejected(fault)
       }
+    }
+  }
+}
+
+extension HeadFlags {
+  /// Notes the options of a `Connection` field that holds more than one of the two usual ones.
+  @inline(never)
+  mutating func insert(connectionOptions value: Span<UInt8>) {
+    var found = HeadFlags()
+    value.forEachToken { option in
+      if option.equalsIgnoringCase("close") {
+        found.insert(.saysClose)
+      } else if option.equalsIgnoringCase("keep-alive") {
+        found.insert(.saysKeepAlive)
+      } else {
+        found.insert(.namesConnectionFields)
+      }
+    }
+    formUnion(found)
+  }
+}
+
+extension HeaderName {
+  /// Whether the field says something about the connection or the framing of the message it is in.
+  @inline(__always)
+  var isDecisive: Bool {
+    switch self {
+    case .host, .connection, .contentLength, .transferEncoding, .expect, .te, .trailer: true
+    default: false
     }
   }
 }

@@ -40,23 +40,23 @@ extension Span<UInt8> {
 
   /// Whether the bytes are an acceptable host and optional port (RFC 9110 §7.2): a name or IPv4 address, or an
   /// IPv6 literal in brackets; the port up to five digits.
-  public var isHostAndPort: Bool {
-    guard !isEmpty, firstNonHost(from: 0) == count else { return false }
-    var position = 0
-    if self[0] == .leftBracket {
-      while position < count, self[position] != .rightBracket { position += 1 }
-      guard position < count, position > 2 else { return false }
-      position += 1
-    } else {
-      while position < count, self[position] != .colon {
-        guard self[position] != .leftBracket, self[position] != .rightBracket else { return false }
-        position += 1
+  @inline(__always)
+  public var isHostAndPort: Bool { isPlainHostAndPort || isBracketedHostAndPort }
+
+  @inline(never)
+  private var isBracketedHostAndPort: Bool {
+    guard count > 3, self[0] == .leftBracket else { return false }
+    var end = 1
+    while end < count, self[end] != .rightBracket {
+      switch self[end] {
+      case 0x30...0x39, 0x41...0x46, 0x61...0x66, .colon, 0x2e: end += 1
+      default: return false
       }
-      guard position > 0 else { return false }
     }
-    guard position < count else { return true }
-    guard self[position] == .colon, count - position <= 6 else { return false }
-    for index in (position + 1)..<count where !(0x30...0x39 ~= self[index]) { return false }
+    guard end < count, end > 2 else { return false }
+    guard end + 1 < count else { return true }
+    guard self[end + 1] == .colon, count - end - 1 <= 6 else { return false }
+    for index in (end + 2)..<count where !(0x30...0x39 ~= self[index]) { return false }
     return true
   }
 }

@@ -153,14 +153,12 @@ struct RequestHeadParser: ~Copyable {
       guard value.equalsIgnoringCase("chunked") else { throw .rejected(.methodNotImplemented) }
       head.body = .chunked
     case .connection:
-      value.forEachToken { option in
-        if option.equalsIgnoringCase("close") {
-          head.flags.insert(.saysClose)
-        } else if option.equalsIgnoringCase("keep-alive") {
-          head.flags.insert(.saysKeepAlive)
-        } else {
-          head.flags.insert(.namesConnectionFields)
-        }
+      if value.equalsIgnoringCase("keep-alive") {
+        head.flags.insert(.saysKeepAlive)
+      } else if value.equalsIgnoringCase("close") {
+        head.flags.insert(.saysClose)
+      } else {
+        head.flags.insert(connectionOptions: value)
       }
     case .expect:
       head.flags.insert(value.equalsIgnoringCase("100-continue") ? .expectsContinue : .expectsUnknown)

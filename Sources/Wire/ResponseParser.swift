@@ -58,6 +58,10 @@ public struct ResponseParser {
     while let field = try scanner.takeField() {
       guard head.append(field) else { throw .rejected(.headersTooLarge) }
       guard field.name != .other else { continue }
+      guard field.name.isDecisive else {
+        seen.formUnion(HeaderNameSet(field.name))
+        continue
+      }
       try interpret(field.name, scanner.bytes.extracting(field.value.lower..<field.value.upper), seen, &head)
       seen.formUnion(HeaderNameSet(field.name))
     }
@@ -80,14 +84,12 @@ public struct ResponseParser {
       guard head.body == .untilClose, head.flags.contains(.version11), value.equalsIgnoringCase("chunked") else { throw .malformed }
       head.body = .chunked
     case .connection:
-      value.forEachToken { option in
-        if option.equalsIgnoringCase("close") {
-          head.flags.insert(.saysClose)
-        } else if option.equalsIgnoringCase("keep-alive") {
-          head.flags.insert(.saysKeepAlive)
-        } else {
-          head.flags.insert(.namesConnectionFields)
-        }
+      if value.equalsIgnoringCase("keep-alive") {
+        head.flags.insert(.saysKeepAlive)
+      } else if value.equalsIgnoringCase("close") {
+        head.flags.insert(.saysClose)
+      } else {
+        head.flags.insert(connectionOptions: value)
       }
     case .trailer: head.flags.insert(.announcesTrailers)
     default: break

@@ -21,9 +21,15 @@ extension Span<UInt8> {
     unsafe withUnsafeBufferPointer { unsafe clx_find_control($0.baseAddress, start, $0.count) }
   }
 
-  /// The first byte at or after `start` that cannot stand in a host and port, or `count`.
-  func firstNonHost(from start: Int) -> Int {
-    unsafe withUnsafeBufferPointer { unsafe clx_find_nonhost($0.baseAddress, start, $0.count) }
+  /// Whether the bytes are a name or IPv4 address with an optional port.
+  var isPlainHostAndPort: Bool {
+    unsafe withUnsafeBufferPointer { unsafe clx_is_host($0.baseAddress, $0.count) != 0 }
+  }
+
+  /// The field line that begins at `start`, which is at most `count`.
+  @inline(__always)
+  func fieldLine(from start: Int) -> clx_field {
+    unsafe withUnsafeBufferPointer { unsafe clx_scan_field($0.baseAddress, start, $0.count) }
   }
 
   /// The first `?` or `#` at or after `start`, or `count`.

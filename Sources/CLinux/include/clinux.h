@@ -38,7 +38,16 @@ static inline void clx_epoll_remove(int epoll, int fd) {
   struct epoll_event event = {0};
   epoll_ctl(epoll, EPOLL_CTL_DEL, fd, &event);
 }
-static inline void clx_copy(void *to, const void *from, size_t n) { memcpy(to, from, n); }
+/* memcpy, without a call for the short texts that heads are made of */
+static inline void clx_copy(void *to, const void *from, size_t n) {
+  char *t = (char *)to;
+  const char *f = (const char *)from;
+  if (n > 32) { memcpy(to, from, n); return; }
+  if (n >= 16) { memcpy(t, f, 16); memcpy(t + n - 16, f + n - 16, 16); return; }
+  if (n >= 8) { memcpy(t, f, 8); memcpy(t + n - 8, f + n - 8, 8); return; }
+  if (n >= 4) { memcpy(t, f, 4); memcpy(t + n - 4, f + n - 4, 4); return; }
+  if (n) { t[0] = f[0]; t[n / 2] = f[n / 2]; t[n - 1] = f[n - 1]; }
+}
 
 #define CLX_IS_CONTROL(c) ((c) < 0x20 ? (c) != '\t' : (c) == 0x7f)
 #define CLX_IS_SPACE_OR_CONTROL(c) ((c) <= 0x20 || (c) == 0x7f)
@@ -85,11 +94,21 @@ static inline int clx_is_token(uint8_t c) {
   static const uint64_t set[2] = {0x03ff6cfa00000000ull, 0x57ffffffc7fffffeull};
   return c < 128 && (set[c >> 6] >> (c & 63) & 1);
 }
-/* letters, digits and -._~:[] : what a Host may consist of */
-static inline size_t clx_find_nonhost(const uint8_t *p, size_t i, size_t n) {
-  static const uint64_t set[2] = {0x07ff600000000000ull, 0x47fffffeaffffffeull};
-  while (i < n && p[i] < 128 && (set[p[i] >> 6] >> (p[i] & 63) & 1)) i++;
-  return i;
+/* A host without brackets, and an optional port of up to five digits: letters, digits and -._~ make up the name. */
+static inline int clx_is_host(const uint8_t *p, size_t n) {
+  static const uint8_t part[256] = {
+    ['-'] = 1, ['.'] = 1, ['_'] = 1, ['~'] = 1, ['0'] = 1, ['1'] = 1, ['2'] = 1, ['3'] = 1, ['4'] = 1, ['5'] = 1, ['6'] = 1, ['7'] = 1,
+    ['8'] = 1, ['9'] = 1, ['A'] = 1, ['B'] = 1, ['C'] = 1, ['D'] = 1, ['E'] = 1, ['F'] = 1, ['G'] = 1, ['H'] = 1, ['I'] = 1, ['J'] = 1,
+    ['K'] = 1, ['L'] = 1, ['M'] = 1, ['N'] = 1, ['O'] = 1, ['P'] = 1, ['Q'] = 1, ['R'] = 1, ['S'] = 1, ['T'] = 1, ['U'] = 1, ['V'] = 1,
+    ['W'] = 1, ['X'] = 1, ['Y'] = 1, ['Z'] = 1, ['a'] = 1, ['b'] = 1, ['c'] = 1, ['d'] = 1, ['e'] = 1, ['f'] = 1, ['g'] = 1, ['h'] = 1,
+    ['i'] = 1, ['j'] = 1, ['k'] = 1, ['l'] = 1, ['m'] = 1, ['n'] = 1, ['o'] = 1, ['p'] = 1, ['q'] = 1, ['r'] = 1, ['s'] = 1, ['t'] = 1,
+    ['u'] = 1, ['v'] = 1, ['w'] = 1, ['x'] = 1, ['y'] = 1, ['z'] = 1};
+  size_t i = 0;
+  while (i < n && part[p[i]]) i++;
+  if (i == n) return n > 0;
+  if (i == 0 || p[i] != ':' || n - i > 6) return 0;
+  while (++i < n) if (p[i] < '0' || p[i] > '9') return 0;
+  return 1;
 }
 /* the first '?' or '#' */
 static inline size_t clx_find_query(const uint8_t *p, size_t i, size_t n) {
@@ -115,5 +134,51 @@ static inline size_t clx_find_nontoken(const uint8_t *p, size_t i, size_t n) {
 #endif
   while (i < n && clx_is_token(p[i])) i++;
   return i;
+}
+
+/* One field line of a head (RFC 9112 section 5), as offsets; small enough to be returned in registers.
+   next == 0: there is no field, and name_end says why. */
+struct clx_field { uint32_t name_end, value_start, value_end, next; };
+enum { CLX_FIELDS_END = 0, CLX_FIELD_INCOMPLETE = 1, CLX_FIELD_MALFORMED = 2 };
+static inline struct clx_field clx_no_field(uint32_t why) { struct clx_field f = {why, 0, 0, 0}; return f; }
+
+#if defined(__SSE2__)
+/* 1 = a control character, tab included */
+static inline unsigned clx_any_control_mask(const uint8_t *p) {
+  __m128i v = _mm_loadu_si128((const __m128i *)p);
+  __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
+  return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, _mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f))));
+}
+#endif
+
+/* No blank before the name or the colon, CRLF and nothing else at the end; blanks around the value are left out of it.
+   The end of the section is CRLF where a name would begin; it is not passed over. Needs n < 2^32. */
+static inline struct clx_field clx_scan_field(const uint8_t *p, size_t i, size_t n) {
+  if (n - i < 2) return clx_no_field(i == n || p[i] == '\r' || clx_is_token(p[i]) ? CLX_FIELD_INCOMPLETE : CLX_FIELD_MALFORMED);
+  if (p[i] == '\r') return clx_no_field(p[i + 1] == '\n' ? CLX_FIELDS_END : CLX_FIELD_MALFORMED);
+  size_t e = clx_find_nontoken(p, i, n);
+  if (e == n) return clx_no_field(CLX_FIELD_INCOMPLETE);
+  if (p[e] != ':' || e == i) return clx_no_field(CLX_FIELD_MALFORMED);
+  size_t start = e + 1;
+  if (start < n && p[start] == ' ') start++;
+  while (start < n && (p[start] == ' ' || p[start] == '\t')) start++;
+  size_t v = start;
+#if defined(__SSE2__)
+  for (;;) {
+    if (v + 16 > n) { v = clx_find_control(p, v, n); break; }
+    unsigned m = clx_any_control_mask(p + v);
+    if (!m) { v += 16; continue; }
+    v += (size_t)__builtin_ctz(m);
+    if (p[v] != '\t') break;
+    v++;
+  }
+#else
+  v = clx_find_control(p, v, n);
+#endif
+  if (n - v < 2) return clx_no_field(v == n || p[v] == '\r' ? CLX_FIELD_INCOMPLETE : CLX_FIELD_MALFORMED);
+  if (p[v] != '\r' || p[v + 1] != '\n') return clx_no_field(CLX_FIELD_MALFORMED);
+  struct clx_field f = {(uint32_t)e, (uint32_t)start, (uint32_t)v, (uint32_t)v + 2};
+  while (f.value_end > f.value_start && (p[f.value_end - 1] == ' ' || p[f.value_end - 1] == '\t')) f.value_end--;
+  return f;
 }
 #endif
