@@ -16,6 +16,7 @@ from support.wait import until
 def limit(gateway: Gateway, spare: int) -> None:
     """Leaves the worker `spare` descriptors beyond those it has."""
     worker = gateway.worker
+    time.sleep(0.2)  # for connections that are just being closed
     bound = proc.descriptors(worker) + spare
     _, hard = resource.prlimit(worker, resource.RLIMIT_NOFILE)
     resource.prlimit(worker, resource.RLIMIT_NOFILE, (bound, hard))

@@ -100,7 +100,7 @@ def test_worker_that_cannot_start(gateway: Gateway) -> None:
     assert gateway.get("/").text == "old"
     until(lambda: gateway.workers == workers, what="the new generation to be gone")
     gateway.reload(routes=[respond("/", "new")])
-    assert gateway.get("/").text == "new", "a later reload succeeds"
+    until(lambda: gateway.get("/").text == "new", what="a later reload to succeed")
 
 
 def test_failure_is_logged_and_shown(gateway: Gateway) -> None:
