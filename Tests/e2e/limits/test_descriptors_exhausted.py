@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import time
 
@@ -17,7 +18,8 @@ def limit(gateway: Gateway, spare: int) -> None:
     """Leaves the worker `spare` descriptors beyond those it has."""
     worker = gateway.worker
     time.sleep(0.2)  # for connections that are just being closed
-    bound = proc.descriptors(worker) + spare
+    used = {int(name) for name in os.listdir(f"/proc/{worker}/fd")}
+    bound = [number for number in range(len(used) + spare + 1) if number not in used][spare]
     _, hard = resource.prlimit(worker, resource.RLIMIT_NOFILE)
     resource.prlimit(worker, resource.RLIMIT_NOFILE, (bound, hard))
 

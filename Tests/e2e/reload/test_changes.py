@@ -100,7 +100,7 @@ def test_nothing_leaks(launch) -> None:
     for _ in range(30):
         gateway.reload()
     until(lambda: len(gateway.workers) == 2)
-    assert proc.descriptors(gateway.pid) <= before[0]
+    until(lambda: proc.descriptors(gateway.pid) <= before[0], what="descriptors to be given back")
     assert proc.memory(gateway.pid) - before[1] < 2 << 20
 
 
