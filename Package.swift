@@ -74,9 +74,27 @@ let package = Package(
     tests("Plan", ["Plan", "HTTPModel"]),
     tests("Telemetry", ["Telemetry", "HTTPModel", "Memory", "Plan", "Kernel"]),
     tests("Policy", ["Policy", "Plan", "Memory", "HTTPModel"]),
-    tests("Upstream", ["Upstream"]),
+    tests("Upstream", ["Upstream", "Plan", "Kernel", "Memory"]),
     tests("Configuration", ["Configuration", "Plan", "HTTPModel"]),
     tests("Control", ["Control", "SharedState", "Plan", "Kernel"]),
     tests("Master", ["Master", "Plan", "Kernel"]),
-  ]
+    // The checks that scripts/fuzz runs on arbitrary bytes, and the tests that replay what it found
+    .target(
+      name: "FuzzTargets",
+      dependencies: ["Wire", "Policy", "Configuration", "Telemetry", "HTTPModel", "Memory", "Kernel", "CLinux"],
+      path: "Tests/FuzzTargets", swiftSettings: settings),
+    tests("FuzzReplay", ["FuzzTargets"]),
+  ] + fuzzPrograms
 )
+
+/// One program per fuzz target, named as its corpus. Only libFuzzer has a `main` for them, so that they are left out
+/// unless scripts/fuzz asks for them.
+var fuzzPrograms: [Target] {
+  guard Context.environment["GATEWAY_FUZZ"] != nil else { return [] }
+  return [
+    ("RequestHead", "request-head"), ("ResponseHead", "response-head"), ("ChunkedBody", "chunked-body"), ("RequestTarget", "request-target"),
+    ("RoutePattern", "route-pattern"), ("Configuration", "configuration"), ("AccessLog", "access-log"),
+  ].map { folder, name in
+    .executableTarget(name: "fuzz-" + name, dependencies: ["FuzzTargets"], path: "Tests/Fuzz/" + folder, swiftSettings: settings)
+  }
+}
