@@ -65,10 +65,10 @@ struct HeadEndFinder {
 
   @inline(never)
   private mutating func containsHeadEnd(_ bytes: Span<UInt8>) -> Bool {
-    var index = max(examined, 2)
+    var index = examined
     while index < bytes.count {
-      // A bare line feed is an error that the parser will name, so it ends the wait as well.
-      if bytes[index] == .lineFeed, bytes[index - 1] != .carriageReturn || bytes[index - 2] == .lineFeed { return true }
+      // A bare line feed is an error that the parser will name, so it ends the wait as well. One at the very start never waited.
+      if bytes[index] == .lineFeed, index > 0, bytes[index - 1] != .carriageReturn || (index > 1 && bytes[index - 2] == .lineFeed) { return true }
       index += 1
     }
     examined = bytes.count

@@ -89,8 +89,9 @@ struct RequestHeadParser: ~Copyable {
       return .get
     }
     let token = scanner.takeToken()
+    // An empty line before the request may have come only in half.
+    guard !token.isEmpty else { throw scanner.stopAtLineEnd }
     guard scanner.skip(.space) else { throw scanner.stop }
-    guard !token.isEmpty else { throw .malformed }
     head.methodText = Extent(token)
     return Method(scanner.bytes.extracting(token))
   }
