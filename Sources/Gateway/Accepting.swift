@@ -48,7 +48,7 @@ extension Gateway {
   }
 
   mutating func acceptAll(_ position: Int) {
-    guard position < listeners.count, listeners[position].isServed else { return }
+    guard position < listeners.count, listeners[position].isServed else { return }  // closed while it was queued
     if acceptSome(position, budget: Self.acceptBudget) { pending.append(Token.listener(position)) }
   }
 
@@ -120,9 +120,15 @@ extension Gateway {
       return false
     }
     // `take` has closed the spare one, so that one connection can be accepted, and is closed at once.
-    if case .accepted(let socket, _) = listeners[position].listener.accept() { _ = consume socket }
+    // (The kernel says EMFILE before it looks whether anything waits, so there may be none.)
+    var closedOne = false
+    if case .accepted(let socket, _) = listeners[position].listener.accept() {
+      _ = consume socket
+      closedOne = true
+    }
     spare = try? Descriptor.spare()
-    return spare != nil
+    if spare == nil { acceptAgainAt = services.now + 100 }
+    return closedOne && spare != nil
   }
 
   /// Looks again at listeners that had to rest.

@@ -42,10 +42,10 @@ extension Gateway {
     let context = contextOfHead()
     let before = services.responses.output.count
     guard reserve(client, 4096) else { return }
-    compose(error: fault, context, id, allow: allow, json: prefersJSON(input.bytes), bytes: input.bytes)
+    let body = compose(error: fault, context, id, allow: allow, json: prefersJSON(input.bytes), bytes: input.bytes)
     counters.count(fault: fault.rawValue)
     finishLocal(
-      client, fault.row.status, fault, route: -1, id, context, sent: services.responses.output.count - before, body: 0, length, &input)
+      client, fault.row.status, fault, route: -1, id, context, sent: services.responses.output.count - before, body: body, length, &input)
   }
 
   /// Refuses what cannot be understood or must not go on, and closes the connection after the answer.
@@ -57,13 +57,13 @@ extension Gateway {
     let before = services.responses.output.count
     guard reserve(client, 4096) else { return }
     let id = services.ids.make()
-    compose(error: fault, context, id, allow: nil, json: known && prefersJSON(input.bytes))
+    let body = compose(error: fault, context, id, allow: nil, json: known && prefersJSON(input.bytes))
     counters.count(fault: fault.rawValue)
     counters.add(.requestsAnswered)
     count(status: fault.row.status)
     if accessLog != nil {
       if !known { services.head.reset() }
-      logLocal(client, fault.row.status, fault, route: -1, id, sent: services.responses.output.count - before, body: 0, input.bytes)
+      logLocal(client, fault.row.status, fault, route: -1, id, sent: services.responses.output.count - before, body: body, input.count, input.bytes)
     }
     clients[client].flags.remove([.inHead, .discarding])
     clients[client].flags.formUnion([.closing, .mustLinger])
@@ -168,11 +168,12 @@ extension Gateway {
     }
   }
 
-  /// Appends a whole error response. Needs 4096 bytes of room.
+  /// Appends a whole error response, and returns the size of its body. Needs 4096 bytes of room.
   @inline(never)
+  @discardableResult
   mutating func compose(
     error fault: Fault, _ context: ResponseContext, _ id: RequestID, allow: MethodSet?, json: Bool, bytes: Span<UInt8> = Span()
-  ) {
+  ) -> Int {
     let row = fault.row
     let status = Status(row.status)
     var body = Buffer(capacity: 1024)
@@ -211,7 +212,9 @@ extension Gateway {
     if fault == .bodyTooLarge { services.responses.output.append("X-Request-Body-Limit-Exceeded: true\r\n") }
     if fault == .connectionLimitReached { services.responses.output.append("Retry-After: 1\r\n") }
     services.responses.end(context)
-    if !context.isHead { services.responses.output.append(body.bytes) }
+    guard !context.isHead else { return 0 }
+    services.responses.output.append(body.bytes)
+    return body.count
   }
 
   /// Whether the client asks for JSON rather than for text.
@@ -230,12 +233,13 @@ extension Gateway {
   ) {
     counters.add(.requestsAnswered)
     count(status: status)
-    if accessLog != nil { logLocal(client, status, fault, route: route, id, sent: sent, body: body, input.bytes) }
+    if accessLog != nil { logLocal(client, status, fault, route: route, id, sent: sent, body: body, length, input.bytes) }
     input.consume(length)
     if !context.isPersistent {
       clients[client].flags.insert(.closing)
       if services.head.body != .none || !input.isEmpty { clients[client].flags.insert(.mustLinger) }
     } else if services.head.body != .none {
+      clients[client].received = 0
       clients[client].body = BodyReader(services.head.body)
       if !clients[client].body.isComplete {
         clients[client].flags.insert(.discarding)
@@ -247,15 +251,15 @@ extension Gateway {
 
   @inline(never)
   private mutating func logLocal(
-    _ client: Handle, _ status: UInt16, _ fault: Fault, route: Int, _ id: RequestID, sent: Int, body: Int, _ bytes: Span<UInt8>
+    _ client: Handle, _ status: UInt16, _ fault: Fault, route: Int, _ id: RequestID, sent: Int, body: Int, _ length: Int, _ bytes: Span<UInt8>
   ) {
     var entry = AccessEntry()
     entry.status = status
     entry.method = services.head.method
-    entry.protocolMinor = services.head.flags.contains(.version11) ? 1 : 0
+    entry.protocolMinor = services.head.flags.contains(.version11) || services.head.target.isEmpty ? 1 : 0
     entry.fault = fault
     entry.route = Int32(truncatingIfNeeded: route)
-    entry.bytesReceived = UInt64(bytes.count)
+    entry.bytesReceived = UInt64(max(0, length))
     entry.bytesSent = UInt64(max(0, sent))
     entry.bodyBytesSent = UInt64(max(0, body))
     entry.duration = services.nowMicroseconds - clients[client].requestStart

@@ -74,6 +74,11 @@ extension Gateway {
   private mutating func forward(
     _ client: Handle, _ route: Int, _ rule: Int, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer
   ) {
+    // Pipelined answers go first; while the client does not take them, the request waits where it is and is parsed again.
+    if !services.responses.output.isEmpty {
+      send(client)
+      guard clients[client].isClear else { return counters.subtract(.requests) }
+    }
     let framing = services.head.body
     let bytes = input
     input = Buffer.absent
@@ -103,16 +108,19 @@ extension Gateway {
     }
     clients[client].exchange = handle
     counters.add(.requestsActive)
-    // Pipelined answers go first.
-    send(client)
     start(handle)
+  }
+
+  /// Where the part of `path` begins that is forwarded when the prefix is stripped; its end when that is "/" alone.
+  private func stripStart(of path: Span<UInt8>) -> Int32 {
+    guard services.captures.tail < path.count else { return Int32(truncatingIfNeeded: path.count) }
+    return Int32(truncatingIfNeeded: path.count - services.captures.strippedPath(of: path).count)
   }
 
   private func stripStart(_ exchange: borrowing Exchange) -> Int32 {
     switch exchange.path {
-    case .some(let path): Int32(truncatingIfNeeded: path.count - services.captures.strippedPath(of: path.bytes).count)
-    case .none:
-      Int32(truncatingIfNeeded: Int(exchange.head.path.count) - services.captures.strippedPath(of: exchange.head.path.text(in: exchange.bytes.bytes)).count)
+    case .some(let path): stripStart(of: path.bytes)
+    case .none: stripStart(of: exchange.head.path.text(in: exchange.bytes.bytes))
     }
   }
 }

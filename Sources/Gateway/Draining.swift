@@ -39,7 +39,11 @@ extension Gateway {
     drain.deadline = wasDraining ? min(drain.deadline, deadline) : deadline
     drain.idleUntil = drain.isHurried ? services.now : wasDraining ? drain.idleUntil : min(drain.deadline, services.now + Self.idleGrace)
     drain.nextLook = services.now
-    if !wasDraining { cease(where: { _ in true }, acceptingRest: true) }
+    if !wasDraining {
+      cease(where: { _ in true }, acceptingRest: true)
+      // Those who come when the last holder has let go are refused, rather than left waiting.
+      listeners = Stack()
+    }
   }
 
   /// Whether nothing is left to be done.

@@ -36,6 +36,8 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   static var untilClose: ExchangeFlags { ExchangeFlags(rawValue: 1024) }
   /// The final response head has been read from the backend.
   static var hasHead: ExchangeFlags { ExchangeFlags(rawValue: 2048) }
+  /// The request body has been collected, or is being.
+  static var collected: ExchangeFlags { ExchangeFlags(rawValue: 8192) }
   /// Trailers of the response are passed on.
   static var trailers: ExchangeFlags { ExchangeFlags(rawValue: 4096) }
 }
@@ -60,6 +62,8 @@ struct Exchange: ~Copyable {
   var backend: Handle?
   /// Requests and connects tried.
   var attempts: UInt8 = 0
+  /// Interim responses passed on.
+  var interims: UInt8 = 0
   /// Addresses of the upstream tried for the current attempt.
   var addressesTried: UInt8 = 0
   var status: UInt16 = 0
@@ -68,7 +72,9 @@ struct Exchange: ~Copyable {
   /// Microseconds of the monotonic and of the wall clock at the first byte.
   let started: Int64
   let startedWall: Int64
-  /// Microseconds from `started`; -1 when it did not happen.
+  /// When the connect, and then the request, of the current attempt began; microseconds of the monotonic clock.
+  var attemptStart: Int64 = 0
+  /// Microseconds that the connect took, and from the request to the head of the response; -1 when it did not happen.
   var connectedAt: Int64 = -1
   var headAt: Int64 = -1
   /// Milliseconds of the monotonic clock by which the response must be over; 0: no limit.

@@ -40,6 +40,8 @@ extension Gateway {
 
   private mutating func answerFailure(_ exchange: Handle, _ client: Handle, _ fault: Fault) {
     services.responses.output.removeAll()
+    exchanges[exchange].sent = 0
+    exchanges[exchange].bodySent = 0
     let isRead = clients[client].body.isComplete
     if !isRead || drain.isDraining { exchanges[exchange].flags.remove(.persistent) }
     let context = ResponseContext(
@@ -51,7 +53,8 @@ extension Gateway {
     var bytes = Buffer.absent
     swap(&bytes, &exchanges[exchange].bytes)
     let json = exchanges[exchange].head.names.contains(.accept) && exchanges[exchange].head.prefersJSON(in: bytes.bytes)
-    compose(error: fault, context, exchanges[exchange].requestID, allow: nil, json: json, bytes: bytes.bytes)
+    exchanges[exchange].bodySent = compose(
+      error: fault, context, exchanges[exchange].requestID, allow: nil, json: json, bytes: bytes.bytes)
     swap(&bytes, &exchanges[exchange].bytes)
     exchanges[exchange].sent += services.responses.output.count
     if !exchanges[exchange].flags.contains(.persistent) { clients[client].flags.insert(.closing) }
@@ -186,7 +189,7 @@ extension Gateway {
   }
 
   /// The first of those who wait looks for a connection again.
-  private mutating func serveWaiting(_ pool: Int) {
+  mutating func serveWaiting(_ pool: Int) {
     guard let exchange = backends.pools[pool].firstWaiting, exchanges.contains(exchange) else { return }
     leaveQueue(exchange)
     seekBackend(exchange)

@@ -15,7 +15,7 @@ extension Gateway {
   mutating func start(_ exchange: Handle) {
     let client = exchanges[exchange].client
     if actions.forwards[Int(exchanges[exchange].rule)].collectsRequest, !clients[client].body.isComplete {
-      exchanges[exchange].flags.insert(.collecting)
+      exchanges[exchange].flags.formUnion([.collecting, .collected])
       if let fault = passHeldBody(exchange) { return fail(exchange, fault) }
       guard !clients[client].body.isComplete else { return bodyIsComplete(exchange) }
       payContinue(client)
@@ -67,6 +67,7 @@ extension Gateway {
   mutating func openBackend(_ exchange: Handle) {
     let pool = Int(exchanges[exchange].upstream)
     var error = Errno.other(0)
+    exchanges[exchange].attemptStart = services.nowMicroseconds
     while Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) {
       let address = Int(exchanges[exchange].addressesTried)
       let idle = backends.pools[pool].idle, connections = backends.pools[pool].connections
@@ -78,7 +79,7 @@ extension Gateway {
       case .connected(let backend):
         counters.add(.upstreamConnects)
         attach(exchange, backend)
-        exchanges[exchange].connectedAt = services.nowMicroseconds - exchanges[exchange].started
+        exchanges[exchange].connectedAt = 0
         return sendRequest(exchange, backend)
       case .connecting(let backend):
         counters.add(.upstreamConnects)
@@ -92,6 +93,7 @@ extension Gateway {
       }
     }
     fail(exchange, Fault(connecting: error))
+    if backends.pools[pool].waiting > 0 { serveWaiting(pool) }
   }
 
   private mutating func attach(_ exchange: Handle, _ backend: Handle) {
@@ -104,7 +106,7 @@ extension Gateway {
     let pool = Int(backends.connections[backend].upstream)
     guard let error = backends.connections[backend].socket.connectError else {
       backends.established(backend)
-      exchanges[exchange].connectedAt = services.nowMicroseconds - exchanges[exchange].started
+      exchanges[exchange].connectedAt = services.nowMicroseconds - exchanges[exchange].attemptStart
       return sendRequest(exchange, backend)
     }
     closeBackend(backend)
@@ -112,6 +114,7 @@ extension Gateway {
     exchanges[exchange].addressesTried &+= 1
     if Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) { return openBackend(exchange) }
     fail(exchange, Fault(connecting: error))
+    if backends.pools[pool].waiting > 0 { serveWaiting(pool) }
   }
 
   /// Keeps the gauges of connections true after the counts of a pool may have changed.
@@ -128,6 +131,7 @@ extension Gateway {
   mutating func sendRequest(_ exchange: Handle, _ backend: Handle) {
     counters.add(.upstreamRequests)
     exchanges[exchange].attempts &+= 1
+    exchanges[exchange].attemptStart = services.nowMicroseconds
     let pool = Int(exchanges[exchange].upstream)
     let client = exchanges[exchange].client
     services.request.removeAll()
@@ -135,7 +139,7 @@ extension Gateway {
     RequestComposer.compose(
       exchanges[exchange], actions.forwards[Int(exchanges[exchange].rule)], host: actions.hosts[pool], peer: peer.span, ids: &services.ids,
       into: &services.request)
-    if exchanges[exchange].requestBody.count > 0 {
+    if exchanges[exchange].flags.contains(.collected) {
       // Collected: it goes as a whole, and can go once.
       backends.connections[backend].backlog.append(copying: services.request, &services.large)
       services.request.removeAll()
@@ -155,9 +159,9 @@ extension Gateway {
     exchanges[exchange].bodyReceived = 0
     if let fault = passHeldBody(exchange) { return fail(exchange, fault) }
     if clients[client].body.isComplete { return bodyIsComplete(exchange) }
-    setClientTimer(client, .body, plan.timeouts.request)
     flushRequest(exchange)
     if clients[client].exchange == exchange {
+      if wantsBody(exchange) { setClientTimer(client, .body, plan.timeouts.request) }
       payContinue(client)
       if clients[client].flags.contains(.readable) { enqueue(client) }
     }
@@ -186,7 +190,9 @@ extension Gateway {
       switch clients[client].body.next(bytes, at: &position) {
       case .data(let range):
         exchanges[exchange].bodyReceived += range.count
-        if plan.limits.maxBodySize > 0, exchanges[exchange].bodyReceived > plan.limits.maxBodySize { return .bodyTooLarge }
+        // A chunk that will exceed the limit is refused by its size, not when it has come.
+        let limit = plan.limits.maxBodySize
+        if limit > 0, isChunked, exchanges[exchange].bodyReceived + clients[client].body.announced > limit { return .bodyTooLarge }
         if !isHeld { exchanges[exchange].flags.insert(.bodyGone) }
         let data = bytes.extracting(range)
         if isCollecting {

@@ -2,7 +2,7 @@
 //
 // The steps of a request are extensions of this type, one file each, in this order:
 //   Accepting → Reading → Dispatching → Answering | Forwarding → Relaying → Finishing
-// and, across them, Failing, Sending, Timing, Draining.
+// and, across them, Sending, Timing, Draining, Reporting.
 //
 // Its parts are separate stored properties, so that one can be changed in place while another is lent out.
 // Clients, exchanges and backends name each other by handles; a handle that has gone stale matches nothing,
@@ -25,7 +25,7 @@ struct Services: ~Copyable {
   /// For request heads and the bytes that come with them.
   var small: BufferPool
   /// For bodies and responses.
-  var large = BufferPool(bufferCapacity: 64 << 10, limit: 64)
+  var large = BufferPool(bufferCapacity: 128 << 10, limit: 64)
   var responses: ResponseWriter
   /// The request being composed for a backend.
   var request: Buffer
@@ -51,7 +51,7 @@ struct Services: ~Copyable {
     fieldLimit = limits.maxHeaderCount
     // Request line and blanks come on top of what the limit counts.
     small = BufferPool(bufferCapacity: max(16 << 10, headLimit + 4096), limit: 256)
-    responses = ResponseWriter(capacity: 256 << 10)
+    responses = ResponseWriter(capacity: 512 << 10)
     // A path may treble when its bytes are percent-encoded, and a field line may grow by a byte.
     request = Buffer(capacity: 4 * small.bufferCapacity + (16 << 10))
     path = Buffer(capacity: 3 * small.bufferCapacity)

@@ -104,7 +104,9 @@ extension Gateway {
       case .incomplete:
         headIsIncomplete(client, input)
         return send(client)
-      case .rejected(let fault): refuse(client, fault, input)
+      case .rejected(let fault):
+        clients[client].headIsComplete(now: services.nowMicroseconds)
+        refuse(client, fault, input)
       }
       if services.responses.output.freeCapacity < 64 << 10 { send(client) }
       guard clients[client].mayBeginRequest else { break }
@@ -157,7 +159,8 @@ extension Gateway {
         counters.add(.bytesReceived, UInt64(count))
         clients[client].received += UInt64(count)
         if count < room { clients[client].noteShortRead() }
-        setClientTimer(client, .body, plan.timeouts.request)
+        // A body that is collected has one limit for the whole of it.
+        if !exchanges[exchange].flags.contains(.collecting) { setClientTimer(client, .body, plan.timeouts.request) }
         var used = 0
         let fault = passBody(exchange, buffer.bytes, &used)
         if let fault {
@@ -172,9 +175,12 @@ extension Gateway {
         }
         buffer.removeAll()
         flushRequest(exchange)
-        guard clients[client].exchange == exchange, clients[client].flags.contains(.readable), wantsBody(exchange) else {
+        guard clients[client].exchange == exchange, wantsBody(exchange) else {
+          // The wait that begins here is for the backend; its own timer runs.
+          if clients[client].waiting == .body { clients[client].waiting = .nothing }
           return services.large.recycle(buffer)
         }
+        guard clients[client].flags.contains(.readable) else { return services.large.recycle(buffer) }
       case .blocked:
         clients[client].flags.remove(.readable)
         return services.large.recycle(buffer)
@@ -200,7 +206,13 @@ extension Gateway {
     var position = 0
     while true {
       switch clients[client].body.next(input.bytes, at: &position) {
-      case .data, .trailer: continue
+      case .trailer: continue
+      case .data(let range):
+        clients[client].received += UInt64(range.count)
+        guard plan.limits.maxBodySize > 0, clients[client].received > UInt64(plan.limits.maxBodySize) else { continue }
+        input.removeAll()
+        clients[client].flags.formUnion([.closing, .mustLinger])
+        return false
       case .needsMore:
         input.removeAll()
         return false

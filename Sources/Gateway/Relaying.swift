@@ -58,7 +58,9 @@ extension Gateway {
       backends.connections[backend].backlog.count <= plan.http1.lowWater
     else { return }
     let client = exchanges[exchange].client
-    if !clients[client].body.isComplete, clients[client].flags.contains(.readable) { enqueue(client) }
+    guard !clients[client].body.isComplete else { return }
+    if clients[client].waiting == .nothing { setClientTimer(client, .body, plan.timeouts.request) }
+    if clients[client].flags.contains(.readable) { enqueue(client) }
   }
 
   /// The client has taken response bytes: its backend may be read again.
@@ -135,7 +137,7 @@ extension Gateway {
     guard backends.connections[backend].body.streamEnded() else { return fail(exchange, .responseIncomplete) }
     let client = exchanges[exchange].client
     if exchanges[exchange].flags.contains(.chunked) { services.responses.output.append("0\r\n\r\n") }
-    send(client)
+    if !exchanges[exchange].flags.contains(.holding) { commit(exchange, client) }
     responseIsComplete(exchange, backend, isClean: false)
   }
 
@@ -167,7 +169,7 @@ extension Gateway {
     let rule = Int(exchanges[exchange].rule)
     let client = exchanges[exchange].client
     exchanges[exchange].flags.insert(.hasHead)
-    exchanges[exchange].headAt = services.nowMicroseconds - exchanges[exchange].started
+    exchanges[exchange].headAt = services.nowMicroseconds - exchanges[exchange].attemptStart
     exchanges[exchange].status = status.code
     let hasBody = exchanges[exchange].head.method != .head && !status.forbidsBody
     backends.connections[backend].isPersistent = services.responseHead.flags.contains([.version11, .persistent])
@@ -241,11 +243,14 @@ extension Gateway {
       isHead: exchanges[exchange].head.method == .head, isVersion11: exchanges[exchange].head.flags.contains(.version11),
       isPersistent: exchanges[exchange].flags.contains(.persistent))
     var dropped = rule.droppedFromResponse
+    var framing = framing
+    if framing == .asReceived, services.responseHead.flags.contains(.oddLength), case .length(let length) = services.responseHead.body {
+      framing = .length(length)
+    }
     if framing != .asReceived || services.responseHead.status.code == 204 { dropped.insert(HeaderNameSet(.contentLength)) }
     if rule.plan.forwardTrailers, framing == .chunked { dropped.remove(HeaderNameSet(.trailer)) }
     services.responses.relay(
       services.responseHead, of: bytes, context, framing: framing, dropped: dropped, via: rule.plan.setVia, requestID: bytes.extracting(0..<0))
-    exchanges[exchange].flags.insert(.committed)
     exchanges[exchange].sent += services.responses.output.count
     if rule.plan.forwardTrailers, framing == .chunked { keepAnnouncement(exchange, bytes) }
     return nil
@@ -264,6 +269,9 @@ extension Gateway {
   @inline(never)
   private mutating func relayInterim(_ exchange: Handle, _ status: Status, _ bytes: Span<UInt8>) -> Fault? {
     if status.code == 101 { return .upgradeFailed }
+    // There is no use for many; a backend that sends them without end is broken.
+    guard exchanges[exchange].interims < 32 else { return .responseProtocolError }
+    exchanges[exchange].interims += 1
     guard status.code != 100, exchanges[exchange].head.flags.contains(.version11) else { return nil }
     guard services.responses.output.freeCapacity >= 2 * bytes.count + ResponseWriter.reserve else { return .responseHeadersTooLarge }
     var dropped = actions.forwards[Int(exchanges[exchange].rule)].droppedFromResponse
@@ -282,6 +290,9 @@ extension Gateway {
     let client = exchanges[exchange].client
     if exchanges[exchange].responseDeadline > 0, services.now >= exchanges[exchange].responseDeadline { return .failed(.responseTooSlow) }
     if backends.connections[backend].waiting == .body { startBodyTimer(exchange, backend) }
+    if exchanges[exchange].flags.contains(.holding), holdWhole(exchange, backend, client, &buffer) {
+      return backends.connections[backend].body.isComplete ? .complete : .more
+    }
     let isChunked = exchanges[exchange].flags.contains(.chunked), isHolding = exchanges[exchange].flags.contains(.holding)
     if isChunked { openChunk(exchange, backend, buffer.bytes) }
     var position = 0
@@ -296,9 +307,10 @@ extension Gateway {
           clients[client].backlog.append(data, &services.large)
           if clients[client].backlog.count > Self.holdLimit { return .failed(.responseTooLarge) }
         } else if isChunked || data.count <= Self.copyLimit {
-          if services.responses.output.freeCapacity < data.count + 64 { send(client) }
+          if services.responses.output.freeCapacity < data.count + 64 { commit(exchange, client) }
           services.responses.output.append(data)
         } else {
+          exchanges[exchange].flags.insert(.committed)
           send(client, body: data)
         }
       case .trailer(let range):
@@ -309,17 +321,34 @@ extension Gateway {
         if isOpen { services.responses.output.append("\r\n") }
         isOpen = false
         buffer.removeAll()
-        send(client)
+        if !isHolding { commit(exchange, client) }
         return .more
       case .malformed: return .failed(.responseProtocolError)
       case .end(let next):
         if isOpen { services.responses.output.append("\r\n") }
         if isChunked, let fault = endChunks(exchange) { return .failed(fault) }
         buffer.consume(next)
-        if !isHolding { send(client) }
+        if !isHolding { commit(exchange, client) }
         return .complete
       }
     }
+  }
+
+  /// Collects a piece that is body and nothing else by taking its buffer; false when it must be looked through.
+  @inline(never)
+  private mutating func holdWhole(_ exchange: Handle, _ backend: Handle, _ client: Handle, _ buffer: inout Buffer) -> Bool {
+    let count = buffer.count
+    guard case .length = backends.connections[backend].body.framing, count <= backends.connections[backend].body.remainingLength,
+      clients[client].backlog.count + count <= Self.holdLimit
+    else { return false }
+    var position = 0
+    _ = backends.connections[backend].body.next(buffer.bytes, at: &position)
+    exchanges[exchange].bodySent += count
+    exchanges[exchange].sent += count
+    var piece = services.large.take()
+    swap(&piece, &buffer)
+    clients[client].backlog.append(piece, &services.large)
+    return true
   }
 
   /// Data bytes of the piece being relayed in chunks; they go to the client as one chunk.
@@ -338,8 +367,15 @@ extension Gateway {
       }
     }
     services.chunkSize = size
-    if services.responses.output.freeCapacity < size + 128 { send(exchanges[exchange].client) }
+    if services.responses.output.freeCapacity < size + 128 { commit(exchange, exchanges[exchange].client) }
     if size > 0 { services.responses.output.append(chunkSize: size) }
+  }
+
+  /// Sends what is composed of the response: from here on it can only be completed or cut off.
+  @inline(__always)
+  private mutating func commit(_ exchange: Handle, _ client: Handle) {
+    exchanges[exchange].flags.insert(.committed)
+    send(client)
   }
 
   private mutating func collectResponseTrailer(_ exchange: Handle, _ line: Span<UInt8>) -> Fault? {
@@ -385,12 +421,19 @@ extension Gateway {
     var framing = RelayFraming.length(clients[client].backlog.count)
     if case .length = services.responseHead.body { framing = .asReceived }
     if let fault = composeHead(exchange, head.bytes, framing) { return fault }
-    var first = Buffer(capacity: services.responses.output.count)
-    first.append(services.responses.output.bytes)
-    services.responses.output.removeAll()
-    clients[client].backlog.prepend(first, &services.large)
     clients[client].flags.remove(.holding)
-    setClientTimer(client, .send, plan.timeouts.send)
+    exchanges[exchange].flags.insert(.committed)
+    // The head goes before what was collected, and with its first piece where that is taken at once.
+    guard let first = clients[client].backlog.popFirst() else {
+      send(client)
+      return nil
+    }
+    var rest = BufferChain()
+    swap(&rest, &clients[client].backlog)
+    send(client, copying: first)
+    services.large.recycle(first)
+    clients[client].backlog.append(contentsOf: &rest, &services.large)
+    flushBacklogOfExchange(client)
     return nil
   }
 }

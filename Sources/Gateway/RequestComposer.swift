@@ -26,15 +26,17 @@ enum RequestComposer {
     output.append("\r\n")
 
     var dropped = rule.dropped
-    let isCollected = exchange.requestBody.count > 0
+    let isCollected = exchange.flags.contains(.collected)
     // Request trailers follow a chunked body, and what announces them goes along.
     if exchange.head.body == .chunked, !isCollected { dropped.remove(HeaderNameSet(.trailer)) }
+    let isOdd = exchange.head.flags.contains(.oddLength)
+    if isOdd { dropped.insert(HeaderNameSet(.contentLength)) }
     output.append(
       fields: exchange.head.records, of: bytes, without: dropped, connection: exchange.head.flags.contains(.namesConnectionFields))
     if isCollected, exchange.head.body == .chunked {
-      output.append("Content-Length: ")
-      output.append(decimal: exchange.requestBody.count)
-      output.append("\r\n")
+      append(length: exchange.requestBody.count, &output)
+    } else if isOdd, case .length(let length) = exchange.head.body {
+      append(length: length, &output)
     } else if exchange.head.body == .chunked {
       output.append("Transfer-Encoding: chunked\r\n")
     }
@@ -50,6 +52,12 @@ enum RequestComposer {
     case .received(let text): output.append(text.text(in: bytes))
     }
     output.append("\r\n\r\n")
+  }
+
+  private static func append(length: Int, _ output: inout Buffer) {
+    output.append("Content-Length: ")
+    output.append(decimal: length)
+    output.append("\r\n")
   }
 
   @inline(__always)
@@ -72,9 +80,15 @@ enum RequestComposer {
   @inline(__always)
   private static func path(_ exchange: borrowing Exchange, _ bytes: Span<UInt8>, _ output: inout Buffer) {
     switch exchange.path {
-    case .some(let path): output.append(path.bytes.extracting(droppingFirst: min(Int(exchange.pathStart), path.count)))
-    case .none: output.append(exchange.head.path.text(in: bytes).extracting(droppingFirst: min(Int(exchange.pathStart), Int(exchange.head.path.count))))
+    case .some(let path): append(path.bytes, from: Int(exchange.pathStart), &output)
+    case .none: append(exchange.head.path.text(in: bytes), from: Int(exchange.pathStart), &output)
     }
+  }
+
+  /// Appends `path` from its byte `start` on; past its end, nothing is left of it but the root.
+  @inline(__always)
+  private static func append(_ path: Span<UInt8>, from start: Int, _ output: inout Buffer) {
+    if start < path.count { output.append(path.extracting(droppingFirst: start)) } else { output.append("/") }
   }
 
   /// Says through whom the request came.

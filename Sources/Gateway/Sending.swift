@@ -60,6 +60,9 @@ extension Gateway {
     services.responses.output.removeAll()
   }
 
+  /// Sends the shared output and then what `buffer` holds; what has to wait is copied.
+  mutating func send(_ client: Handle, copying buffer: borrowing Buffer) { send(client, body: buffer.bytes) }
+
   /// `bytes` wait in the client's backlog.
   mutating func keep(_ client: Handle, _ bytes: Span<UInt8>) {
     let wasEmpty = clients[client].backlog.isEmpty
@@ -84,6 +87,21 @@ extension Gateway {
       }
     }
     backlogShrank(client, progress)
+  }
+
+  /// Sends what waits of a response that is complete, while its exchange has not ended yet.
+  mutating func flushBacklogOfExchange(_ client: Handle) {
+    while clients[client].flags.isDisjoint(with: [.holding, .doomed]), !clients[client].backlog.isEmpty {
+      let count = clients[client].backlog.frontCount
+      switch clients[client].backlog.withFront({ clients[client].socket.send($0) }) {
+      case .moved(let sent):
+        counters.add(.bytesSent, UInt64(sent))
+        clients[client].backlog.consume(sent, &services.large)
+        if sent < count { return setClientTimer(client, .send, plan.timeouts.send) }
+      case .blocked: return setClientTimer(client, .send, plan.timeouts.send)
+      case .ended, .failed: return doom(client)
+      }
+    }
   }
 
   private mutating func backlogShrank(_ client: Handle, _ progress: Bool) {

@@ -24,7 +24,7 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case httpRequestError, uriTooLong, headersTooLarge, bodyTooLarge, versionNotSupported, methodNotImplemented
   case expectationFailed, requestTimeout, clientAborted, clientStalled, routeNotFound, methodNotAllowed
   // The gateway's.
-  case connectionLimitReached, proxyInternalError, shuttingDown, drainDeadline
+  case connectionLimitReached, proxyInternalError, drainDeadline
   // The upstream's.
   case connectionRefused, destinationUnroutable, destinationUnavailable, connectionTimeout
   case poolExhausted, poolQueueTimeout
@@ -66,7 +66,6 @@ public struct FaultRow: Sendable {
     row(.methodNotAllowed, "method_not_allowed", .client, .never, 405, 1, "The path exists, but not for this method."),
     row(.connectionLimitReached, "connection_limit_reached", .gateway, .never, 503, 3, "max_connections client connections are open."),
     row(.proxyInternalError, "proxy_internal_error", .gateway, .never, 500, 4, "The gateway itself failed; please report it."),
-    row(.shuttingDown, "shutting_down", .gateway, .never, 503, 2, "The gateway is stopping and starts no new exchange."),
     row(.drainDeadline, "drain_deadline", .gateway, .never, 503, 3, "The exchange was cut off at the drain deadline."),
     row(.connectionRefused, "connection_refused", .upstream, .always, 502, 4, "The backend refused the connection."),
     row(.destinationUnroutable, "destination_ip_unroutable", .upstream, .always, 502, 4, "There is no route to the backend's address."),

@@ -26,6 +26,7 @@ public struct Status: Equatable, Hashable, Sendable, BitwiseCopyable {
     switch code {
     case 100: "Continue"
     case 101: "Switching Protocols"
+    case 102: "Processing"
     case 103: "Early Hints"
     case 200: "OK"
     case 201: "Created"

@@ -9,12 +9,12 @@ public struct Readiness: OptionSet, Sendable {
   public init(rawValue: UInt32) { self.rawValue = rawValue }
 
   /// Bytes, the peer's end, or an error can be read.
-  public static let readable = Readiness(rawValue: EPOLLIN.rawValue | EPOLLRDHUP.rawValue | EPOLLHUP.rawValue | EPOLLERR.rawValue)
-  public static let writable = Readiness(rawValue: EPOLLOUT.rawValue)
+  @inlinable public static var readable: Readiness { Readiness(rawValue: EPOLLIN.rawValue | EPOLLRDHUP.rawValue | EPOLLHUP.rawValue | EPOLLERR.rawValue) }
+  @inlinable public static var writable: Readiness { Readiness(rawValue: EPOLLOUT.rawValue) }
   /// The peer has finished sending (FIN); it may still read.
-  public static let peerEnded = Readiness(rawValue: EPOLLRDHUP.rawValue)
+  @inlinable public static var peerEnded: Readiness { Readiness(rawValue: EPOLLRDHUP.rawValue) }
   /// The connection is gone in both directions.
-  public static let broken = Readiness(rawValue: EPOLLHUP.rawValue | EPOLLERR.rawValue)
+  @inlinable public static var broken: Readiness { Readiness(rawValue: EPOLLHUP.rawValue | EPOLLERR.rawValue) }
 }
 
 /// One readiness notice: which registration, and ready for what.

@@ -75,6 +75,11 @@ public struct BufferChain: ~Copyable {
     push(buffer)
   }
 
+  /// Moves everything in `other` to the end of this chain.
+  public mutating func append(contentsOf other: inout BufferChain, _ pool: inout BufferPool) {
+    while let buffer = other.popFirst() { append(buffer, &pool) }
+  }
+
   /// Puts `buffer` before everything else.
   public mutating func prepend(_ buffer: consuming Buffer, _ pool: inout BufferPool) {
     guard !buffer.isEmpty else { return pool.recycle(buffer) }

@@ -25,6 +25,9 @@ public struct BodyReader: Sendable, BitwiseCopyable {
   /// Bytes still to come of a body of known length.
   public var remainingLength: Int { remaining }
 
+  /// Bytes that are certain to come: of a body of known length all, of a chunked one those of the chunk at hand.
+  public var announced: Int { framing == .chunked ? chunks.announced : remaining }
+
   /// Goes on at `position` of `bytes`. Once `end` has been returned, `position` is the start of what follows the body.
   public mutating func next(_ bytes: Span<UInt8>, at position: inout Int) -> ChunkStep {
     if isComplete { return .end(next: position) }

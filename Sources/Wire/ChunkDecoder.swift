@@ -3,6 +3,7 @@
 // It keeps no bytes: data and trailer bytes are named by range within the piece at hand. Extensions are
 // checked and dropped. Invariant: `remaining` is the data still to come of the current chunk.
 
+import CLinux
 import HTTPModel
 import Memory
 
@@ -24,7 +25,7 @@ public struct ChunkDecoder: Sendable, BitwiseCopyable {
   private enum State: UInt8 {
     case sizeStart, size, blanks, extensionStart, extensionText, sizeLineFeed
     case data, dataReturn, dataLineFeed
-    case lineStart, line, lastLineFeed
+    case lineStart, lineName, lineValue, lineFeed, lastLineFeed
     case over
   }
 
@@ -38,8 +39,11 @@ public struct ChunkDecoder: Sendable, BitwiseCopyable {
 
   public init() {}
 
+  /// Data bytes of the current chunk that are still to come.
+  public var announced: Int { state == .data ? remaining : 0 }
+
   /// Whether the last chunk has come, so that only trailers may follow.
-  public var isInTrailers: Bool { state == .lineStart || state == .line || state == .lastLineFeed || state == .over }
+  public var isInTrailers: Bool { state.rawValue >= State.lineStart.rawValue }
 
   /// Goes on at `position` of `bytes`; the caller continues behind what the step names.
   public mutating func next(_ bytes: Span<UInt8>, at position: inout Int) -> ChunkStep {
@@ -94,9 +98,10 @@ public struct ChunkDecoder: Sendable, BitwiseCopyable {
           position += 1
           state = .lastLineFeed
         } else {
-          state = .line
+          guard byte.isToken else { return .malformed }
+          state = .lineName
         }
-      case .line:
+      case .lineName, .lineValue, .lineFeed:
         return takeTrailerLine(bytes, at: &position)
       case .lastLineFeed:
         guard byte == .lineFeed else { return .malformed }
@@ -137,13 +142,21 @@ public struct ChunkDecoder: Sendable, BitwiseCopyable {
     return (byte >= 0x20 || byte == .tab) && byte != 0x7f
   }
 
+  /// One field line, as far as it is there, under the rules for header fields.
   private mutating func takeTrailerLine(_ bytes: Span<UInt8>, at position: inout Int) -> ChunkStep {
     let start = position
     while position < bytes.count {
+      let byte = bytes[position]
       position += 1
-      if bytes[position - 1] == .lineFeed {
+      switch state {
+      case .lineName:
+        if byte == .colon { state = .lineValue } else if !byte.isToken { return .malformed }
+      case .lineValue:
+        if byte == .carriageReturn { state = .lineFeed } else if byte < 0x20 && byte != .tab || byte == 0x7f { return .malformed }
+      default:
+        guard byte == .lineFeed else { return .malformed }
         state = .lineStart
-        break
+        return .trailer(start..<position)
       }
     }
     return .trailer(start..<position)
@@ -151,6 +164,9 @@ public struct ChunkDecoder: Sendable, BitwiseCopyable {
 }
 
 extension UInt8 {
+  /// Whether the byte may stand in a token (RFC 9110 §5.6.2).
+  fileprivate var isToken: Bool { clx_is_token(self) != 0 }
+
   @inline(__always)
   fileprivate var hexDigit: UInt8? {
     switch self {

@@ -66,6 +66,7 @@ extension UInt8 {
   @inlinable static var tab: UInt8 { 0x09 }
   @inlinable static var colon: UInt8 { 0x3a }
   @inlinable static var comma: UInt8 { 0x2c }
+  static var semicolon: UInt8 { 0x3b }
   @inlinable static var carriageReturn: UInt8 { 0x0d }
   @inlinable static var lineFeed: UInt8 { 0x0a }
   @inlinable static var slash: UInt8 { 0x2f }

@@ -26,7 +26,7 @@ extension Buffer {
     var run = 0..<0
     for index in fields.indices {
       let field = fields[index]
-      if dropped.contains(field.name) || (connection && fields.isNamedByConnection(field, in: bytes)) {
+      if dropped.contains(field.name) || (connection && field.name.mayBeConnectionOption && fields.isNamedByConnection(field, in: bytes)) {
         flush(&run, of: bytes)
         continue
       }
@@ -50,6 +50,18 @@ extension Buffer {
     guard !run.isEmpty else { return }
     append(bytes.extracting(run))
     run = 0..<0
+  }
+}
+
+extension HeaderName {
+  /// Whether a `Connection` field may take the field away. A sender could otherwise strip what frames the message, or what
+  /// says where it came from (RFC 9110 §7.6.1 forbids such options).
+  @inline(__always)
+  fileprivate var mayBeConnectionOption: Bool {
+    switch self {
+    case .contentLength, .contentType, .contentEncoding, .authorization, .via, .forwardedFor, .forwardedProto, .forwardedHost, .date: false
+    default: true
+    }
   }
 }
 

@@ -4,16 +4,19 @@ import HTTPModel
 import Memory
 
 extension RequestHead {
-  /// Whether the client asks for JSON and not for text: an `Accept` field names it, and neither HTML nor plain text.
+  /// Whether the client asks for JSON and not for text: `Accept` names it, and text not with a higher quality.
   public func prefersJSON(in bytes: Span<UInt8>) -> Bool {
-    var asksJSON = false, asksText = false
+    var json = 0, text = 0
     for index in records.indices where records[index].name == .accept {
-      records[index].value.text(in: bytes).forEachMediaType { type in
-        if type.equalsIgnoringCase("application/json") || type.equalsIgnoringCase("application/problem+json") { asksJSON = true }
-        if type.equalsIgnoringCase("text/html") || type.equalsIgnoringCase("text/plain") { asksText = true }
+      records[index].value.text(in: bytes).forEachMediaType { type, quality in
+        if type.equalsIgnoringCase("application/json") || type.equalsIgnoringCase("application/problem+json") {
+          json = max(json, quality)
+        } else if type.equalsIgnoringCase("text/html") || type.equalsIgnoringCase("text/plain") || type.equalsIgnoringCase("text/*") {
+          text = max(text, quality)
+        }
       }
     }
-    return asksJSON && !asksText
+    return json > 0 && json >= text
   }
 }
 
@@ -32,19 +35,37 @@ extension HeaderList {
 }
 
 extension Span<UInt8> {
-  /// Calls `body` with each element of a comma-separated list, without its parameters and surrounding blanks.
-  fileprivate func forEachMediaType(_ body: (Span<UInt8>) -> Void) {
+  /// Calls `body` with each media type of a comma-separated list and its quality in thousandths (RFC 9110 §12.4.2).
+  fileprivate func forEachMediaType(_ body: (Span<UInt8>, Int) -> Void) {
     var start = 0
     while start < count {
       var end = start
       while end < count, self[end] != .comma { end += 1 }
       var last = start
-      while last < end, self[last] != 0x3b { last += 1 }
+      while last < end, self[last] != .semicolon { last += 1 }
+      let quality = extracting(last..<end).quality
       while start < last, self[start] == .space || self[start] == .tab { start += 1 }
       while last > start, self[last - 1] == .space || self[last - 1] == .tab { last -= 1 }
-      if last > start { body(extracting(start..<last)) }
+      if last > start { body(extracting(start..<last), quality) }
       start = end + 1
     }
+  }
+
+  /// The `q` among parameters, in thousandths; 1000 where there is none or it cannot be read.
+  fileprivate var quality: Int {
+    for index in indices where self[index] == 0x71 || self[index] == 0x51 {
+      guard index + 2 < count, self[index + 1] == 0x3d, index > 0, self[index - 1] == .semicolon || self[index - 1] == .space else { continue }
+      if self[index + 2] == 0x31 { return 1000 }
+      guard self[index + 2] == 0x30 else { return 1000 }
+      var value = 0
+      for place in 0..<3 {
+        let position = index + 4 + place
+        let digit = position < count && 0x30...0x39 ~= self[position] ? Int(self[position] - 0x30) : 0
+        value = value * 10 + digit
+      }
+      return value
+    }
+    return 1000
   }
 }
 

@@ -148,6 +148,7 @@ struct RequestHeadParser: ~Copyable {
     case .contentLength:
       guard head.body == .none, let length = value.decimal else { throw .malformed }
       head.body = .length(length)
+      if value.count > 1, value[0] == 0x30 { head.flags.insert(.oddLength) }
     case .transferEncoding:
       // With Content-Length it is an attempt at smuggling (RFC 9112 §6.3); HTTP/1.0 knows no codings.
       guard head.body == .none, head.flags.contains(.version11), !value.isEmpty else { throw .malformed }

@@ -77,9 +77,10 @@ public struct ResponseParser {
       guard let length = value.decimal else { throw .malformed }
       switch head.body {
       case .untilClose: head.body = .length(length)
-      case .length(length): break  // RFC 9110 §8.6 lets the same value be repeated
+      case .length(length): head.flags.insert(.oddLength)  // RFC 9110 §8.6 lets the same value be repeated
       default: throw .malformed
       }
+      if value.count > 1, value[0] == 0x30 { head.flags.insert(.oddLength) }
     case .transferEncoding:
       guard head.body == .untilClose, head.flags.contains(.version11), value.equalsIgnoringCase("chunked") else { throw .malformed }
       head.body = .chunked
