@@ -190,9 +190,7 @@ extension Gateway {
       switch clients[client].body.next(bytes, at: &position) {
       case .data(let range):
         exchanges[exchange].bodyReceived += range.count
-        // A chunk that will exceed the limit is refused by its size, not when it has come.
-        let limit = plan.limits.maxBodySize
-        if limit > 0, isChunked, exchanges[exchange].bodyReceived + clients[client].body.announced > limit { return .bodyTooLarge }
+        if isChunked, exceedsLimit(exchange, client) { return .bodyTooLarge }
         if !isHeld { exchanges[exchange].flags.insert(.bodyGone) }
         let data = bytes.extracting(range)
         if isCollecting {
@@ -204,13 +202,19 @@ extension Gateway {
         }
       case .trailer(let range):
         if let fault = collectTrailer(exchange, bytes.extracting(range)) { return fault }
-      case .needsMore: return nil
+      case .needsMore: return isChunked && exceedsLimit(exchange, client) ? .bodyTooLarge : nil
       case .malformed: return .httpRequestError
       case .end:
         if isChunked, !isCollecting { return endChunkedRequest(exchange) }
         return nil
       }
     }
+  }
+
+  /// Whether a chunked body is too long already, or will be: a chunk is refused by its size, not when it has come.
+  private func exceedsLimit(_ exchange: Handle, _ client: Handle) -> Bool {
+    let limit = plan.limits.maxBodySize
+    return limit > 0 && exchanges[exchange].bodyReceived + clients[client].body.announced > limit
   }
 
   private mutating func appendRequest(_ exchange: Handle, chunk data: Span<UInt8>) {
