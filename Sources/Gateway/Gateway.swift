@@ -53,7 +53,8 @@ struct Services: ~Copyable {
     small = BufferPool(bufferCapacity: max(16 << 10, headLimit + 4096), limit: 256)
     responses = ResponseWriter(capacity: 512 << 10)
     // A path may treble when its bytes are percent-encoded, and a field line may grow by a byte.
-    request = Buffer(capacity: 4 * small.bufferCapacity + (16 << 10))
+    // …and one piece of a body goes behind it.
+    request = Buffer(capacity: 4 * small.bufferCapacity + 2 * large.bufferCapacity)
     path = Buffer(capacity: 3 * small.bufferCapacity)
     head = RequestHead(fieldLimit: fieldLimit)
   }

@@ -13,22 +13,21 @@ enum RequestTarget {
     guard !target.isEmpty else { throw .malformed }
     var start = target.lowerBound
     if bytes[start] != .slash { start = try unusualForm(target, of: bytes, &head) }
-    let text = bytes.extracting(0..<target.upperBound)
-    let mark = text.firstQueryMark(from: start)
+    let mark = bytes.firstQueryMark(from: start, before: target.upperBound)
     head.path = Extent(start..<mark)
     guard mark < target.upperBound else { return }
     guard bytes[mark] == 0x3f else { throw .malformed }
     head.hasQuery = true
     head.query = Extent(mark + 1..<target.upperBound)
-    try refuseFragment(text, from: mark + 1)
+    try refuseFragment(bytes, mark + 1..<target.upperBound)
   }
 
-  private static func refuseFragment(_ text: Span<UInt8>, from start: Int) throws(Stop) {
-    var position = start
+  private static func refuseFragment(_ bytes: Span<UInt8>, _ query: Range<Int>) throws(Stop) {
+    var position = query.lowerBound
     while true {
-      position = text.firstQueryMark(from: position)
-      guard position < text.count else { return }
-      guard text[position] == 0x3f else { throw .malformed }
+      position = bytes.firstQueryMark(from: position, before: query.upperBound)
+      guard position < query.upperBound else { return }
+      guard bytes[position] == 0x3f else { throw .malformed }
       position += 1
     }
   }

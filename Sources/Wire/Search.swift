@@ -32,8 +32,10 @@ extension Span<UInt8> {
     unsafe withUnsafeBufferPointer { unsafe clx_scan_field($0.baseAddress, start, $0.count) }
   }
 
-  /// The first `?` or `#` at or after `start`, or `count`.
-  func firstQueryMark(from start: Int) -> Int {
-    unsafe withUnsafeBufferPointer { unsafe clx_find_query($0.baseAddress, start, $0.count) }
+  /// The first `?` or `#` at or after `start` and before `end`, or `end`.
+  @inline(__always)
+  func firstQueryMark(from start: Int, before end: Int) -> Int {
+    precondition(start >= 0 && start <= end && end <= count)
+    return unsafe withUnsafeBufferPointer { unsafe clx_find_query($0.baseAddress, start, end, $0.count) }
   }
 }

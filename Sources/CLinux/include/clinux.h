@@ -110,14 +110,15 @@ static inline int clx_is_host(const uint8_t *p, size_t n) {
   while (++i < n) if (p[i] < '0' || p[i] > '9') return 0;
   return 1;
 }
-/* the first '?' or '#' */
-static inline size_t clx_find_query(const uint8_t *p, size_t i, size_t n) {
+/* the first '?' or '#' before n; bytes up to all may be read */
+static inline size_t clx_find_query(const uint8_t *p, size_t i, size_t n, size_t all) {
 #if defined(__SSE2__)
-  for (; i + 16 <= n; i += 16) {
+  for (; i < n && i + 16 <= all; i += 16) {
     __m128i v = _mm_loadu_si128((const __m128i *)(p + i));
     unsigned m = (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('?')), _mm_cmpeq_epi8(v, _mm_set1_epi8('#'))));
-    if (m) return i + (size_t)__builtin_ctz(m);
+    if (m) { i += (size_t)__builtin_ctz(m); return i < n ? i : n; }
   }
+  if (i > n) return n;
 #endif
   while (i < n && p[i] != '?' && p[i] != '#') i++;
   return i;
