@@ -152,34 +152,45 @@ static inline unsigned clx_any_control_mask(const uint8_t *p) {
 }
 #endif
 
-/* No blank before the name or the colon, CRLF and nothing else at the end; blanks around the value are left out of it.
-   The end of the section is CRLF where a name would begin; it is not passed over. Needs n < 2^32. */
-static inline struct clx_field clx_scan_field(const uint8_t *p, size_t i, size_t n) {
-  if (n - i < 2) return clx_no_field(i == n || p[i] == '\r' || clx_is_token(p[i]) ? CLX_FIELD_INCOMPLETE : CLX_FIELD_MALFORMED);
-  if (p[i] == '\r') return clx_no_field(p[i + 1] == '\n' ? CLX_FIELDS_END : CLX_FIELD_MALFORMED);
-  size_t e = clx_find_nontoken(p, i, n);
-  if (e == n) return clx_no_field(CLX_FIELD_INCOMPLETE);
-  if (p[e] != ':' || e == i) return clx_no_field(CLX_FIELD_MALFORMED);
-  size_t start = e + 1;
-  if (start < n && p[start] == ' ') start++;
-  while (start < n && (p[start] == ' ' || p[start] == '\t')) start++;
-  size_t v = start;
+/* The line from the colon at e on; v: everything between the colon and v is known not to be a control character. */
+static inline struct clx_field clx_scan_value(const uint8_t *p, size_t e, size_t v, size_t n) {
 #if defined(__SSE2__)
-  for (;;) {
-    if (v + 16 > n) { v = clx_find_control(p, v, n); break; }
-    unsigned m = clx_any_control_mask(p + v);
-    if (!m) { v += 16; continue; }
-    v += (size_t)__builtin_ctz(m);
-    if (p[v] != '\t') break;
-    v++;
-  }
+  unsigned m = 0;
+  while (v + 16 <= n && !(m = clx_any_control_mask(p + v))) v += 16;
+  if (m) v += (size_t)__builtin_ctz(m);
+  if (!m || p[v] == '\t') v = clx_find_control(p, v, n);
 #else
   v = clx_find_control(p, v, n);
 #endif
   if (n - v < 2) return clx_no_field(v == n || p[v] == '\r' ? CLX_FIELD_INCOMPLETE : CLX_FIELD_MALFORMED);
   if (p[v] != '\r' || p[v + 1] != '\n') return clx_no_field(CLX_FIELD_MALFORMED);
-  struct clx_field f = {(uint32_t)e, (uint32_t)start, (uint32_t)v, (uint32_t)v + 2};
-  while (f.value_end > f.value_start && (p[f.value_end - 1] == ' ' || p[f.value_end - 1] == '\t')) f.value_end--;
-  return f;
+  size_t start = e + 1, end = v;
+  while (start < end && (p[start] == ' ' || p[start] == '\t')) start++;
+  while (end > start && (p[end - 1] == ' ' || p[end - 1] == '\t')) end--;
+  return (struct clx_field){(uint32_t)e, (uint32_t)start, (uint32_t)end, (uint32_t)v + 2};
+}
+
+/* No blank before the name or the colon, CRLF and nothing else at the end; blanks around the value are left out of it.
+   The end of the section is CRLF where a name would begin; it is not passed over. Needs n < 2^32. */
+static inline struct clx_field clx_scan_field(const uint8_t *p, size_t i, size_t n) {
+#if defined(__SSE2__)
+  if (i + 16 <= n) {
+    /* Nearly every name is of letters and '-' and ends within sixteen bytes. */
+    __m128i v = _mm_loadu_si128((const __m128i *)(p + i));
+    unsigned colon = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8(':')));
+    unsigned name = colon & -colon;
+    if (name > 1 && !(clx_unusual_name_mask(p + i) & (name - 1))) {
+      unsigned m = clx_any_control_mask(p + i) & ~(name - 1);
+      size_t e = i + (size_t)__builtin_ctz(name);
+      return clx_scan_value(p, e, m ? i + (size_t)__builtin_ctz(m) : i + 16, n);
+    }
+  }
+#endif
+  if (n - i < 2) return clx_no_field(i == n || p[i] == '\r' || clx_is_token(p[i]) ? CLX_FIELD_INCOMPLETE : CLX_FIELD_MALFORMED);
+  if (p[i] == '\r') return clx_no_field(p[i + 1] == '\n' ? CLX_FIELDS_END : CLX_FIELD_MALFORMED);
+  size_t e = clx_find_nontoken(p, i, n);
+  if (e == n) return clx_no_field(CLX_FIELD_INCOMPLETE);
+  if (p[e] != ':' || e == i) return clx_no_field(CLX_FIELD_MALFORMED);
+  return clx_scan_value(p, e, e + 1, n);
 }
 #endif
