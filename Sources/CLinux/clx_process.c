@@ -88,6 +88,7 @@ int clx_signal_next(int fd, pid_t *sender) {
 }
 
 void clx_signal_ignore(int number) { signal(number, SIG_IGN); }
+void clx_signal_restore(int number) { signal(number, SIG_DFL); }
 
 const char *clx_signal_name(int number) {
   static _Thread_local char text[24];

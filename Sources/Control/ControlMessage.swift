@@ -30,10 +30,10 @@ public enum WorkerReport: Equatable, Sendable {
   case ready
   /// It cannot serve, and why; it exits.
   case failed(String)
+  /// It has closed its listening sockets and accepts nothing any more.
+  case ceased
   /// Nothing is in flight any more; it exits.
   case drained
-  /// A log file has reached its size or its day is over.
-  case rotate
 }
 
 /// Who a worker is.
@@ -180,8 +180,8 @@ extension WorkerReport {
       switch self {
       case .ready: 1
       case .failed: 2
-      case .drained: 3
-      case .rotate: 4
+      case .ceased: 3
+      case .drained: 4
       }
     archive.number(&kind)
     switch kind {
@@ -191,8 +191,8 @@ extension WorkerReport {
       if case .failed(let own) = self { reason = own }
       archive.text(&reason)
       self = .failed(reason)
-    case 3: self = .drained
-    case 4: self = .rotate
+    case 3: self = .ceased
+    case 4: self = .drained
     default: archive.fail()
     }
   }

@@ -19,6 +19,9 @@ public enum Signal {
     return unsafe String(cString: name)
   }
 
+  /// Gives `number` its default effect again, whatever this process was started with.
+  public static func restore(_ number: CInt) { clx_signal_restore(number) }
+
   /// Ignores `number` in this process.
   public static func ignore(_ number: CInt) { clx_signal_ignore(number) }
 }

@@ -68,11 +68,9 @@ extension Master {
     case .version: connection.answer(ControlAnswer(.ok, [options.version]))
     case .status: connection.answer(ControlAnswer(.ok, [statusText()]))
     case .reopen:
-      reopenLogs()
-      connection.answer(ControlAnswer(.ok))
-    case .reload:
-      reopenLogs()
-      reload(for: connection)
+      let problems = reopenLogs()
+      connection.answer(ControlAnswer(problems.isEmpty ? .ok : .failed, problems))
+    case .reload: reload(for: connection)
     case .stop:
       stopAskers.append(connection)
       stop("control socket")

@@ -26,6 +26,7 @@ final class LogFiles {
     }
   }
 
+  var hasFiles: Bool { errorFile != nil || accessFile != nil }
   var hasErrorFile: Bool { errorFile != nil }
   var hasAccessFile: Bool { accessFile != nil }
 
@@ -49,12 +50,12 @@ final class LogFiles {
     return problems
   }
 
-  /// Turns to the next file where one is due. True when writers need new descriptors.
+  /// Turns to the next file where one is due. True when writers need new descriptors. Cheap when nothing is due.
   func rotate() -> (turned: Bool, problems: [String]) {
     var turned = false
     var problems: [String] = []
-    do throws(LogFileError) { turned = try errorFile?.rotateIfDue(asked: true) ?? false } catch { problems.append("\(error)") }
-    do throws(LogFileError) { turned = try (accessFile?.rotateIfDue(asked: true) ?? false) || turned } catch { problems.append("\(error)") }
+    do throws(LogFileError) { turned = try errorFile?.rotateIfDue() ?? false } catch { problems.append("\(error)") }
+    do throws(LogFileError) { turned = try (accessFile?.rotateIfDue() ?? false) || turned } catch { problems.append("\(error)") }
     return (turned, problems)
   }
 }
@@ -70,15 +71,13 @@ final class Journal {
     self.files = files
     self.hasConsole = hasConsole
     log = EventLog(
-      level: files.log.level, console: hasConsole ? try? Descriptor.standard(1) : nil, file: (try? files.errorDuplicate()) ?? nil,
-      rotation: RotationWatch(files.log))
+      level: files.log.level, console: hasConsole ? try? Descriptor.standard(1) : nil, file: (try? files.errorDuplicate()) ?? nil)
   }
 
   /// Turns to these files and their plan's level; or, when they are the same, to what they have been reopened as.
   func use(_ files: LogFiles) {
     self.files = files
     log.level = files.log.level
-    log.setRotation(RotationWatch(files.log))
     log.replace(file: (try? files.errorDuplicate()) ?? nil)
   }
 
@@ -86,6 +85,4 @@ final class Journal {
 
   /// A line that no level suppresses.
   func mark(_ text: String) { log.mark(text) }
-
-  var isRotationDue: Bool { log.isRotationDue }
 }

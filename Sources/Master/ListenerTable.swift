@@ -102,7 +102,8 @@ struct ListenerTable {
     switch listener.address {
     case .unix(let path, let mode):
       guard slots.sockets.isEmpty else { return }
-      slots.sockets.append(ListeningSocket(try BoundSocket.bind(unixPath: path, mode: mode)))
+      let socket = try patiently(attempts) { () throws(Errno) in try BoundSocket.bind(unixPath: path, mode: mode) }
+      slots.sockets.append(ListeningSocket(socket))
       slots.file = FileFacts(path: path)
     case .ip(let host, _):
       if slots.sockets.isEmpty, slots.port != 0, !entries.values.contains(where: { $0.port == slots.port && !$0.key.isUnix }) {
@@ -120,12 +121,14 @@ struct ListenerTable {
   /// SO_REUSEPORT would let us share an address with a stranger of the same user: a socket without it tells.
   private func prove(_ host: String, _ port: UInt16, _ ipv6Only: Bool, _ attempts: Int) throws(Errno) {
     guard let address = SocketAddress(host: host, port: port) else { throw .invalidArgument }
+    _ = try patiently(attempts) { () throws(Errno) in try BoundSocket.bind(address, shared: false, ipv6Only: ipv6Only) }
+  }
+
+  private func patiently(_ attempts: Int, _ bind: () throws(Errno) -> Descriptor) throws(Errno) -> Descriptor {
     var left = attempts
     while true {
-      do {
-        let probe = try BoundSocket.bind(address, shared: false, ipv6Only: ipv6Only)
-        _ = probe.raw
-        return
+      do throws(Errno) {
+        return try bind()
       } catch {
         left -= 1
         guard error == .addressInUse, left > 0 else { throw error }

@@ -5,7 +5,8 @@
 // Supervisor; perform what it decides. This file is the loop and its inputs; MasterActions performs.
 //
 // Invariants: reloads are made one at a time; what fails on the way to a new generation leaves the running
-// one as it is; nothing here waits for a worker.
+// one as it is; nothing here waits for a worker. While there are log files, there is a turn at least once a
+// second, in which they are looked at.
 
 import Control
 import Kernel
@@ -43,6 +44,8 @@ struct ReloadOutcome: Equatable {
   let at: Int64
   let generation: UInt64?
   let errors: [String]
+  /// What is doubtful or could not be done, without being in the way.
+  var warnings: [String] = []
 }
 
 public final class Master {
@@ -64,6 +67,7 @@ public final class Master {
   var reloadAskers: [ControlConnection] = []
   var queuedAskers: [ControlConnection] = []
   var isReloadQueued = false
+  var reloadWarnings: [String] = []
   var stopAskers: [ControlConnection] = []
   var deaths: [Death] = []
   /// The process whose end is being told, for the record of its death.
@@ -75,19 +79,27 @@ public final class Master {
   /// Tells the launching shell, once, how the start went.
   var onStarted: ((String?) -> Void)?
 
-  init(options: MasterOptions, journal: Journal) throws(Errno) {
+  /// - Parameter signals: those of `watchSignals`.
+  init(options: MasterOptions, journal: Journal, signals: consuming SignalDescriptor) throws(Errno) {
     self.options = options
     self.journal = journal
+    self.signals = signals
     startedAt = Time.wallSeconds
     let file = try Scoreboard.create()
     board = try Scoreboard(file)
     boardFile = file
-    Signal.ignore(Signal.pipe)
-    signals = try SignalDescriptor([
-      Signal.terminate, Signal.interrupt, Signal.quit, Signal.hangUp, Signal.user1, Signal.user2, Signal.child,
-    ])
     board.store(.processID, UInt64(Process.id))
     board.store(.startedAt, UInt64(startedAt))
+  }
+
+  /// Collects the signals from now on: none ends the process or is lost while the master is being set up.
+  static func watchSignals() throws(Errno) -> SignalDescriptor {
+    Signal.ignore(Signal.pipe)
+    // Whoever started us may have ignored it, and then nobody would tell us that a worker has ended.
+    Signal.restore(Signal.child)
+    return try SignalDescriptor([
+      Signal.terminate, Signal.interrupt, Signal.quit, Signal.hangUp, Signal.user1, Signal.user2, Signal.child,
+    ])
   }
 
   /// Serves until told to stop.
@@ -118,7 +130,8 @@ public final class Master {
     for connection in connections { poll.add(connection.raw, output: connection.wantsOutput) }
     if let control { poll.add(control.raw) }
 
-    let wait = supervisor.nextDeadline.map { CInt(clamping: max(0, $0 - Time.milliseconds)) } ?? -1
+    var wait = supervisor.nextDeadline.map { CInt(clamping: max(0, $0 - Time.milliseconds)) } ?? -1
+    if hasLogFiles { wait = wait < 0 ? 1000 : min(wait, 1000) }
     poll.wait(milliseconds: wait)
 
     for (position, worker) in open.enumerated() where poll.isReadable(1 + position) { hear(worker) }
@@ -129,9 +142,9 @@ public final class Master {
     }
     if let control, poll.isReadable(1 + open.count + connections.count) { control.accept() }
     perform(supervisor.tick(now: Time.milliseconds))
-    if isReloadQueued, !supervisor.isStarting { beginQueuedReload() }
+    if isReloadQueued, !supervisor.isChanging { beginQueuedReload() }
     control?.sweep()
-    if journal.isRotationDue { rotateLogs() }
+    rotateLogs()
   }
 
   /// Everything a worker has said.
@@ -140,8 +153,8 @@ public final class Master {
       switch report {
       case .ready: perform(supervisor.ready(worker.id, now: Time.milliseconds))
       case .failed(let reason): perform(supervisor.failed(worker.id, reason: reason, now: Time.milliseconds))
+      case .ceased: perform(supervisor.ceased(worker.id, now: Time.milliseconds))
       case .drained: perform(supervisor.drained(worker.id, now: Time.milliseconds))
-      case .rotate: rotateLogs()
       }
     }
     // It closed the channel: it is on its way out, or past help.
@@ -156,10 +169,8 @@ public final class Master {
       case Signal.child: reap()
       case Signal.terminate, Signal.interrupt: supervisor.isStopping ? stopNow(Signal.name(signal.number)) : stop(Signal.name(signal.number))
       case Signal.quit: stop(Signal.name(signal.number))
-      case Signal.hangUp:
-        reopenLogs()
-        reload(for: nil)
-      case Signal.user1: reopenLogs()
+      case Signal.hangUp: reload(for: nil)
+      case Signal.user1: _ = reopenLogs()
       case Signal.user2: journal.write(.warn, "binary upgrade (SIGUSR2) is not available yet")
       default: break
       }

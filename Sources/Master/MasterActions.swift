@@ -24,6 +24,7 @@ extension Master {
     case .kill(let id):
       if let worker = workers[id] { Process.send(Signal.kill, to: worker.process) }
     case .serving(let generation): takeOver(generation)
+    case .settled(let generation): settle(generation)
     case .abandoned(let generation, let reason): abandon(generation, reason)
     case .replacing(let generation, let slot, let reason, let delay): noteDeath(generation, slot, reason, delay)
     case .gone(let generation): forget(generation)
@@ -56,6 +57,9 @@ extension Master {
     generations[record.number] = record
     nextGeneration += 1
     checkDescriptors(plan)
+    if !Process.isRoot, !plan.identity.user.isEmpty || !plan.identity.group.isEmpty {
+      warn("user and group are without effect: the gateway was not started as root")
+    }
     return record
   }
 
@@ -70,7 +74,7 @@ extension Master {
     let pools = plan.upstreams.reduce(0) { $0 + $1.pool.maxConnections }
     let wanted = plan.limits.maxConnections + pools + 64 + plan.workers * plan.listeners.count
     if allowed < wanted {
-      journal.write(.warn, "a process may open \(allowed) descriptors, \(wanted) may be needed: raise the limit (LimitNOFILE=, ulimit -n)")
+      warn("a process may open \(allowed) descriptors, \(wanted) may be needed: raise the limit (LimitNOFILE=, ulimit -n)")
     }
   }
 
@@ -97,13 +101,17 @@ extension Master {
     board.store(.generation, generation)
     board.store(.workers, UInt64(record.plan.workers))
     let addresses = ListenerTable.keys(of: record.plan).compactMap { listeners.slots(of: $0)?.text }
-    journal.write(.info, "generation \(generation) serves with \(record.plan.workers) workers on \(addresses.joined(separator: ", "))")
+    journal.write(.info, "generation \(generation) serves with \(record.plan.workers == 1 ? "1 worker" : "\(record.plan.workers) workers") on \(addresses.joined(separator: ", "))")
     if let onStarted {
       self.onStarted = nil
       onStarted(nil)
-      return
     }
-    reloaded(ReloadOutcome(at: Time.wallSeconds, generation: generation, errors: []))
+  }
+
+  /// Those who asked for the reload may hear that it is done: nobody old accepts any more.
+  private func settle(_ generation: UInt64) {
+    reloaded(generation, errors: [])
+    closeUnused()
   }
 
   private func abandon(_ generation: UInt64, _ reason: String) {
@@ -113,7 +121,7 @@ extension Master {
       perform(supervisor.stopNow(now: Time.milliseconds))
       return
     }
-    if onStarted == nil { reloaded(ReloadOutcome(at: Time.wallSeconds, generation: nil, errors: [reason])) }
+    if onStarted == nil { reloaded(nil, errors: [reason]) }
   }
 
   private func forget(_ generation: UInt64) {
@@ -122,9 +130,10 @@ extension Master {
     closeUnused()
   }
 
-  /// Closes the sockets of addresses that no generation uses any more.
+  /// Closes the sockets of addresses that no generation accepts on any more.
   func closeUnused() {
-    let used = generations.values.reduce(into: Set<ListenerKey>()) { $0.formUnion($1.listeners) }
+    let users = generations.values.filter { !supervisor.hasLetGo($0.number) }
+    let used = users.reduce(into: Set<ListenerKey>()) { $0.formUnion($1.listeners) }
     listeners.retain(used, trim: !supervisor.isStarting)
   }
 
@@ -169,14 +178,19 @@ extension Master {
   // MARK: Logs
 
   /// Opens the log files anew, so that files that were moved away are let go, and hands them to all workers.
-  func reopenLogs() {
+  /// Returns what went wrong; the files in question are kept.
+  func reopenLogs() -> [String] {
+    var problems: [String] = []
     for files in allLogs {
-      let problems = files.reopen()
+      problems += files.reopen().map { "\($0); the old file is kept" }
       hand(out: files)
-      for problem in problems { journal.write(.error, "\(problem); the old file is kept") }
     }
-    journal.write(.info, "log files reopened")
+    for problem in problems { journal.write(.error, problem) }
+    if problems.isEmpty { journal.write(.info, "log files reopened") }
+    return problems
   }
+
+  var hasLogFiles: Bool { allLogs.contains { $0.hasFiles } }
 
   /// Begins new log files where that is due, and hands them to all workers.
   func rotateLogs() {

@@ -1,7 +1,7 @@
 // MasterReload — from a request to reload to its outcome.
 //
-// One reload at a time; requests that come meanwhile share the next one. Whoever asked hears all errors, or
-// that the new generation serves.
+// One reload at a time; requests that come meanwhile share the next one. Whoever asked hears all errors, or,
+// when nobody but the new generation accepts any more, that it serves.
 
 import Control
 import Kernel
@@ -13,9 +13,11 @@ extension Master {
     guard !supervisor.isStopping else {
       asker?.answer(ControlAnswer(.failed, ["the gateway is stopping"]))
       journal.write(.warn, "reload ignored: the gateway is stopping")
+      // What was asked for by a hang-up includes this.
+      _ = reopenLogs()
       return
     }
-    if supervisor.isStarting {
+    if supervisor.isChanging {
       if let asker { queuedAskers.append(asker) }
       isReloadQueued = true
       return
@@ -37,29 +39,38 @@ extension Master {
   }
 
   private func beginReload() {
+    reloadWarnings = reopenLogs()
     switch options.load() {
-    case .failure(let refusal): reloaded(ReloadOutcome(at: Time.wallSeconds, generation: nil, errors: refusal.lines))
+    case .failure(let refusal): reloaded(nil, errors: refusal.lines)
     case .success(let loaded):
-      for warning in loaded.warnings { journal.write(.warn, warning) }
+      for warning in loaded.warnings { warn(warning) }
       do throws(ListenerFailure) {
         let record = try prepare(loaded.plan)
         journal.write(.info, "starting generation \(record.number)")
         perform(supervisor.begin(record.number, terms: terms(of: record), now: Time.milliseconds))
       } catch {
-        reloaded(ReloadOutcome(at: Time.wallSeconds, generation: nil, errors: [error.reason]))
+        reloaded(nil, errors: [error.reason])
       }
     }
   }
 
+  /// Writes a warning down, and keeps it for whoever asked for the reload under way.
+  func warn(_ text: String) {
+    journal.write(.warn, text)
+    reloadWarnings.append(text)
+  }
+
   /// Records the outcome and tells everyone who asked.
-  func reloaded(_ outcome: ReloadOutcome) {
+  func reloaded(_ generation: UInt64?, errors: [String]) {
+    let outcome = ReloadOutcome(at: Time.wallSeconds, generation: generation, errors: errors, warnings: reloadWarnings)
+    reloadWarnings = []
     lastReload = outcome
     board.store(.lastReloadAt, UInt64(outcome.at))
     let askers = reloadAskers
     reloadAskers = []
     if let generation = outcome.generation {
       board.store(.reloads, board.value(of: .reloads) &+ 1)
-      for asker in askers { asker.answer(ControlAnswer(.ok, ["generation \(generation) serves"])) }
+      for asker in askers { asker.answer(ControlAnswer(.ok, outcome.warnings + ["generation \(generation) serves"])) }
       return
     }
     board.store(.failedReloads, board.value(of: .failedReloads) &+ 1)
@@ -68,6 +79,6 @@ extension Master {
     let last = "\(count) \(count == 1 ? "error" : "errors"); \(running)"
     for line in outcome.errors { journal.write(.error, line) }
     journal.write(.error, "reload failed: " + last)
-    for asker in askers { asker.answer(ControlAnswer(.failed, outcome.errors + [last])) }
+    for asker in askers { asker.answer(ControlAnswer(.failed, outcome.warnings + outcome.errors + [last])) }
   }
 }

@@ -1,7 +1,7 @@
 // MasterStart — from a checked plan to a running master, and back to an exit code: in the foreground or as a daemon.
 //
-// The order is the specification's: detach, log, PID lock, signals,
-// sockets, workers, report. After detaching, an error goes to the log and, through the report, to the shell.
+// The order: detach, log, signals, PID lock, sockets, workers, report. (Signals before the lock, so that one sent to
+// the process that the PID file names can never meet it unprepared.) After detaching, an error goes to the log and, through the report, to the shell.
 
 import Control
 import Kernel
@@ -31,6 +31,12 @@ extension Master {
       if daemon { Daemon.logToSystem(error.reason) }
       return launch.fail(error.reason)
     }
+    let signals: SignalDescriptor
+    do throws(Errno) {
+      signals = try Master.watchSignals()
+    } catch {
+      return launch.fail("cannot watch signals: \(error.text)")
+    }
     let pidFile: PIDFile
     do throws(PIDFileError) {
       pidFile = try PIDFile(acquiring: options.pidFile)
@@ -39,15 +45,15 @@ extension Master {
       if daemon { Journal(logs, hasConsole: false).write(.critical, reason) }
       return launch.fail(reason)
     }
-    let code = serve(plan, options, logs, launch)
+    let code = serve(plan, options, logs, signals, launch)
     pidFile.remove()
     return code
   }
 
-  private static func serve(_ plan: Plan, _ options: MasterOptions, _ logs: LogFiles, _ launch: Launch) -> CInt {
+  private static func serve(_ plan: Plan, _ options: MasterOptions, _ logs: LogFiles, _ signals: consuming SignalDescriptor, _ launch: Launch) -> CInt {
     let master: Master
     do throws(Errno) {
-      master = try Master(options: options, journal: Journal(logs, hasConsole: !launch.isDaemon))
+      master = try Master(options: options, journal: Journal(logs, hasConsole: !launch.isDaemon), signals: signals)
     } catch {
       return launch.fail("cannot set up the master: \(error.text)")
     }

@@ -69,6 +69,9 @@ extension Master {
         json.field("started_at", worker.startedAt)
         json.field("uptime_sec", max(0, now - worker.startedAt))
       }
+      if let worker, let row = board.row(worker.row), row.heartbeat > 0 {
+        json.field("heartbeat_age_ms", max(0, Time.milliseconds - row.heartbeat))
+      }
       if let time = slot.respawnAt { json.field("respawn_in_ms", max(0, time - Time.milliseconds)) }
       json.field("restarts", slot.restarts)
       if let death = deaths.last(where: { $0.generation == generation && $0.slot == slot.slot }) { json.field("last_death", death.reason) }
@@ -82,7 +85,7 @@ extension Master {
 
   private var stateText: String {
     if supervisor.isStopping { return "stopping" }
-    guard supervisor.isStarting else { return "serving" }
+    guard supervisor.isChanging else { return "serving" }
     return supervisor.serving == nil ? "starting" : "reloading"
   }
 
@@ -107,6 +110,9 @@ extension Master {
       if let generation = lastReload.generation { json.field("generation", generation) }
       json.list("errors") { json in
         for line in lastReload.errors { json.field(nil, line) }
+      }
+      json.list("warnings") { json in
+        for line in lastReload.warnings { json.field(nil, line) }
       }
     }
   }

@@ -8,6 +8,8 @@
 // - While a generation serves, each socket slot is served by its own worker or, while that one is missing, by
 //   a sibling; `covers` says by whom.
 // - Every worker that is told to go has a moment at which it is killed.
+// - A change of generations is over when the old workers accept no more, or have had their time to say so: only
+//   then is it `settled`, and only then may the next one begin.
 
 /// A worker process, for as long as it lives. Never used twice.
 public struct WorkerID: Hashable, Sendable {
@@ -26,6 +28,8 @@ public enum MasterAction: Hashable, Sendable {
   case kill(WorkerID)
   /// The generation has taken over.
   case serving(generation: UInt64)
+  /// Nobody but the generation accepts any more: whoever connects from now on meets it.
+  case settled(generation: UInt64)
   /// The generation never came to serve.
   case abandoned(generation: UInt64, reason: String)
   /// A serving worker died; after `delay` its slot is filled again.
@@ -70,6 +74,8 @@ public struct Supervisor: Sendable {
   /// What remains to a generation that has to make room.
   static let hurryTime: Int64 = 1_000
   static let stopNowGrace: Int64 = 500
+  /// How long a reload waits for the old workers to stop accepting.
+  static let handoverTime: Int64 = 2_000
 
   public enum Phase: Equatable, Sendable { case starting, opening, serving, draining, abandoned }
 
@@ -78,6 +84,8 @@ public struct Supervisor: Sendable {
   struct Slot: Equatable, Sendable {
     var worker: WorkerID?
     var phase = WorkerPhase.none
+    /// It may have been told to accept and has not said yet that it does so no more.
+    var isAccepting = false
     var readyAt: Int64 = 0
     var startDeadline: Int64 = 0
     var killAt: Int64?
@@ -98,12 +106,15 @@ public struct Supervisor: Sendable {
     var isHurried = false
 
     var isEmpty: Bool { slots.allSatisfy { $0.worker == nil } }
+    var isAccepting: Bool { slots.contains { $0.isAccepting } }
   }
 
   private(set) var generations: [Generation] = []
   private var nextWorker = 1
   public private(set) var isStopping = false
   private var isFinished = false
+  /// The generation that serves while the one before it still lets go of the sockets, and until when that is waited for.
+  private var handover: (generation: UInt64, deadline: Int64)?
 
   public init() {}
 
@@ -111,9 +122,16 @@ public struct Supervisor: Sendable {
 
   public var serving: UInt64? { generations.first { $0.phase == .serving }?.number }
   public var isStarting: Bool { generations.contains { $0.phase == .starting || $0.phase == .opening } }
+  /// A generation starts, or the one before it has not stopped accepting yet.
+  public var isChanging: Bool { isStarting || handover != nil }
   public var drainingCount: Int { generations.count { $0.phase == .draining } }
 
   public func phase(of generation: UInt64) -> Phase? { generations.first { $0.number == generation }?.phase }
+  /// Whether the generation needs its listening sockets no more, because it drains and accepts nothing.
+  public func hasLetGo(_ generation: UInt64) -> Bool {
+    generations.contains { $0.number == generation && $0.phase == .draining && !$0.isAccepting }
+  }
+
   public func phase(of worker: WorkerID) -> WorkerPhase? { place(of: worker).map { generations[$0.0].slots[$0.1].phase } }
 
   /// The worker slots of a generation, in order.
@@ -124,7 +142,7 @@ public struct Supervisor: Sendable {
 
   /// When `tick` has something to do, if nothing else happens before.
   public var nextDeadline: Int64? {
-    var earliest = Int64.max
+    var earliest = handover?.deadline ?? .max
     for generation in generations {
       for slot in generation.slots {
         if slot.phase == .starting { earliest = min(earliest, slot.startDeadline) }
@@ -137,9 +155,9 @@ public struct Supervisor: Sendable {
 
   // MARK: Generations
 
-  /// Starts a generation. Nothing happens while another one starts, or after `stop`.
+  /// Starts a generation. Nothing happens while a change is under way, or after `stop`.
   public mutating func begin(_ number: UInt64, terms: GenerationTerms, now: Int64) -> [MasterAction] {
-    guard !isStarting, !isStopping else { return [] }
+    guard !isChanging, !isStopping else { return [] }
     generations.append(
       Generation(number: number, terms: terms, slots: Array(repeating: Slot(), count: terms.workers), covers: Array(repeating: nil, count: terms.slots)))
     let index = generations.count - 1
@@ -156,11 +174,14 @@ public struct Supervisor: Sendable {
     for slot in generations[index].slots.indices { generations[index].slots[slot].readyAt = now }
     actions += cover(index)
     actions.append(.serving(generation: number))
-    if let old { actions += drain(old, milliseconds: Int64(terms.drain), now) }
+    if let old {
+      actions += drain(old, milliseconds: Int64(terms.drain), now)
+      handover = (number, now + Self.handoverTime)
+    }
     while drainingUnhurried > terms.maxDraining, let oldest = generations.firstIndex(where: { $0.phase == .draining && !$0.isHurried }) {
       actions += hurry(oldest, now)
     }
-    return actions + sweep()
+    return actions + settle(now) + sweep()
   }
 
   public mutating func openFailed(_ number: UInt64, reason: String, now: Int64) -> [MasterAction] {
@@ -173,6 +194,7 @@ public struct Supervisor: Sendable {
   public mutating func ready(_ worker: WorkerID, now: Int64) -> [MasterAction] {
     guard let (index, slot) = place(of: worker), generations[index].slots[slot].phase == .starting else { return [] }
     generations[index].slots[slot].phase = .ready
+    generations[index].slots[slot].isAccepting = true
     generations[index].slots[slot].readyAt = now
     switch generations[index].phase {
     case .starting:
@@ -195,6 +217,20 @@ public struct Supervisor: Sendable {
     return []
   }
 
+  /// The worker accepts nothing any more: it was told to drain, or wants to go by itself.
+  public mutating func ceased(_ worker: WorkerID, now: Int64) -> [MasterAction] {
+    guard let (index, slot) = place(of: worker) else { return [] }
+    generations[index].slots[slot].isAccepting = false
+    var actions: [MasterAction] = []
+    if generations[index].phase == .serving, generations[index].slots[slot].phase == .ready {
+      generations[index].slots[slot].phase = .leaving
+      setKill(index, slot, now + Int64(generations[index].terms.drain) + Self.grace)
+      uncover(index, slot)
+      actions += cover(index)
+    }
+    return actions + settle(now)
+  }
+
   /// The worker has nothing in flight any more; it is about to exit.
   public mutating func drained(_ worker: WorkerID, now: Int64) -> [MasterAction] {
     guard let (index, slot) = place(of: worker) else { return [] }
@@ -214,15 +250,14 @@ public struct Supervisor: Sendable {
     let reason = old.lastWords.map { "\($0) (\(reason))" } ?? reason
     generations[index].slots[slot].worker = nil
     generations[index].slots[slot].phase = .none
+    generations[index].slots[slot].isAccepting = false
     generations[index].slots[slot].killAt = nil
     generations[index].slots[slot].lastWords = nil
     switch generations[index].phase {
     case .starting, .opening:
       return abandon(index, "worker \(slot) ended before it was ready: \(reason)", now) + sweep()
     case .serving:
-      for position in generations[index].covers.indices where generations[index].covers[position] == slot {
-        generations[index].covers[position] = nil
-      }
+      uncover(index, slot)
       let wasReady = old.readyAt > 0
       let delay = generations[index].slots[slot].backoff.next(readyFor: wasReady ? now - old.readyAt : 0)
       generations[index].slots[slot].readyAt = 0
@@ -236,7 +271,7 @@ public struct Supervisor: Sendable {
       }
       return actions
     case .draining, .abandoned:
-      return sweep()
+      return settle(now) + sweep()
     }
   }
 
@@ -256,7 +291,7 @@ public struct Supervisor: Sendable {
         if state.phase == .starting, state.startDeadline <= now { actions += late(index, slot, now) }
       }
     }
-    return actions + sweep()
+    return actions + settle(now) + sweep()
   }
 
   private mutating func late(_ index: Int, _ slot: Int, _ now: Int64) -> [MasterAction] {
@@ -278,7 +313,9 @@ public struct Supervisor: Sendable {
   public mutating func stop(milliseconds: Int, now: Int64) -> [MasterAction] {
     guard !isStopping else { return [] }
     isStopping = true
-    var actions: [MasterAction] = []
+    // It does serve; for the others there is nothing left to wait for.
+    var actions = handover.map { [MasterAction.settled(generation: $0.generation)] } ?? []
+    handover = nil
     for index in generations.indices {
       switch generations[index].phase {
       case .starting, .opening: actions += abandon(index, "the gateway is stopping", now)
@@ -327,6 +364,12 @@ public struct Supervisor: Sendable {
 
   private mutating func setKill(_ index: Int, _ slot: Int, _ time: Int64) {
     generations[index].slots[slot].killAt = min(generations[index].slots[slot].killAt ?? .max, time)
+  }
+
+  private mutating func uncover(_ index: Int, _ slot: Int) {
+    for position in generations[index].covers.indices where generations[index].covers[position] == slot {
+      generations[index].covers[position] = nil
+    }
   }
 
   /// Sees to it that each socket slot is served: by its own worker if that is ready, else by the next one that is.
@@ -393,6 +436,21 @@ public struct Supervisor: Sendable {
       actions.append(.kill(worker))
     }
     return actions
+  }
+
+  /// Ends the change of generations when nobody old accepts any more, or has not said so in time.
+  private mutating func settle(_ now: Int64) -> [MasterAction] {
+    guard let (generation, deadline) = handover else { return [] }
+    let isLate = deadline <= now
+    guard isLate || !generations.contains(where: { $0.phase == .draining && $0.isAccepting }) else { return [] }
+    handover = nil
+    if isLate {
+      // Who does not answer now is not waited for again.
+      for index in generations.indices where generations[index].phase == .draining {
+        for slot in generations[index].slots.indices { generations[index].slots[slot].isAccepting = false }
+      }
+    }
+    return [.settled(generation: generation)]
   }
 
   /// Forgets generations without processes.

@@ -18,7 +18,6 @@ public final class EventLog {
   private let origin: String
   private var console: Sink?
   private var file: Sink?
-  private var watch: RotationWatch
   private var throttle = EventThrottle()
   private let now: @Sendable () -> Int64
 
@@ -26,24 +25,21 @@ public final class EventLog {
   ///   - worker: slot and generation of a worker, `0.7`; nil in the master.
   ///   - console: standard output, when the process runs in the foreground.
   ///   - file: the log file.
-  ///   - rotation: when the file is due for rotation; nil when it is not ours to rotate.
   public convenience init(
-    level: LogPlan.Level, worker: String? = nil, console: consuming Descriptor? = nil, file: consuming Descriptor? = nil,
-    rotation: RotationWatch = RotationWatch()
+    level: LogPlan.Level, worker: String? = nil, console: consuming Descriptor? = nil, file: consuming Descriptor? = nil
   ) {
-    self.init(level: level, worker: worker, console: console, file: file, rotation: rotation, now: wallClock)
+    self.init(level: level, worker: worker, console: console, file: file, now: wallClock)
   }
 
   /// - Parameter now: the wall clock, in microseconds since the epoch.
   init(
-    level: LogPlan.Level, worker: String?, console: consuming Descriptor?, file: consuming Descriptor?, rotation: RotationWatch,
+    level: LogPlan.Level, worker: String?, console: consuming Descriptor?, file: consuming Descriptor?,
     now: @escaping @Sendable () -> Int64
   ) {
     self.level = level
     origin = worker.map { "[worker \($0)] " } ?? ""
     if let console { self.console = Sink(console) } else { self.console = nil }
     if let file { self.file = Sink(file) } else { self.file = nil }
-    watch = rotation
     self.now = now
   }
 
@@ -86,7 +82,6 @@ public final class EventLog {
     if file != nil {
       let line = EventLine.line("[\(stamp)] [gateway] [\(EventLine.name(level))] \(origin)", message)
       if file?.write(line.span) != line.count { lost += 1 }
-      watch.wrote(line.count)
     }
   }
 
@@ -95,16 +90,5 @@ public final class EventLog {
   /// Turns to another file; nil: to none.
   public func replace(file: consuming Descriptor?) {
     if let file { self.file = Sink(file) } else { self.file = nil }
-    watch.restart(at: Int(now() / 1_000_000))
   }
-
-  /// Whether the file has been full, of another day or deleted when last looked at. A worker tells the master, the master rotates.
-  /// Cheap: the file is looked at once a second at most.
-  public var isRotationDue: Bool {
-    guard let file = file?.descriptor.raw else { return false }
-    return watch.isDue(file, at: Int(now() / 1_000_000))
-  }
-
-  /// Sets what `isRotationDue` looks for, after a reload.
-  public func setRotation(_ rotation: RotationWatch) { watch = rotation }
 }

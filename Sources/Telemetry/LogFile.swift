@@ -1,8 +1,11 @@
 // LogFile — a log file as the master owns it: opened, rotated, pruned, and lent out as descriptors.
 //
+// Whether it is full, of another day or deleted is seen by `fstat` of its own descriptor, whoever writes to it.
+//
 // Invariants: there is always an open file; when another cannot be opened the old one is kept. With `maxFiles`
 // above 1 the file is the newest of today; with 1 it is the configured path itself, which others may rotate.
 
+import Glibc
 import Kernel
 import Plan
 
@@ -18,7 +21,9 @@ public struct LogFile: ~Copyable {
   private let maxFiles: Int
   private var current: LogFileName
   private var descriptor: Descriptor
-  private var watch: RotationWatch
+  /// After a failure to turn to another file: when to try again, seconds since the epoch.
+  private var retryAt = 0
+  private static let retryAfter = 10
 
   /// Opens the error log of `plan`. - Precondition: `plan.file` is not empty.
   public init(_ plan: LogPlan) throws(LogFileError) {
@@ -37,9 +42,6 @@ public struct LogFile: ~Copyable {
     let name = maxFiles > 1 ? LogFile.nameToOpen(pattern, maxFileSize, today: today, after: nil) : LogFileName(date: today, sequence: 0)
     let currentPath = maxFiles > 1 ? pattern.path(of: name) : path
     let descriptor = try LogDirectory.open(currentPath)
-    var plan = LogPlan()
-    plan.maxFileSize = maxFileSize
-    plan.maxFiles = maxFiles
     self.path = path
     self.currentPath = currentPath
     self.pattern = pattern
@@ -47,7 +49,6 @@ public struct LogFile: ~Copyable {
     self.maxFiles = maxFiles
     current = name
     self.descriptor = descriptor
-    watch = RotationWatch(plan, at: seconds)
     prune()
   }
 
@@ -64,16 +65,23 @@ public struct LogFile: ~Copyable {
   mutating func reopen(at seconds: Int) throws(LogFileError) { try turn(at: seconds, forced: false) }
 
   /// Turns to the next file if the current one is full, of another day or deleted. On true, writers need new descriptors.
-  /// Looks once a second at most unless `asked`, because a worker has noticed.
-  public mutating func rotateIfDue(asked: Bool = false) throws(LogFileError) -> Bool {
-    try rotateIfDue(asked: asked, at: Int(wallClock() / 1_000_000))
+  /// Costs one system call when nothing is due; after a failure it is tried again 10 s later.
+  public mutating func rotateIfDue() throws(LogFileError) -> Bool {
+    try rotateIfDue(at: Int(wallClock() / 1_000_000))
   }
 
-  mutating func rotateIfDue(asked: Bool, at seconds: Int) throws(LogFileError) -> Bool {
-    if asked { watch.hurry() }
-    guard watch.isDue(descriptor.raw, at: seconds) else { return false }
+  mutating func rotateIfDue(at seconds: Int) throws(LogFileError) -> Bool {
+    guard isDue(at: seconds), !(retryAt - Self.retryAfter...retryAt - 1).contains(seconds) else { return false }
+    retryAt = seconds + Self.retryAfter
     try turn(at: seconds, forced: true)
     return true
+  }
+
+  private func isDue(at seconds: Int) -> Bool {
+    var status = stat()
+    guard unsafe fstat(descriptor.raw, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return false }
+    if status.st_nlink == 0 { return true }
+    return maxFiles > 1 && (Int(status.st_size) >= maxFileSize || CivilTime(local: seconds).date != current.date)
   }
 
   // MARK: Turning to another file
@@ -91,7 +99,7 @@ public struct LogFile: ~Copyable {
     } else {
       descriptor = try LogDirectory.open(path)
     }
-    watch.restart(at: seconds)
+    retryAt = 0
   }
 
   /// The newest file of today if it is not full, else the next. One that is to follow another comes after it.

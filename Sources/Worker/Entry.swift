@@ -59,8 +59,7 @@ private func run(_ start: consuming WorkerStart, _ channel: consuming WorkerChan
   guard let counters = board.page(record.row) else { throw Failure(reason: "there is no row \(record.row) in the scoreboard") }
   let console = record.hasConsole && !record.hasErrorLog ? try? Descriptor.standard(1) : nil
   let log = EventLog(
-    level: plan.log.level, worker: isSingle ? nil : identity.name, console: console, file: start.errorLog.take(),
-    rotation: RotationWatch(plan.log))
+    level: plan.log.level, worker: isSingle ? nil : identity.name, console: console, file: start.errorLog.take())
   let accessLog = try accessDestination(plan, start.accessLog.take())
   var gateway: Gateway
   do throws(GatewayFailure) {

@@ -24,10 +24,7 @@ struct Worker: ~Copyable, ReactorDelegate {
   private let row: Int
   private let drainMilliseconds: Int
   private var isOver = false
-  /// In seconds of the clock's own count, when slow duties are due again.
-  private var housekeeping: Int64 = 0
-  private var hasAskedForRotation = false
-
+  private var hasBeenSignalled = false
   init(
     _ gateway: consuming Gateway, channel: consuming WorkerChannel?, signals: consuming SignalDescriptor?, board: Scoreboard, row: Int,
     drainMilliseconds: Int
@@ -84,10 +81,6 @@ struct Worker: ~Copyable, ReactorDelegate {
   private mutating func secondBegan(_ milliseconds: Int64) {
     board.beat(row: row, milliseconds: milliseconds)
     gateway.log.tick()
-    if !hasAskedForRotation, gateway.log.isRotationDue || gateway.isAccessLogRotationDue {
-      hasAskedForRotation = true
-      report(.rotate)
-    }
   }
 
   // MARK: The master
@@ -131,7 +124,6 @@ struct Worker: ~Copyable, ReactorDelegate {
     case .drain(let milliseconds, let hurry): drain(milliseconds: milliseconds, hurry: hurry)
     case .stopNow: isOver = true
     case .reopen(let hasErrorLog, let hasAccessLog):
-      hasAskedForRotation = false
       if hasErrorLog, let file = files.take(0) { gateway.log.replace(file: file) }
       if hasAccessLog, let file = files.take(hasErrorLog ? 1 : 0) { gateway.reopenAccessLog(file) }
     }
@@ -151,6 +143,7 @@ struct Worker: ~Copyable, ReactorDelegate {
   private mutating func drain(milliseconds: Int, hurry: Bool) {
     board.set(.draining, row: row)
     gateway.beginDrain(milliseconds: milliseconds, hurry: hurry)
+    report(.ceased)
   }
 
   // MARK: Signals
@@ -159,8 +152,10 @@ struct Worker: ~Copyable, ReactorDelegate {
     while let number = nextSignal() {
       switch number {
       case Signal.terminate, Signal.interrupt, Signal.quit:
-        // A second one, or one that comes while draining, means now.
-        if gateway.isDraining { isOver = true } else { drain(milliseconds: drainMilliseconds, hurry: true) }
+        // A second one means now. One that comes when the master has already said to drain was meant for all
+        // processes alike, as a service manager sends it, and adds nothing.
+        if hasBeenSignalled { isOver = true } else if !gateway.isDraining { drain(milliseconds: drainMilliseconds, hurry: true) }
+        hasBeenSignalled = true
       default: break
       }
     }

@@ -7,7 +7,7 @@ struct GatewayControl: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: Product.tool,
     abstract: "Operates the HTTP gateway.",
-    discussion: "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 not running.",
+    discussion: "Exit codes: 0 done, 1 failed or not running, 2 wrong command line.",
     subcommands: [
       StartCommand.self, StopCommand.self, ReloadCommand.self, ReopenCommand.self, StatusCommand.self, ValidateCommand.self, ConfigCommand.self,
       SchemaCommand.self, ReferenceCommand.self, VersionCommand.self,
@@ -42,9 +42,13 @@ struct VersionCommand: ParsableCommand {
 }
 
 /// How a command ended; thrown when it is not the normal end. What went wrong has been printed.
-enum Outcome: CInt, Error {
-  case done = 0
-  case failed = 1
-  case usage = 2
-  case notRunning = 3
+enum Outcome: Error {
+  case failed, usage, notRunning
+
+  var exitCode: CInt {
+    switch self {
+    case .failed, .notRunning: 1
+    case .usage: 2
+    }
+  }
 }

@@ -15,7 +15,7 @@ enum StatusText {
     let running = Cell("running", .good).shown(colours: colours)
     var text = "\(Product.daemon) \(status["version"].string ?? "") is \(running)\(state == "serving" ? "" : ", \(state)")\n"
     text += facts(status, now).text(indent: 2, colours: colours)
-    for error in status["last_reload"]["errors"].list { text += "    \(Cell(error.string ?? "").text)\n" }
+    for line in status["last_reload"]["warnings"].list + status["last_reload"]["errors"].list { text += "    \(Cell(line.string ?? "").text)\n" }
     text += "\n" + workers(status).text(indent: 0, colours: colours)
     let deaths = deaths(status, now)
     if !deaths.rows.isEmpty { text += "\nWorkers that died:\n" + deaths.text(indent: 2, colours: colours) }
@@ -49,7 +49,9 @@ enum StatusText {
   private static func reload(_ outcome: JSONValue, _ now: Int64) -> Cell {
     guard let at = outcome["at"].number else { return Cell("never") }
     let ago = "\(duration(max(0, now - at))) ago"
-    if outcome["ok"].bool == true { return Cell("succeeded, \(ago)", .good) }
+    if outcome["ok"].bool == true {
+      return outcome["warnings"].list.isEmpty ? Cell("succeeded, \(ago)", .good) : Cell("succeeded, \(ago), with warnings:", .waiting)
+    }
     return Cell("failed, \(ago):", .bad)
   }
 
@@ -81,8 +83,12 @@ enum StatusText {
     return table
   }
 
+  /// Milliseconds; a worker shows once a second that it turns.
+  private static let longSilence: Int64 = 5_000
+
   private static func state(_ value: JSONValue) -> Cell {
     let name = value["state"].string ?? "-"
+    if let age = value["heartbeat_age_ms"].number, age >= longSilence { return Cell("\(name), silent for \(duration(age / 1000))", .bad) }
     switch name {
     case "serving", "ready": return Cell(name, .good)
     case "starting", "draining", "leaving": return Cell(name, .waiting)

@@ -10,18 +10,18 @@ func run() -> CInt {
   do {
     var command = try GatewayControl.parseAsRoot()
     try command.run()
-    return Outcome.done.rawValue
+    return 0
   } catch let outcome as Outcome {
-    return outcome.rawValue
+    return outcome.exitCode
   } catch {
     // Help and completion scripts are no errors; what else the parser throws is a wrong command line.
     let text = GatewayControl.fullMessage(for: error)
     if GatewayControl.exitCode(for: error) == .success {
       Terminal.print(text)
-      return Outcome.done.rawValue
+      return 0
     }
     Terminal.complain(text.contains("--help") ? text : text + "\nSee 'gatewayctl help' for more information.")
-    return Outcome.usage.rawValue
+    return Outcome.usage.exitCode
   }
 }
 

@@ -40,7 +40,13 @@ func serve(_ arguments: Arguments) -> CInt {
     pidFile: Files.absolute(arguments.pidFile ?? RuntimePaths.pidFile), configurationFile: loaded.file ?? "", version: Product.version
   ) {
     switch source.load() {
-    case .success(let again): .success(LoadedPlan(plan: again.plan, warnings: again.warnings.map(\.warning)))
+    case .success(let again):
+      // A daemon has no terminal and no directory to fall back to, after a reload no more than before.
+      if arguments.daemon, let errors = again.daemonErrors(pidFile: arguments.pidFile) {
+        .failure(ConfigurationRefusal(lines: errors.errors.map(\.description)))
+      } else {
+        .success(LoadedPlan(plan: again.plan, warnings: again.warnings.map(\.warning)))
+      }
     case .failure(let errors): .failure(ConfigurationRefusal(lines: errors.errors.map(\.description)))
     }
   }

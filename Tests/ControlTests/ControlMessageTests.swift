@@ -23,7 +23,7 @@ private let orders: [WorkerOrder] = [
   .drain(milliseconds: 30_000, hurry: false), .drain(milliseconds: 0, hurry: true), .stopNow, .reopen(errorLog: true, accessLog: false),
 ]
 
-private let reports: [WorkerReport] = [.ready, .failed("port 80: \u{1F6D1} no"), .failed(""), .drained, .rotate]
+private let reports: [WorkerReport] = [.ready, .failed("port 80: \u{1F6D1} no"), .failed(""), .ceased, .drained]
 
 @Test func everyOrderComesBack() {
   for order in orders { #expect(WorkerOrder(decoding: order.encoded) == order) }

@@ -18,9 +18,9 @@ private final class HandClock: Sendable {
   private let scratch = Scratch()
   private let clock = HandClock()
 
-  private func log(_ level: LogPlan.Level = .info, worker: String? = nil, rotation: RotationWatch = RotationWatch()) throws -> EventLog {
+  private func log(_ level: LogPlan.Level = .info, worker: String? = nil) throws -> EventLog {
     let clock = clock
-    return EventLog(level: level, worker: worker, console: nil, file: try scratch.open("e.log"), rotation: rotation) {
+    return EventLog(level: level, worker: worker, console: nil, file: try scratch.open("e.log")) {
       clock.micros.load(ordering: .relaxed)
     }
   }
@@ -87,24 +87,5 @@ private final class HandClock: Sendable {
     log.replace(file: try scratch.open("e.log"))
     log.write(.info, "z")
     #expect(log.lost == 2 && messages == ["[gateway] [info] z"])
-  }
-
-  @Test func rotationIsNoticed() throws {
-    var plan = LogPlan()
-    plan.maxFileSize = 200
-    let log = try log(rotation: RotationWatch(plan, at: 1_769_860_800))
-    clock.advance(seconds: 2)
-    log.write(.info, "short")
-    #expect(!log.isRotationDue)
-    log.write(.info, String(repeating: "x", count: 300))
-    #expect(log.isRotationDue)  // at once: these bytes are our own
-    #expect(!log.isRotationDue)  // looked at a moment ago
-    clock.advance(seconds: 2)
-    #expect(log.isRotationDue)
-    log.replace(file: try scratch.open("f.log"))
-    clock.advance(seconds: 2)
-    #expect(!log.isRotationDue)
-    clock.advance(seconds: 86_400)
-    #expect(log.isRotationDue)
   }
 }

@@ -24,18 +24,18 @@ import Testing
   }
 
   private func name(_ file: borrowing LogFile) -> String { file.currentPath }
-  private func rotates(_ file: inout LogFile, asked: Bool, _ seconds: Int) throws -> Bool { try file.rotateIfDue(asked: asked, at: seconds) }
+  private func rotates(_ file: inout LogFile, _ seconds: Int) throws -> Bool { try file.rotateIfDue(at: seconds) }
 
   @Test func oneFileIsThePathItself() throws {
     let directory = Scratch()
     var file = try LogFile(path: "\(directory.path)/access.log", maxFileSize: 10, maxFiles: 1, at: noon)
     try write(String(repeating: "x", count: 100), to: file)
-    #expect(try rotates(&file, asked: true, noon + 86_400) == false)
+    #expect(try rotates(&file, noon + 86_400) == false)
     unsafe _ = rename("\(directory.path)/access.log", "\(directory.path)/access.log.1")
     try file.reopen()
     #expect(directory.files == ["access.log", "access.log.1"])
     unsafe _ = unlink("\(directory.path)/access.log")
-    #expect(try rotates(&file, asked: true, noon) == true)
+    #expect(try rotates(&file, noon) == true)
     #expect(directory.files == ["access.log", "access.log.1"])
   }
 
@@ -51,9 +51,9 @@ import Testing
     var file = try open()
     #expect(name(file) == "\(scratch.path)/error-\(today).log")
     try write("short", to: file)
-    #expect(try rotates(&file, asked: true, noon + 5) == false)
+    #expect(try rotates(&file, noon + 5) == false)
     try write(String(repeating: "x", count: 100), to: file)
-    #expect(try rotates(&file, asked: true, noon + 10) == true)
+    #expect(try rotates(&file, noon + 10) == true)
     #expect(name(file) == "\(scratch.path)/error-\(today)-1.log")
     try file.reopen(at: noon + 11)
     #expect(name(file) == "\(scratch.path)/error-\(today)-1.log")
@@ -62,17 +62,30 @@ import Testing
   @Test func aNewDayHasANewFile() throws {
     var file = try open()
     try write("x", to: file)
-    #expect(try rotates(&file, asked: false, noon + 86_400) == true)
+    #expect(try rotates(&file, noon + 86_400) == true)
     #expect(name(file) == "\(scratch.path)/error-\(tomorrow).log")
   }
 
   @Test func aDeletedFileIsFollowed() throws {
     var file = try open()
     unsafe _ = unlink(file.currentPath)
-    #expect(try rotates(&file, asked: true, noon + 1) == true)
+    #expect(try rotates(&file, noon + 1) == true)
     #expect(scratch.files.count == 1)
     try write("x", to: file)
     #expect(!scratch.read(scratch.files[0]).isEmpty)
+  }
+
+  @Test func afterAFailureTheOldFileIsKeptForAWhile() throws {
+    var file = try open()
+    try write(String(repeating: "x", count: 100), to: file)
+    let next = "\(scratch.path)/error-\(today)-1.log"
+    unsafe _ = mkdir(next, 0o755)
+    #expect(throws: LogFileError.self) { try rotates(&file, noon + 1) }
+    #expect(try rotates(&file, noon + 5) == false)
+    #expect(name(file) == "\(scratch.path)/error-\(today).log")
+    unsafe _ = rmdir(next)
+    #expect(try rotates(&file, noon + 11) == true)
+    #expect(name(file) == next)
   }
 
   @Test func pruningSparesStrangersAndTheCurrentFile() throws {

@@ -48,6 +48,7 @@ int clx_signal_open(const int *signals);
 /* The next signal, 0 when none waits. *sender is the pid that sent it, 0 if the kernel did. */
 int clx_signal_next(int fd, pid_t *sender);
 void clx_signal_ignore(int number);
+void clx_signal_restore(int number);
 const char *clx_signal_name(int number); /* "SIGKILL"; NULL if unknown */
 
 // Memory
