@@ -49,6 +49,13 @@ extension Settings {
     }
   }
 
+  /// Lowers defaults to what was given beside them: who lowers a pool's size need not say how many of it may be idle.
+  mutating func fitDefaults(_ reading: Reading) {
+    for index in upstreams.indices where reading.origins["upstreams[\(index)].pool.max_idle_connections"] == nil {
+      upstreams[index].pool.maxIdleConnections = min(upstreams[index].pool.maxIdleConnections, upstreams[index].pool.maxConnections)
+    }
+  }
+
   private func checkUpstreams(_ reading: inout Reading) {
     var seen: [String: String] = [:]
     for (index, upstream) in upstreams.enumerated() {
@@ -60,9 +67,8 @@ extension Settings {
       }
       let pool = upstream.pool
       if pool.maxIdleConnections > pool.maxConnections {
-        let key = reading.origins["\(path).pool.max_idle_connections"] == nil ? "max_connections" : "max_idle_connections"
         reading.reject(
-          "\(path).pool.\(key)",
+          "\(path).pool.max_idle_connections",
           "\(path).pool.max_idle_connections (\(pool.maxIdleConnections)) must not be more than max_connections (\(pool.maxConnections))")
       }
       check(upstream.forward, "\(path).proxy", &reading)

@@ -83,6 +83,7 @@ public struct ConfigurationSource: Sendable {
     }
     Overlay.apply(environment, to: &settings, &reading)
     overrides.apply(to: &settings, &reading)
+    settings.fitDefaults(reading)
     settings.check(&reading)
     // Routes are compared in any case; the machine is asked only when the text is right.
     let isSound = reading.errors.isEmpty

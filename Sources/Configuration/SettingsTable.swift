@@ -110,7 +110,7 @@ enum SettingsTable {
     PoolPlan(),
     [
       .integer("max_connections", \.maxConnections, 1...1_000_000, "Connections at the same time."),
-      .integer("max_idle_connections", \.maxIdleConnections, 0...1_000_000, "Unused connections kept; at most max_connections."),
+      .integer("max_idle_connections", \.maxIdleConnections, 0...1_000_000, "Unused connections kept; at most max_connections, to which the default is lowered."),
       .quantity("connect_timeout_ms", \.connectTimeout, .milliseconds, 10...600_000, "Time for a connection to be made, and for a request to wait for one."),
       .quantity("idle_timeout_sec", \.idleTimeout, .seconds, 10...year, "How long an unused connection is kept."),
       .quantity("max_lifetime_sec", \.maxLifetime, .seconds, 10...year, zero: "no limit", "Age after which a connection is not used again."),

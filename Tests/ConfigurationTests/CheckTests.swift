@@ -50,7 +50,7 @@ import Testing
     (#"{"user": "nobody-here"}"#, "t:1:10: error: user \"nobody-here\" does not exist"),
     (#"{"upstreams": [{"name": "a", "host": "gone.test"}]}"#, "t:1:38: error: upstreams[0].host \"gone.test\" cannot be resolved: Name or service not known"),
     (#"{"http1": {"streaming": {"low_water_bytes": 262144}}}"#, "http1.streaming.low_water_bytes (262144) must be less than high_water_bytes (262144)"),
-    (#"{"upstreams": [{"name": "a", "host": "b", "pool": {"max_connections": 4}}]}"#, "t:1:71: error: upstreams[0].pool.max_idle_connections (16) must not be more than max_connections (4)"),
+    (#"{"upstreams": [{"name": "a", "host": "b", "pool": {"max_connections": 4, "max_idle_connections": 16}}]}"#, "t:1:98: error: upstreams[0].pool.max_idle_connections (16) must not be more than max_connections (4)"),
     (#"{"upstreams": [{"name": "a", "host": "b", "proxy": {"relay_buffer_limit_bytes": 20000}}]}"#, "(262144) must not be more than relay_buffer_limit_bytes (20000)"),
     (#"{"upstreams": [{"name": "a", "host": "b"}, {"name": "a", "host": "c"}]}"#, "t:1:53: error: upstreams[1].name repeats \"a\" of upstreams[0] (line 1, column 25)"),
     (#"{"upstreams": [{"name": "a", "host": "b", "proxy": {"methods": ["GET"]}}]}"#, "upstreams[0].proxy.methods has no effect without route_prefix"),

@@ -15,7 +15,7 @@ def test_waiters_are_served_after_a_failed_connect(launch) -> None:
     """One connection is allowed. Its backend takes a while to be refused; all who wait are told, long before the queue's limit."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    gateway: Gateway = launch(upstreams=[upstream(port, pool={"max_connections": 1, "max_idle_connections": 1, "connect_timeout_ms": 4000})])
+    gateway: Gateway = launch(upstreams=[upstream(port, pool={"max_connections": 1, "connect_timeout_ms": 4000})])
 
     def reset_all() -> None:
         listener.settimeout(5)
