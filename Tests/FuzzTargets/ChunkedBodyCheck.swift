@@ -13,6 +13,12 @@ private struct Decoded: Equatable {
   var data: [UInt8] = []
   var trailer: [UInt8] = []
   var ending = Ending.open
+
+  /// How much of a bad trailer had been handed on depends on where the pieces end.
+  mutating func refuse() {
+    ending = .malformed
+    trailer = []
+  }
 }
 
 func checkChunkedBody(_ bytes: [UInt8]) throws(Violation) {
@@ -59,7 +65,7 @@ private func decode(_ bytes: [UInt8], pieces: [Int]) throws(Violation) -> Decode
         result.ending = .over(start + next)
         return result
       case .malformed:
-        result.ending = .malformed
+        result.refuse()
         return result
       }
       try require(position > before, "the reader stands still")
@@ -77,6 +83,7 @@ private func reference(_ bytes: [UInt8]) -> Decoded {
   var extensions = 0
   func ended(_ ending: Decoded.Ending) -> Decoded {
     result.ending = ending
+    if ending == .malformed { result.refuse() }
     return result
   }
   while true {
@@ -98,15 +105,29 @@ private func reference(_ bytes: [UInt8]) -> Decoded {
     rest = rest.dropFirst(2)
   }
   while let first = rest.first, first != 0x0d {
-    guard let end = rest.firstIndex(of: 0x0a) else {
-      result.trailer += rest
-      return result
-    }
-    result.trailer += rest[...end]
-    rest = rest[(end + 1)...]
+    let line = fieldLine(rest)
+    guard line.ending != .malformed else { return ended(.malformed) }
+    result.trailer += rest[..<line.end]
+    rest = rest[line.end...]
+    if line.ending == .open { return result }
   }
   guard rest.count >= 2 else { return result }
   return ended(rest.starts(with: lineEnd) ? .over(rest.startIndex + 2) : .malformed)
+}
+
+/// One line of the trailer section, judged as far as it is there, and where it ends.
+private func fieldLine(_ rest: ArraySlice<UInt8>) -> (ending: Decoded.Ending, end: Int) {
+  let name = rest.prefix(while: \.isTokenByte)
+  guard !name.isEmpty else { return (.malformed, 0) }
+  var tail = rest[name.endIndex...]
+  guard let colon = tail.popFirst() else { return (.open, rest.endIndex) }
+  guard colon == 0x3a else { return (.malformed, 0) }
+  tail = tail[tail.prefix { ($0 >= 0x20 && $0 != 0x7f) || $0 == 0x09 }.endIndex...]
+  for expected in lineEnd {
+    guard let byte = tail.popFirst() else { return (.open, rest.endIndex) }
+    guard byte == expected else { return (.malformed, 0) }
+  }
+  return (.over(0), tail.startIndex)
 }
 
 /// From behind the size to behind its line.
@@ -141,7 +162,7 @@ private func skipExtension(_ rest: inout ArraySlice<UInt8>, _ counted: inout Int
   return .over(0)
 }
 
-/// Trailer bytes, with the empty line put back, are fields or are refused, and fields are written back the same.
+/// Trailer bytes, with the empty line put back, are fields that are written back the same.
 private func checkTrailer(_ whole: Decoded) throws(Violation) {
   guard case .over = whole.ending else { return }
   let section = whole.trailer + lineEnd
@@ -156,7 +177,7 @@ private func checkTrailer(_ whole: Decoded) throws(Violation) {
     }
     try require(serialised(second.records, of: again) + lineEnd == again, "serialising twice changes the trailers")
   case .incomplete: throw Violation(description: "a trailer section with its end is incomplete")
-  case .rejected: break
+  case .rejected(let fault): try require(fault == .headersTooLarge, "the decoder let a bad trailer through")
   }
 }
 
