@@ -12,7 +12,7 @@ struct SettingRow: Sendable {
   var required = false
   /// Shown in the reference configuration instead of the default.
   var example: JSON?
-  var since = "0.1"
+  var since = "1.0"
   var sentence: String
   var shape: Shape
 }

@@ -80,8 +80,7 @@ public struct Gateway: ~Copyable {
   let board: Scoreboard?
   public let counters: CounterPage
   let poller: Epoll
-  /// A variable only so that matching gets it in place: a large value that is merely borrowed is copied for each call.
-  var table: RouteTable
+  let table: RouteTable
   var actions: RouteActions
   var listeners = Stack<ServedListener>()
   var clients: Slab<Client>

@@ -45,7 +45,7 @@ public func fuzzPattern(_ bytes: Span<UInt8>) {
   let pattern = String(decoding: source, as: UTF8.self)
   let route = RoutePlan(pattern: pattern, methods: .any, action: .forward(ForwardPlan(upstream: 0)))
   let fallback = RoutePlan(hosts: ["*.example.com"], pattern: "/:any/*rest", methods: .any, action: .health)
-  var table: RouteTable
+  let table: RouteTable
   do {
     table = try RouteTable([route, fallback])
   } catch {

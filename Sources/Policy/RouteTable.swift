@@ -151,7 +151,7 @@ public struct RouteTable: ~Copyable {
   ///   - host: as in the Host field or the target, with port or without; empty when there is none.
   ///   - path: in normal form, without query.
   ///   - captures: filled when a route is found.
-  public mutating func match(host: Span<UInt8>, path: Span<UInt8>, method: Method, captures: inout Captures) -> RouteMatch {
+  public func match(host: Span<UInt8>, path: Span<UInt8>, method: Method, captures: inout Captures) -> RouteMatch {
     captures.reset(for: method)
     guard path.count > 0, path.count < Int(Int32.max) else { return .notFound }
     let route = hosts.isEmpty ? find(in: anyHost, path, &captures) : findByHost(host, path, &captures)

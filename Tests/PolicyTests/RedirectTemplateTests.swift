@@ -11,7 +11,7 @@ import Testing
     _ template: String, pattern: String = "/old/:id/*rest", path: String = "/old/7/a/b", host: String = "example.com:8080", query: String = "?q=1",
     capacity: Int = 200
   ) throws -> String? {
-    var table = try RouteTable([RoutePlan(pattern: pattern, methods: .any, action: .redirect(RedirectPlan(to: template)))])
+    let table = try RouteTable([RoutePlan(pattern: pattern, methods: .any, action: .redirect(RedirectPlan(to: template)))])
     let template = try RedirectTemplate(parsing: template, captures: table.captureNames(ofRoute: 0))
     var captures = Captures(), output = Buffer(capacity: capacity)
     let bytes = Array(path.utf8)

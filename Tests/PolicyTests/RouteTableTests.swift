@@ -9,7 +9,7 @@ import Testing
 
 @Suite struct RouteTableTests {
   @Test func priorities() throws {
-    var table = try RouteTable([
+    let table = try RouteTable([
       respond("/users/me"), respond("/users/:id([0-9]+)"), respond("/users/:name"), respond("/users/*rest"), respond("/:a/:b/c"), respond("/*all"), respond("/"),
       respond("/users/"),
     ])
@@ -28,7 +28,7 @@ import Testing
   }
 
   @Test func backtracksAcrossLevels() throws {
-    var table = try RouteTable([
+    let table = try RouteTable([
       respond("/a/b/c/d"), respond("/a/:x(b)/c/e"), respond("/a/:x/c/f"), respond("/:y/b/c/g"), respond("/a/*r"), respond("/:p/:q/:r/:s"),
     ])
     #expect(table.find("/a/b/c/d") == .route(0))
@@ -45,7 +45,7 @@ import Testing
   }
 
   @Test func trailingSlashAndCaseAreSignificant() throws {
-    var table = try RouteTable([respond("/a"), respond("/b/"), respond("/c/:x")])
+    let table = try RouteTable([respond("/a"), respond("/b/"), respond("/c/:x")])
     #expect(table.find("/a") == .route(0))
     #expect(table.find("/a/") == .notFound)
     #expect(table.find("/A") == .notFound)
@@ -58,7 +58,7 @@ import Testing
   }
 
   @Test func capturesAndStripping() throws {
-    var table = try RouteTable([forward("/api/*rest"), forward("/u/:id/*p"), forward("/bare/*"), forward("/exact"), forward("/s/:a/:b"), forward("/dir/")])
+    let table = try RouteTable([forward("/api/*rest"), forward("/u/:id/*p"), forward("/bare/*"), forward("/exact"), forward("/s/:a/:b"), forward("/dir/")])
     #expect(table.captured("/api/x/y") == (["x/y"], 5, "/x/y"))
     #expect(table.captured("/api/") == ([""], 5, "/"))
     #expect(table.captured("/api") == ([], 4, "/"))
@@ -76,7 +76,7 @@ import Testing
   }
 
   @Test func captureOutOfRangeIsEmpty() throws {
-    var table = try RouteTable([respond("/:a")])
+    let table = try RouteTable([respond("/:a")])
     var captures = Captures()
     let path = Array("/abc".utf8), short = Array("/a".utf8)
     _ = table.match(host: path.span, path: path.span, method: .get, captures: &captures)
@@ -89,7 +89,7 @@ import Testing
   // MARK: Methods
 
   @Test func methods() throws {
-    var table = try RouteTable([
+    let table = try RouteTable([
       respond("/a"), forward("/a", set(.post)), forward("/b", set(.get)), forward("/c", set(.get, .head)), respond("/d"), respond("/d", set(.head)), forward("/e"),
     ])
     #expect(table.find("/a", .get) == .route(0))
@@ -105,7 +105,7 @@ import Testing
   }
 
   @Test func anotherMethodMayBeLessSpecific() throws {
-    var table = try RouteTable([respond("/users/me"), respond("/users/:id", set(.delete)), respond("/users/*r", set(.put)), endpoint("/health", .health)])
+    let table = try RouteTable([respond("/users/me"), respond("/users/:id", set(.delete)), respond("/users/*r", set(.put)), endpoint("/health", .health)])
     #expect(table.find("/users/me", .delete) == .route(1))
     #expect(table.find("/users/me", .put) == .route(2))
     #expect(table.find("/users/me", .patch) == .methodNotAllowed(set(.get, .head, .delete, .put)))
@@ -113,7 +113,7 @@ import Testing
   }
 
   @Test func barePrefixYields() throws {
-    var table = try RouteTable([forward("/api/*rest"), respond("/api"), forward("/files/*f", set(.get, .put)), respond("/local/*x"), forward("/:v(v[0-9])/*y")])
+    let table = try RouteTable([forward("/api/*rest"), respond("/api"), forward("/files/*f", set(.get, .put)), respond("/local/*x"), forward("/:v(v[0-9])/*y")])
     #expect(table.find("/api") == .route(1))
     #expect(table.find("/api", .head) == .route(1))
     #expect(table.find("/api", .post) == .route(0))
@@ -127,7 +127,7 @@ import Testing
   }
 
   @Test func localEndpointsYield() throws {
-    var table = try RouteTable([
+    let table = try RouteTable([
       forward("/health", set(.get)), forward("/stats", set(.post)), endpoint("/health", .health), endpoint("/stats", .stats), forward("/*all"),
     ])
     #expect(table.find("/health") == .route(0))
@@ -138,7 +138,7 @@ import Testing
   }
 
   @Test func literals() throws {
-    var table = try RouteTable([respond("*", set(.options)), respond("/*all")])
+    let table = try RouteTable([respond("*", set(.options)), respond("/*all")])
     #expect(table.find("*", .options) == .route(0))
     #expect(table.find("*", .get) == .methodNotAllowed(set(.options)))
     #expect(table.find("**", .options) == .notFound)
@@ -148,7 +148,7 @@ import Testing
   // MARK: Hosts
 
   @Test func hosts() throws {
-    var table = try RouteTable([
+    let table = try RouteTable([
       respond("/a", hosts: ["www.example.com"]), respond("/:x", hosts: ["*.example.com"]), respond("/b", hosts: ["*.eu.example.com"]), respond("/c"),
       respond("/six", hosts: ["[::1]", "10.0.0.1"]), respond("/a"),
     ])
@@ -179,7 +179,7 @@ import Testing
 
   /// What a more specific set of hosts captured before it failed is not left behind.
   @Test func capturesAfterFallingBack() throws {
-    var table = try RouteTable([respond("/:a/:b/c", hosts: ["h.example.com"]), respond("/:a/:b/c", set(.post), hosts: ["*.example.com"]), respond("/x/:y/*z")])
+    let table = try RouteTable([respond("/:a/:b/c", hosts: ["h.example.com"]), respond("/:a/:b/c", set(.post), hosts: ["*.example.com"]), respond("/x/:y/*z")])
     var captures = Captures()
     let host = Array("h.example.com".utf8), path = Array("/x/1/d/e".utf8)
     let result = table.match(host: host.span, path: path.span, method: .get, captures: &captures)
@@ -189,7 +189,7 @@ import Testing
   }
 
   @Test func aHostWithThePathButNotTheMethodAnswers() throws {
-    var table = try RouteTable([respond("/a", hosts: ["h"]), respond("/a", set(.post))])
+    let table = try RouteTable([respond("/a", hosts: ["h"]), respond("/a", set(.post))])
     #expect(table.find("/a", host: "h", .post) == .methodNotAllowed(set(.get, .head)))
     #expect(table.find("/a", host: "g", .post) == .route(1))
   }
@@ -235,14 +235,14 @@ import Testing
   @Test func manySiblings() throws {
     var routes: [RoutePlan] = []
     for index in 0..<3_000 { routes.append(respond("/svc/service-number-\(index)/x")) }
-    var table = try RouteTable(routes)
+    let table = try RouteTable(routes)
     for index in stride(from: 0, to: 3_000, by: 7) { #expect(table.find("/svc/service-number-\(index)/x") == .route(index)) }
     #expect(table.find("/svc/service-number-3000/x") == .notFound)
   }
 
   @Test func segmentsOfEveryLength() throws {
     let names = (0...40).map { String(repeating: "x", count: $0) }
-    var table = try RouteTable(names.map { respond("/p" + ($0.isEmpty ? "" : "/" + $0)) })
+    let table = try RouteTable(names.map { respond("/p" + ($0.isEmpty ? "" : "/" + $0)) })
     for (index, name) in names.enumerated() {
       #expect(table.find("/p" + (name.isEmpty ? "" : "/" + name)) == .route(index))
       #expect(table.find("/p/" + name + "y") == .notFound)
@@ -252,7 +252,7 @@ import Testing
   @Test func deepBacktrackingEnds() throws {
     var routes: [RoutePlan] = []
     for bits in 0..<256 { routes.append(respond((0..<8).map { bits >> $0 & 1 == 0 ? "/a" : "/:p\($0)" }.joined() + "/end")) }
-    var table = try RouteTable(routes)
+    let table = try RouteTable(routes)
     #expect(table.find(String(repeating: "/a", count: 8) + "/end") == .route(0))
     #expect(table.find(String(repeating: "/a", count: 8) + "/no") == .notFound)
     #expect(table.find(String(repeating: "/a", count: 100_000)) == .notFound)
@@ -278,7 +278,7 @@ import Testing
           routes.append(route)
         }
       }
-      var table = try RouteTable(routes), patterns = try routes.map { try RoutePattern(parsing: $0.pattern) }
+      let table = try RouteTable(routes), patterns = try routes.map { try RoutePattern(parsing: $0.pattern) }
       for _ in 0..<40 {
         var path = ""
         for _ in 0..<(1 + dice.roll(4)) { path += "/" + dice.pick(["a", "b", "cc", "a-long-segment-name", "a-long-segment-nam", "1", "22", "z"]) }
