@@ -24,9 +24,10 @@ extension Master {
     }
     launch.isDaemon = daemon
 
-    let logs: LogFiles
+    // The files are the journal's alone: a reload that names others lets them go.
+    let journal: Journal
     do throws(ListenerFailure) {
-      logs = try LogFiles(plan.log, plan.accessLog)
+      journal = Journal(try LogFiles(plan.log, plan.accessLog), hasConsole: !daemon)
     } catch {
       if daemon { Daemon.logToSystem(error.reason) }
       return launch.fail(error.reason)
@@ -42,31 +43,31 @@ extension Master {
       pidFile = try PIDFile(acquiring: options.pidFile)
     } catch {
       let reason = error.text(path: options.pidFile)
-      if daemon { Journal(logs, hasConsole: false).write(.critical, reason) }
+      if daemon { journal.write(.critical, reason) }
       return launch.fail(reason)
     }
-    let code = serve(plan, options, logs, signals, launch)
+    let code = serve(plan, options, journal, signals, launch)
     pidFile.remove()
     return code
   }
 
-  private static func serve(_ plan: Plan, _ options: MasterOptions, _ logs: LogFiles, _ signals: consuming SignalDescriptor, _ launch: Launch) -> CInt {
+  private static func serve(_ plan: Plan, _ options: MasterOptions, _ journal: Journal, _ signals: consuming SignalDescriptor, _ launch: Launch) -> CInt {
     let master: Master
     do throws(Errno) {
-      master = try Master(options: options, journal: Journal(logs, hasConsole: !launch.isDaemon), signals: signals)
+      master = try Master(options: options, journal: journal, signals: signals)
     } catch {
       return launch.fail("cannot set up the master: \(error.text)")
     }
-    master.journal.mark("SERVER START")
+    journal.mark("SERVER START")
     do throws(ListenerFailure) {
       master.control = try ControlEndpoint(RuntimePaths.controlSockets(pidFile: options.pidFile))
     } catch {
-      master.journal.write(.warn, "no control socket (\(error.reason)); signals still work")
+      journal.write(.warn, "no control socket (\(error.reason)); signals still work")
     }
     let code = master.run(plan) { problem in
       if let problem { _ = launch.fail(problem) } else { launch.succeed() }
     }
-    master.journal.mark("SERVER STOP")
+    journal.mark("SERVER STOP")
     return code
   }
 }

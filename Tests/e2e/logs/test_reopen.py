@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -67,3 +68,23 @@ def test_failure_to_reopen_keeps_the_old_file(launch) -> None:
     gateway.get("/")
     until(lambda: len(moved.read_text().splitlines()) == 2, what="the line in the old file")
     gateway.access_file.rmdir()
+
+
+def test_a_reload_says_that_a_log_could_not_be_reopened(launch) -> None:
+    gateway: Gateway = launch(access_log=True, routes=[respond("/")])
+    gateway.access_file.rename(gateway.directory / "moved.log")
+    gateway.access_file.mkdir()
+    done = gateway.ctl("reload")
+    assert done.returncode == 0 and str(gateway.access_file) in done.stdout
+    assert str(gateway.access_file) in gateway.ctl("status").stdout
+    gateway.access_file.rmdir()
+
+
+def test_deleted_files_are_made_again(launch, tmp_path: Path) -> None:
+    error = tmp_path / "error.log"
+    gateway: Gateway = launch(access_log=True, log={"file": str(error), "max_files": 1}, routes=[respond("/")])
+    gateway.access_file.unlink()
+    error.unlink()
+    until(lambda: gateway.access_file.exists() and error.exists(), 5, "the files")
+    gateway.get("/")
+    gateway.access_entries()

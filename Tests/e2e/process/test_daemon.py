@@ -110,3 +110,12 @@ def test_relative_configuration_path_survives_the_change_of_directory(daemon: Da
     daemon.write(routes=[respond("/", "changed")])
     assert ctl("reload", "-P", str(daemon.pid_file)).returncode == 0
     assert get(daemon.port).text == "changed"
+
+
+def test_a_reload_cannot_take_what_a_daemon_needs(daemon: Daemon) -> None:
+    assert daemon.start().returncode == 0
+    for log in ({"level": "info"}, {"file": "relative.log"}):
+        daemon.write(log=log)
+        done = ctl("reload", "-P", str(daemon.pid_file))
+        assert done.returncode == 1 and "log.file" in done.stderr
+    assert get(daemon.port).status == 200

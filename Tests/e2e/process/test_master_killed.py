@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
+import time
+from pathlib import Path
 
 from support import proc
 from support.backend import Backend, hang, head
@@ -61,3 +64,36 @@ def test_a_new_instance_can_be_started_at_once(launch) -> None:
     first.wait_exit()
     second: Gateway = launch(bind_port=first.port, routes=[respond("/", "second")])
     until(lambda: second.get("/").text == "second", what="the second instance to serve")
+
+
+def test_a_unix_socket_can_be_taken_over_at_once(launch, tmp_path: Path) -> None:
+    listeners = [{"unix": str(tmp_path / "gateway.sock")}]
+    for number in range(1, 4):
+        gateway: Gateway = launch(workers=2, routes=[respond("/", str(number))], listeners=listeners, wait=False)
+        until(lambda: "serves with" in gateway.log, what=f"instance {number} to serve")
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(5)
+            sock.connect(str(tmp_path / "gateway.sock"))
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+            assert sock.makefile("rb").read().endswith(f"\r\n\r\n{number}".encode())
+        gateway.signal(signal.SIGKILL)
+        gateway.wait_exit()
+
+
+def test_while_it_starts(launch) -> None:
+    for pause in (0.002, 0.005, 0.01, 0.02):
+        gateway: Gateway = launch(workers=3, routes=[respond("/")], wait=False)
+        time.sleep(pause)
+        workers = gateway.workers
+        gateway.signal(signal.SIGKILL)
+        gateway.wait_exit()
+        until(lambda: not any(map(proc.alive, workers)), 5, "the workers to go")
+
+
+def test_while_it_reloads(launch) -> None:
+    gateway: Gateway = launch(workers=2, routes=[respond("/")])
+    gateway.signal(signal.SIGHUP)
+    workers = until(lambda: gateway.workers if len(gateway.workers) > 2 else None, what="the new generation", pause=0.0005)
+    gateway.signal(signal.SIGKILL)
+    gateway.wait_exit()
+    until(lambda: not any(map(proc.alive, workers)), 5, "the workers to go")

@@ -54,3 +54,18 @@ def test_shows_the_last_reload(launch) -> None:
     gateway.reload()
     after = gateway.ctl("status").stdout
     assert "reload" in after.lower() and after != before
+
+
+def test_a_worker_that_hangs_is_seen(launch) -> None:
+    gateway: Gateway = launch(workers=2, routes=[respond("/")])
+    worker = until(lambda: gateway.workers[1] if len(gateway.workers) == 2 else None)
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        line = until(lambda: next((line for line in gateway.ctl("status").stdout.splitlines() if "silent for" in line), None), 10, "the silence", 0.2)
+        assert str(worker) in line
+        shown = json.loads(gateway.ctl("status", "--json").stdout)["generations"][0]["workers"]
+        ages = {entry["pid"]: entry["heartbeat_age_ms"] for entry in shown}
+        assert ages.pop(worker) >= 5000 and max(ages.values()) < 5000
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    until(lambda: "silent for" not in gateway.ctl("status").stdout, 5, "it to turn again", 0.2)

@@ -82,3 +82,20 @@ def test_one_that_keeps_dying_does_not_keep_the_master_busy(launch) -> None:
     assert len(seen) < 60, "no back-off"
     assert proc.cpu_seconds(gateway.pid) - before < 1
     until(lambda: gateway.get("/").status == 200, 10, what="service again")
+
+
+def test_one_that_is_told_to_go_is_covered_and_replaced(launch, backend: Backend) -> None:
+    backend.answer = hang
+    gateway: Gateway = launch(workers=2, shutdown_drain_timeout_sec=30, upstreams=[upstream(backend.port)], routes=[respond("/")])
+    clients = [Client(gateway.port) for _ in range(8)]
+    for client in clients:
+        client.send(request("GET", "/api"))
+    backend.wait_requests(8)
+    os.kill(gateway.workers[0], signal.SIGTERM)
+    until(lambda: "draining" in gateway.ctl("status").stdout, what="the worker to drain")
+    for _ in range(20):
+        with Client(gateway.port, timeout=2) as client:
+            assert client.request().status == 200
+    for client in clients:
+        client.reset()
+    until(lambda: gateway.ctl("status").stdout.count(" ready ") == 2, what="the worker to be replaced")

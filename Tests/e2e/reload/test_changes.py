@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 from support import proc
 from support.backend import Backend
@@ -102,6 +103,17 @@ def test_nothing_leaks(launch) -> None:
     until(lambda: len(gateway.workers) == 2)
     until(lambda: proc.descriptors(gateway.pid) <= before[0], what="descriptors to be given back")
     assert proc.memory(gateway.pid) - before[1] < 2 << 20
+
+
+def test_files_of_an_earlier_configuration_are_let_go(launch, tmp_path: Path) -> None:
+    gateway: Gateway = launch(log={"file": str(tmp_path / "first.log"), "max_files": 1}, routes=[respond("/")])
+    gateway.reload(log={"file": str(tmp_path / "second.log"), "max_files": 1})
+
+    def open_files() -> set[str]:
+        return {os.readlink(entry) for entry in Path(f"/proc/{gateway.pid}/fd").iterdir() if entry.is_symlink()}
+
+    until(lambda: str(tmp_path / "first.log") not in open_files(), what="the first file to be closed")
+    assert str(tmp_path / "second.log") in open_files()
 
 
 def test_whoever_connects_after_the_reload_meets_the_new_generation(launch) -> None:

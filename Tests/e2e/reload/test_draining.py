@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
+
+import pytest
 
 from support.backend import Backend, hang, head
 from support.client import Client, request
 from support.configuration import respond, upstream
 from support.gateway import Gateway
+from support.ports import free_port
 from support.wait import until
 
 
@@ -83,3 +88,33 @@ def test_an_idle_connection_is_closed(launch) -> None:
         gateway.reload()
         assert client.at_end(4)
     until(lambda: len(gateway.workers) == 1, what="the old worker to go")
+
+
+def test_an_address_that_is_given_up_refuses_while_the_old_drain(launch, backend: Backend) -> None:
+    backend.answer = hang
+    first, second = free_port(), free_port()
+    gateway: Gateway = launch(bind_port=first, shutdown_drain_timeout_sec=60, upstreams=[upstream(backend.port)])
+    with Client(first) as client:
+        client.send(request("GET", "/api"))
+        backend.wait_requests()
+        gateway.reload(listeners=[{"host": "127.0.0.1", "port": second}])
+        assert len(gateway.workers) == 2
+        with pytest.raises(ConnectionRefusedError):
+            Client(first, timeout=2)
+        gateway.reload(listeners=[{"host": "127.0.0.1", "port": first}])
+        Client(first, timeout=2).close()
+        client.reset()
+
+
+def test_a_worker_that_hangs_holds_no_reload_up_for_long(launch) -> None:
+    gateway: Gateway = launch(workers=2, shutdown_drain_timeout_sec=2, routes=[respond("/", "old")])
+    stopped = until(lambda: gateway.workers[0] if len(gateway.workers) == 2 else None)
+    os.kill(stopped, signal.SIGSTOP)
+    begun = time.monotonic()
+    gateway.reload(routes=[respond("/", "new")])
+    assert time.monotonic() - begun < 4
+    assert [gateway.get("/").text for _ in range(10)] == ["new"] * 10
+    begun = time.monotonic()
+    gateway.reload()
+    assert time.monotonic() - begun < 1.5, "it is not waited for twice"
+    until(lambda: stopped not in gateway.workers, 6, "it to be killed")

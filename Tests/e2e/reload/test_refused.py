@@ -81,10 +81,12 @@ def test_worker_that_cannot_start(gateway: Gateway) -> None:
         begun = time.monotonic()
         with subprocess.Popen([binaries() / "gatewayctl", "reload", "-P", gateway.pid_file], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True, env=clean_environment()) as reload:
+            stopped: int | None = None
             while reload.poll() is None:
                 # Not before it has been executed: until then the master waits for it without a deadline.
                 if new := [pid for pid in gateway.workers if pid not in workers and command(pid) != command(gateway.pid)]:
-                    os.kill(new[-1], signal.SIGSTOP)
+                    stopped = new[-1]
+                    os.kill(stopped, signal.SIGSTOP)
                     break
             try:
                 printed, _ = reload.communicate(timeout=10)
@@ -92,7 +94,9 @@ def test_worker_that_cannot_start(gateway: Gateway) -> None:
                 reload.kill()
                 raise
         if reload.returncode == 1:
-            break  # else it was ready before it was stopped
+            break
+        if stopped is not None:  # it was ready before it was stopped, and serves
+            os.kill(stopped, signal.SIGCONT)
     else:
         pytest.skip("no worker was slow enough to be stopped")
     assert 0.8 < time.monotonic() - begun < 5
