@@ -60,7 +60,11 @@ public struct TimerWheel: ~Copyable {
   /// The next entry that is due at `now` (milliseconds), disarmed; nil when none is left.
   public mutating func popDue(_ now: Int64) -> UInt32? {
     let today = now / TimerWheel.tick
-    guard nearest <= today else { return nil }
+    guard nearest <= today else {
+      // No slot up to today holds anything. A cursor left behind would count as the present when an entry is armed.
+      cursor = max(cursor, today)
+      return nil
+    }
     return findDue(today)
   }
 
@@ -78,10 +82,15 @@ public struct TimerWheel: ~Copyable {
       unsafe (entries + Int(used)).initialize(to: Entry(next: .max, previous: .max, tick: 0))
       used += 1
     }
-    if unsafe entries[Int(index)].tick != 0 { unlink(index) }
     // Rounded up, so as not to fire too early; never the slot being emptied; never beyond one turn of the wheel.
     let wanted = (deadline + TimerWheel.tick - 1) / TimerWheel.tick
     let tick = min(max(wanted, cursor + 2), cursor + Int64(TimerWheel.slotCount) - 1)
+    let armed = unsafe entries[Int(index)].tick
+    if armed != 0 {
+      // It stands as near as it can already: whoever asks again and again must not put it off.
+      guard tick < armed else { return }
+      unlink(index)
+    }
     let slot = Int(tick % Int64(TimerWheel.slotCount))
     let head = unsafe slots[slot]
     unsafe entries[Int(index)] = Entry(next: head, previous: .max, tick: tick)
