@@ -12,6 +12,8 @@ public struct SocketAddress: Sendable, Equatable {
 
   /// An IPv4 or IPv6 literal (without brackets) and a port; nil when `host` is neither.
   public init?(host: String, port: UInt16) {
+    // The C functions would read up to it and call that an address.
+    guard !host.utf8.contains(0) else { return nil }
     var v4 = sockaddr_in()
     var v6 = sockaddr_in6()
     if unsafe inet_pton(AF_INET, host, &v4.sin_addr) == 1 {
