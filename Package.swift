@@ -69,7 +69,7 @@ let package = Package(
     tests("Kernel", ["Kernel"]),
     tests("HTTPModel", ["HTTPModel"]),
     tests("Wire", ["Wire", "HTTPModel", "Memory"]),
-    tests("Transport", ["Transport"]),
+    tests("Transport", ["Transport", "Kernel"]),
     tests("SharedState", ["SharedState", "Kernel"]),
     tests("Plan", ["Plan", "HTTPModel"]),
     tests("Telemetry", ["Telemetry", "HTTPModel", "Memory", "Plan", "Kernel"]),
