@@ -72,12 +72,12 @@ private struct Owners: ~Copyable {
     }
   }
 
-  @Test(arguments: 1...30)
+  @Test(arguments: 1...20)
   func neverEarlyNeverLate(_ seed: UInt64) {
     var dice = Dice(seed)
     let count = 1 + dice.roll(60)
     var owners = Owners(count, now: Int64(dice.roll(1_000_000)))
-    for _ in 0..<4000 {
+    for _ in 0..<1500 {
       let now = owners.now
       for _ in 0..<dice.roll(4) {
         let index = dice.roll(count)
