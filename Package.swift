@@ -78,6 +78,7 @@ let package = Package(
     tests("Configuration", ["Configuration", "Plan", "HTTPModel"]),
     tests("Control", ["Control", "SharedState", "Plan", "Kernel"]),
     tests("Master", ["Master", "Plan", "Kernel"]),
+    tests("gatewayctl", ["gatewayctl"]),
     // The checks that scripts/fuzz runs on arbitrary bytes, and the tests that replay what it found
     .target(
       name: "FuzzTargets",

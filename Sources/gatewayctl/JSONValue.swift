@@ -138,15 +138,35 @@ private struct JSONReader {
         case UInt8(ascii: "b"): text.append(0x08)
         case UInt8(ascii: "f"): text.append(0x0c)
         case UInt8(ascii: "u"):
-          guard position + 4 <= bytes.count, let code = UInt32(String(decoding: bytes[position..<position + 4], as: UTF8.self), radix: 16) else { return nil }
-          position += 4
-          text += Array(String(Character(Unicode.Scalar(code) ?? "\u{fffd}")).utf8)
-        default: text.append(escape)
+          guard let scalar = scalar() else { return nil }
+          text += Array(String(Character(scalar)).utf8)
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): text.append(escape)
+        default: return nil
         }
+      case 0..<0x20: return nil
       default: text.append(byte)
       }
     }
     return nil
+  }
+
+  /// What follows `\u`: one code unit, or the two of a surrogate pair. A lone surrogate is drawn as unknown.
+  private mutating func scalar() -> Unicode.Scalar? {
+    guard let first = codeUnit() else { return nil }
+    if 0xd800...0xdbff ~= first, bytes[position...].starts(with: [UInt8(ascii: "\\"), UInt8(ascii: "u")]) {
+      position += 2
+      guard let second = codeUnit() else { return nil }
+      guard 0xdc00...0xdfff ~= second else { return "\u{fffd}" }
+      return Unicode.Scalar(0x1_0000 + (first - 0xd800) << 10 + (second - 0xdc00))
+    }
+    return Unicode.Scalar(first) ?? "\u{fffd}"
+  }
+
+  private mutating func codeUnit() -> UInt32? {
+    guard position + 4 <= bytes.count else { return nil }
+    let digits = String(decoding: bytes[position..<position + 4], as: UTF8.self)
+    position += 4
+    return digits.allSatisfy(\.isHexDigit) ? UInt32(digits, radix: 16) : nil
   }
 
   private mutating func word(_ word: StaticString) -> Bool {

@@ -88,6 +88,7 @@ enum StatusText {
 
   private static func state(_ value: JSONValue) -> Cell {
     let name = value["state"].string ?? "-"
+    if let wait = value["respawn_in_ms"].number { return Cell("\(name), \(duration((wait + 999) / 1000))", .waiting) }
     if let age = value["heartbeat_age_ms"].number, age >= longSilence { return Cell("\(name), silent for \(duration(age / 1000))", .bad) }
     switch name {
     case "serving", "ready": return Cell(name, .good)

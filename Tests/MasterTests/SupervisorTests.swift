@@ -22,17 +22,21 @@ private struct Bench {
 
   mutating func begin(_ generation: UInt64, _ terms: GenerationTerms) -> [MasterAction] { take(supervisor.begin(generation, terms: terms, now: now)) }
   mutating func ready(_ generation: UInt64, _ slot: Int) -> [MasterAction] { take(supervisor.ready(id(generation, slot), now: now)) }
+  mutating func ceased(_ generation: UInt64, _ slot: Int) -> [MasterAction] { take(supervisor.ceased(id(generation, slot), now: now)) }
   mutating func exit(_ generation: UInt64, _ slot: Int) -> [MasterAction] { take(supervisor.exited(id(generation, slot), reason: "exit code 0", now: now)) }
   mutating func tick(_ later: Int64) -> [MasterAction] {
     now += later
     return take(supervisor.tick(now: now))
   }
 
-  /// Brings a generation up to where it serves.
-  mutating func serve(_ generation: UInt64, workers: Int, slots: Int? = nil, drain: Int = 5000, maxDraining: Int = 4) -> [MasterAction] {
+  /// Brings a generation up to where it serves, and the one before it, unless told otherwise, to where it accepts no more.
+  mutating func serve(_ generation: UInt64, workers: Int, slots: Int? = nil, drain: Int = 5000, maxDraining: Int = 4, ceases: Bool = true) -> [MasterAction] {
     _ = begin(generation, GenerationTerms(workers: workers, slots: slots ?? workers, drain: drain, maxDraining: maxDraining))
     for slot in 0..<workers { _ = ready(generation, slot) }
-    return take(supervisor.opened(generation, now: now))
+    let old = supervisor.serving
+    let actions = take(supervisor.opened(generation, now: now))
+    if let old, ceases { for slot in supervisor.slots(of: old).indices { _ = ceased(old, slot) } }
+    return actions
   }
 }
 
@@ -58,6 +62,55 @@ private struct Bench {
     ])
   #expect(bench.exit(1, 0).isEmpty)
   #expect(bench.exit(1, 1) == [.gone(generation: 1)])
+}
+
+@Test func aChangeIsSettledWhenNobodyOldAccepts() {
+  var bench = Bench()
+  #expect(!bench.serve(1, workers: 2).contains(.settled(generation: 1)))
+  #expect(!bench.supervisor.isChanging)
+  _ = bench.serve(2, workers: 2, ceases: false)
+  #expect(bench.supervisor.isChanging && !bench.supervisor.hasLetGo(1))
+  #expect(bench.begin(3, GenerationTerms(workers: 1, slots: 1)).isEmpty)
+  #expect(bench.ceased(1, 0).isEmpty)
+  // Going says the same as saying so.
+  #expect(bench.exit(1, 1) == [.settled(generation: 2)])
+  #expect(!bench.supervisor.isChanging && bench.supervisor.hasLetGo(1) && !bench.supervisor.hasLetGo(2))
+  #expect(bench.ceased(1, 0).isEmpty)
+}
+
+@Test func whoDoesNotSayThatItAcceptsNoMoreIsNotWaitedForLong() {
+  var bench = Bench()
+  _ = bench.serve(1, workers: 1)
+  _ = bench.serve(2, workers: 1, ceases: false)
+  #expect(bench.supervisor.nextDeadline == bench.now + 2000)
+  #expect(bench.tick(1999).isEmpty)
+  #expect(bench.tick(1) == [.settled(generation: 2)])
+  // Nor a second time.
+  _ = bench.serve(3, workers: 1, ceases: false)
+  #expect(bench.ceased(2, 0) == [.settled(generation: 3)])
+}
+
+@Test func aReplacementThatWasNotReadyIsNotWaitedFor() {
+  var bench = Bench()
+  _ = bench.serve(1, workers: 1)
+  _ = bench.exit(1, 0)
+  #expect(bench.serve(2, workers: 1, ceases: false).contains(.settled(generation: 2)))
+}
+
+@Test func aStopSettlesWhatIsUnderWay() {
+  var bench = Bench()
+  _ = bench.serve(1, workers: 1)
+  _ = bench.serve(2, workers: 1, ceases: false)
+  #expect(bench.take(bench.supervisor.stop(milliseconds: 500, now: bench.now)).first == .settled(generation: 2))
+}
+
+@Test func whoGoesByItselfIsCoveredAtOnce() {
+  var bench = Bench()
+  _ = bench.serve(1, workers: 2)
+  #expect(bench.ceased(1, 0) == [.adopt(bench.id(1, 1), [0])])
+  #expect(bench.supervisor.phase(of: bench.id(1, 0)) == .leaving)
+  #expect(bench.exit(1, 0).contains(.spawn(bench.id(1, 0), generation: 1, slot: 0, restarts: 1)))
+  #expect(bench.ready(1, 0) == [.adopt(bench.id(1, 0), [0]), .release(bench.id(1, 1), [0])])
 }
 
 @Test func surplusSocketsAreServed() {
