@@ -31,7 +31,7 @@ struct StopCommand: ParsableCommand {
     let deadline = Time.milliseconds + Int64(seconds) * 1000
     var refusal: ControlAnswer?
     do throws(Outcome) {
-      let answer = try gateway.ask(isImmediate ? .stopNow : .stop, seconds: seconds)
+      let answer = try gateway.ask(isImmediate ? .stopNow : .stop, seconds: seconds, isAnswerNeeded: false)
       if answer == nil { try signal(gateway) }
       refusal = answer?.status == .refused ? answer : nil
     } catch {

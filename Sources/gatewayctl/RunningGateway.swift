@@ -11,8 +11,10 @@ struct RunningGateway {
   let process: ProcessID
 
   /// Asks the master. nil when it cannot be reached, so that a signal must do.
-  /// - Parameter seconds: how long to wait for the answer; 0: for good.
-  func ask(_ request: ControlRequest, seconds: Int = 0) throws(Outcome) -> ControlAnswer? {
+  /// - Parameters:
+  ///   - seconds: how long to wait for the answer; 0: for good.
+  ///   - isAnswerNeeded: say so when none comes. (Whoever waits for the end looks whether it has come.)
+  func ask(_ request: ControlRequest, seconds: Int = 0, isAnswerNeeded: Bool = true) throws(Outcome) -> ControlAnswer? {
     do {
       return try ControlClient.ask(request, pidFile: pidFile, process: process, milliseconds: CInt(clamping: seconds * 1000))
     } catch {
@@ -21,7 +23,7 @@ struct RunningGateway {
         Terminal.complain("\(Product.tool): \(reason); falling back to signals")
         return nil
       case .noAnswer(let reason):
-        Terminal.complain("\(Product.tool): \(reason)")
+        if isAnswerNeeded { Terminal.complain("\(Product.tool): \(reason)") }
         throw .failed
       }
     }

@@ -34,12 +34,11 @@ enum StatusText {
     add("control socket", Cell(master["control_socket"].string ?? "-"))
     add("uptime", master["uptime_sec"].number.map { Cell(duration($0)) })
     for (index, listener) in status["listeners"].list.enumerated() {
-      let sockets = listener["sockets"].number ?? 0
-      add(index == 0 ? "listening on" : "", Cell("\(listener["address"].string ?? "-") (\(sockets) \(sockets == 1 ? "socket" : "sockets"))"))
+      add(index == 0 ? "listening on" : "", Cell("\(listener["address"].string ?? "-") (\(count(listener["sockets"].number ?? 0, "socket")))"))
     }
     add("generation", Cell(status["generation"].number.map { "\($0)" } ?? "-"))
     if let requests = totals["requests"].number, let connections = totals["connections_accepted"].number {
-      add("served", Cell("\(requests) requests on \(connections) connections"))
+      add("served", Cell("\(count(requests, "request")) on \(count(connections, "connection"))"))
     }
     if let restarts = status["restarts"].number, restarts > 0 { add("restarts", Cell("\(restarts)", .waiting)) }
     add("last reload", reload(status["last_reload"], now))
@@ -96,6 +95,9 @@ enum StatusText {
     default: return Cell(name)
     }
   }
+
+  /// `1 socket`, `2 sockets`.
+  private static func count(_ number: Int64, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
 
   /// `5 s`, `3 min 20 s`, `2 h 5 min`, `12 d 3 h`.
   static func duration(_ seconds: Int64) -> String {
