@@ -117,8 +117,9 @@ import Testing
     #expect(holds(buffer.isEmpty && buffer.freeCapacity == 0 && buffer.capacity == 0 && buffer.bytes.isEmpty))
   }
 
-  @Test func noCapacityMeansOneByte() {
-    #expect(holds(Buffer(capacity: 0).capacity == 1))
+  @Test func noCapacityMeansNoMemory() {
+    let buffer = Buffer(capacity: 0)
+    #expect(holds(buffer.capacity == 0 && buffer.freeCapacity == 0 && buffer.bytes.isEmpty))
   }
 
   @Test func fillReturnsWhatTheBodyReturns() {
