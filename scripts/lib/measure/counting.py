@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .cases import Case
-from .load import sequence
+from .load import sequence, together
 from .servers import Recipe, Server, Settings, free_port
 
-SHORT, LONG = 500, 2500
+#: Requests of the two runs.
+SHORT, LONG = 2000, 12000
 
 
 @dataclass
@@ -62,10 +63,10 @@ class Slope:
     calls: dict[str, float]
 
 
-def _run(recipe: Recipe, case: Case, backend: int, directory: Path, log: bool, count: int, wrapper: list[str]) -> Path:
+def _run(recipe: Recipe, case: Case, backend: int, directory: Path, log: bool, count: int, wrapper: list[str], load=together) -> Path:
     settings = Settings(directory / f"{recipe.name}-{case.name}-{log}-{count}", free_port(), backend, log, single=True)
     with Server(recipe, settings, wrapper=wrapper) as server:
-        sequence(server.port, case, count)
+        load(server.port, case, count)
     return server.output
 
 
@@ -90,7 +91,7 @@ def allocations(recipe: Recipe, case: Case, backend: int, directory: Path) -> fl
     """Calls of malloc and its kin per keep-alive request, as memcheck counts them."""
     counts = []
     for count in (SHORT, LONG):
-        output = _run(recipe, case, backend, directory, False, count, ["valgrind", "--tool=memcheck", "--leak-check=no", "--undef-value-errors=no"])
+        output = _run(recipe, case, backend, directory, False, count, ["valgrind", "--tool=memcheck", "--leak-check=no", "--undef-value-errors=no"], sequence)
         found = re.search(r"total heap usage: ([\d,]+) allocs", output.read_text(errors="replace"))
         if not found:
             raise RuntimeError(f"memcheck printed no heap usage; see {output}")

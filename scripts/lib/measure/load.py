@@ -38,6 +38,16 @@ def wrk(server: Server, case: Case, connections: int, seconds: int, cpus: str) -
     return Result(rate, (after[0] - before[0]) / count * 1e6, (after[1] - before[1]) / count * 1e6)
 
 
+def together(port: int, case: Case, count: int) -> None:
+    """`count` requests over 32 connections at once: turns of the event loop are shared, as they are under load."""
+    command = ["h2load", "--h1", "-c32", "-n", str(count)]
+    for line in case.headers:
+        command += ["-H", line]
+    printed = subprocess.run([*command, f"http://127.0.0.1:{port}{case.path}"], capture_output=True, text=True, check=True).stdout
+    if f"{count} succeeded" not in printed or f"status codes: {count} 2xx" not in printed:
+        raise RuntimeError(f"{case.name}: requests failed\n{printed}")
+
+
 def sequence(port: int, case: Case, count: int) -> None:
     """`count` requests one after the other on one connection."""
     request = case.request(port)
