@@ -73,7 +73,7 @@ private struct Owners: ~Copyable {
     }
   }
 
-  @Test(arguments: 1...20)
+  @Test(arguments: 1...12)
   func neverEarlyNeverLate(_ seed: UInt64) {
     var dice = Dice(seed)
     let count = 1 + dice.roll(60)
@@ -114,7 +114,7 @@ private struct Owners: ~Copyable {
   }
 
   /// Whoever sleeps as long as `delay` says misses nothing, and is not woken all the time either.
-  @Test(arguments: 1...10)
+  @Test(arguments: 1...3)
   func sleepingUntilTheNextDeadline(_ seed: UInt64) {
     var dice = Dice(seed)
     var owners = Owners(20, now: 1000)
