@@ -25,7 +25,7 @@ struct DrainState: BitwiseCopyable {
 
 extension Gateway {
   /// How long idle connections may stay when there is no hurry, in milliseconds.
-  private static var idleGrace: Int64 { 5_000 }
+  private static var idleGrace: Int64 { 2_000 }
 
   /// Stops accepting and begins to drain. May be called again, to hurry or with another deadline.
   /// - Parameters:
