@@ -140,7 +140,11 @@ extension Master {
   // MARK: Workers
 
   private func spawn(_ id: WorkerID, _ generation: UInt64, _ slot: Int, _ restarts: Int) {
-    guard let record = generations[generation] else { return }
+    buried = 0
+    // A sibling that could not be spawned may have ended the generation a moment ago.
+    guard let record = generations[generation], supervisor.phase(of: id) == .starting else {
+      return perform(supervisor.spawnFailed(id, reason: "not needed any more", now: Time.milliseconds))
+    }
     let now = Time.wallSeconds
     guard let row = board.claim(generation: generation, slot: slot, startedAt: now, restarts: restarts) else {
       perform(supervisor.spawnFailed(id, reason: "all \(Scoreboard.capacity) rows of the scoreboard are in use", now: Time.milliseconds))
@@ -172,7 +176,8 @@ extension Master {
     if deaths.count > 64 { deaths.removeFirst() }
     board.store(.restarts, board.value(of: .restarts) &+ 1)
     let wait = delay == 0 ? "at once" : "in \(delay) ms"
-    journal.write(.error, "worker \(slot) of generation \(generation) (PID \(buried)) died: \(reason); it is replaced \(wait)")
+    let event = buried == 0 ? "could not be started" : "(PID \(buried)) died"
+    journal.write(.error, "worker \(slot) of generation \(generation) \(event): \(reason); it is replaced \(wait)")
   }
 
   // MARK: Logs
@@ -186,7 +191,7 @@ extension Master {
       hand(out: files)
     }
     for problem in problems { journal.write(.error, problem) }
-    if problems.isEmpty { journal.write(.info, "log files reopened") }
+    if problems.isEmpty, hasLogFiles { journal.write(.info, "log files reopened") }
     return problems
   }
 

@@ -64,7 +64,7 @@ public struct WorkerRow: Equatable, Sendable {
 @safe
 public struct Scoreboard: Sendable {
   /// Rows in a segment: worker processes that may exist at the same time, draining ones included.
-  public static let capacity = 1024
+  public static let capacity = 4096
   static let headerBytes = 4096
   static let rowBytes = 128
   static let retiredOffset = headerBytes

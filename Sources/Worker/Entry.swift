@@ -23,10 +23,9 @@ public func runWorker(control: consuming Descriptor) -> CInt {
     channel.send(.failed(error.reason))
     return 1
   }
-  let identity = start.plan.identity
   do throws(IdentityError) {
     // Everything that needs rights is open by now.
-    if Process.isRoot, let other = try Identity.named(user: identity.user, group: identity.group) { try other.assume() }
+    try start.assumeIdentity()
   } catch {
     channel.send(.failed(error.text))
     return 1
@@ -40,6 +39,12 @@ public func runWorker(control: consuming Descriptor) -> CInt {
 
 /// Serves alone, in the foreground, until a signal ends it. Returns the exit status.
 public func runSingle(start: consuming WorkerStart) -> CInt {
+  do throws(IdentityError) {
+    try start.assumeIdentity()
+  } catch {
+    Files.complain("gatewayd: " + error.text)
+    return 1
+  }
   do throws(Failure) {
     return try run(start, nil)
   } catch {

@@ -7,6 +7,8 @@ import Kernel
 
 /// Runs the command that the command line names.
 func run() -> CInt {
+  // A master that hangs up is told of by the answer that is missing.
+  Signal.ignore(Signal.pipe)
   do {
     var command = try GatewayControl.parseAsRoot()
     try command.run()

@@ -133,6 +133,16 @@ private struct Bench {
   #expect(!bench.log.contains { if case .drain = $0 { true } else { false } })
 }
 
+@Test func whoIsNotSpawnedAnyMoreKeepsNoGeneration() {
+  var bench = Bench()
+  _ = bench.serve(1, workers: 1)
+  _ = bench.begin(2, GenerationTerms(workers: 2, slots: 2))
+  let actions = bench.take(bench.supervisor.spawnFailed(bench.id(2, 0), reason: "no more processes", now: bench.now))
+  #expect(actions.first == .abandoned(generation: 2, reason: "worker 0 ended before it was ready: no more processes"))
+  #expect(bench.supervisor.phase(of: bench.id(2, 1)) == .leaving)
+  #expect(bench.take(bench.supervisor.spawnFailed(bench.id(2, 1), reason: "not needed", now: bench.now)) == [.gone(generation: 2)])
+}
+
 @Test func aWorkerThatDiesOrIsLateEndsItsGeneration() {
   var bench = Bench()
   _ = bench.serve(1, workers: 1)

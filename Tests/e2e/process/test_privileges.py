@@ -108,3 +108,9 @@ def test_a_user_that_does_not_exist_is_refused(launch) -> None:
     done = gateway.ctl("reload")
     assert done.returncode == 1 and "no-such-account" in done.stderr
     assert gateway.get("/").status == 200
+
+
+def test_a_single_process_changes_too(launch) -> None:
+    gateway: Gateway = launch(user="nobody", arguments=("--single-process",), routes=[respond("/")])
+    assert gateway.get("/").status == 200
+    assert proc.owner(gateway.pid)[0] == pwd.getpwnam("nobody").pw_uid
