@@ -206,7 +206,9 @@ public struct Gateway: ~Copyable {
       case .client where clients.contains(handle):
         clients[handle].flags.remove(.queued)
         proceed(handle)
-      case .backend where backends.connections.contains(handle): receiveResponse(handle)
+      case .backend where backends.connections.contains(handle):
+        // It may have gone back to its pool since.
+        if backends.connections[handle].exchange != nil { receiveResponse(handle) }
       case .listener: acceptAll(Int(handle.index))
       default: break
       }
