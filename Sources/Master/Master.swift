@@ -34,6 +34,7 @@ final class SealedPlan {
 struct Death: Equatable {
   let generation: UInt64
   let slot: Int
+  /// 0: none came to be.
   let process: ProcessID
   let reason: String
   let at: Int64

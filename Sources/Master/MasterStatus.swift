@@ -35,7 +35,7 @@ extension Master {
           json.object { json in
             json.field("generation", death.generation)
             json.field("slot", death.slot)
-            json.field("pid", death.process)
+            if death.process == 0 { json.null("pid") } else { json.field("pid", death.process) }
             json.field("reason", death.reason)
             json.field("at", death.at)
           }

@@ -77,7 +77,7 @@ enum StatusText {
     for death in status["deaths"].list.suffix(10) {
       let who = "worker \(death["slot"].number ?? 0).\(death["generation"].number ?? 0)"
       let when = death["at"].number.map { "\(duration(max(0, now - $0))) ago" } ?? ""
-      table.rows.append([Cell(when), Cell(who), Cell("PID \(death["pid"].number ?? 0)"), Cell(death["reason"].string ?? "", .bad)])
+      table.rows.append([Cell(when), Cell(who), Cell(death["pid"].number.map { "PID \($0)" } ?? "-"), Cell(death["reason"].string ?? "", .bad)])
     }
     return table
   }
