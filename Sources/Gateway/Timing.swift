@@ -168,9 +168,6 @@ extension Gateway {
     accessLog?.replace(descriptor: descriptor)
   }
 
-  /// Whether the access log's file should be followed by another. Looks at the file once a second at most.
-  public var isAccessLogRotationDue: Bool { false }
-
   /// Writes what is collected of the access log.
   public mutating func flushLogs() { accessLog?.flush() }
 }
