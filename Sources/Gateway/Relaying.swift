@@ -21,8 +21,6 @@ private enum RelayOutcome {
 extension Gateway {
   /// Reads from one backend in one turn, at most.
   private static var relayBudget: Int { 8 }
-  /// What a response that is collected may grow to.
-  private static var holdLimit: Int { 64 << 20 }
   /// Bodies up to this size are copied behind the head, so that both go in one write without a second vector.
   private static var copyLimit: Int { 16 << 10 }
 
@@ -201,38 +199,8 @@ extension Gateway {
     }
   }
 
-  /// Whether the response is collected before any of it is sent.
-  private mutating func isHeld(_ exchange: Handle, _ bytes: Span<UInt8>) -> Bool {
-    let plan = actions.forwards[Int(exchanges[exchange].rule)].plan
-    let isEventStream = services.responseHead.headers(in: bytes).isEventStream
-    let asksForNoBuffering = services.responseHead.headers(in: bytes).asksForNoBuffering
-    if isEventStream {
-      exchanges[exchange].flags.insert(.eventStream)
-      if let backend = exchanges[exchange].backend { backends.connections[backend].waiting = .nothing }
-      return false
-    }
-    if asksForNoBuffering { return false }
-    if exchanges[exchange].flags.contains(.untilClose), plan.http10 == .buffer { return true }
-    switch plan.buffering {
-    case .always: return true
-    case .never: return false
-    case .auto:
-      if case .length(let length) = services.responseHead.body { return length <= plan.autoStreamThreshold }
-      return false
-    }
-  }
-
-  /// Begins to collect: the head is kept as it came, the body will wait in the client's backlog.
-  private mutating func hold(_ exchange: Handle, _ client: Handle, _ bytes: Span<UInt8>) {
-    exchanges[exchange].flags.insert(.holding)
-    clients[client].flags.insert(.holding)
-    var copy = Buffer(capacity: bytes.count)
-    copy.append(bytes)
-    exchanges[exchange].heldHead = consume copy
-  }
-
   /// Composes the client's head from the one in `services.responseHead`.
-  private mutating func composeHead(_ exchange: Handle, _ bytes: Span<UInt8>, _ framing: RelayFraming) -> Fault? {
+  mutating func composeHead(_ exchange: Handle, _ bytes: Span<UInt8>, _ framing: RelayFraming) -> Fault? {
     guard services.responses.output.freeCapacity >= 2 * bytes.count + ResponseWriter.reserve else { return .responseHeadersTooLarge }
     let client = exchanges[exchange].client
     let rule = actions.forwards[Int(exchanges[exchange].rule)]
@@ -334,23 +302,6 @@ extension Gateway {
     }
   }
 
-  /// Collects a piece that is body and nothing else by taking its buffer; false when it must be looked through.
-  @inline(never)
-  private mutating func holdWhole(_ exchange: Handle, _ backend: Handle, _ client: Handle, _ buffer: inout Buffer) -> Bool {
-    let count = buffer.count
-    guard case .length = backends.connections[backend].body.framing, count <= backends.connections[backend].body.remainingLength,
-      clients[client].backlog.count + count <= Self.holdLimit
-    else { return false }
-    var position = 0
-    _ = backends.connections[backend].body.next(buffer.bytes, at: &position)
-    exchanges[exchange].bodySent += count
-    exchanges[exchange].sent += count
-    var piece = services.large.take()
-    swap(&piece, &buffer)
-    clients[client].backlog.append(piece, &services.large)
-    return true
-  }
-
   /// Data bytes of the piece being relayed in chunks; they go to the client as one chunk.
   private var chunkSize: Int { services.chunkSize }
 
@@ -408,32 +359,5 @@ extension Gateway {
       && backends.connections[backend].backlog.isEmpty && backends.connections[backend].isPersistent
     detach(exchange, backend, isReusable: isReusable)
     finish(exchange)
-  }
-
-  /// Sends a response that was collected: its length is known now.
-  @inline(never)
-  private mutating func releaseHeld(_ exchange: Handle) -> Fault? {
-    let client = exchanges[exchange].client
-    guard let head = exchanges[exchange].heldHead.take() else { return .proxyInternalError }
-    var parser = ResponseParser()
-    guard case .complete = parser.parse(head.bytes, into: &services.responseHead) else { return .proxyInternalError }
-    exchanges[exchange].flags.remove([.holding, .untilClose])
-    var framing = RelayFraming.length(clients[client].backlog.count)
-    if case .length = services.responseHead.body { framing = .asReceived }
-    if let fault = composeHead(exchange, head.bytes, framing) { return fault }
-    clients[client].flags.remove(.holding)
-    exchanges[exchange].flags.insert(.committed)
-    // The head goes before what was collected, and with its first piece where that is taken at once.
-    guard let first = clients[client].backlog.popFirst() else {
-      send(client)
-      return nil
-    }
-    var rest = BufferChain()
-    swap(&rest, &clients[client].backlog)
-    send(client, copying: first)
-    services.large.recycle(first)
-    clients[client].backlog.append(contentsOf: &rest, &services.large)
-    flushBacklogOfExchange(client)
-    return nil
   }
 }
