@@ -24,6 +24,8 @@ class Case:
     title: str
     path: str
     headers: tuple[str, ...] = field(default=())
+    #: Bytes of the response's body, where they count.
+    size: int = 0
 
     def request(self, port: int) -> bytes:
         return "\r\n".join([f"GET {self.path} HTTP/1.1", f"Host: 127.0.0.1:{port}", *self.headers, "", ""]).encode()
@@ -34,8 +36,8 @@ CASES = [
     Case("local-browser", "fixed answer, browser head", "/local", tuple(BROWSER)),
     Case("proxied", "proxied", "/small"),
     Case("proxied-browser", "proxied, browser head", "/small", tuple(BROWSER)),
-    Case("proxied-64k", "proxied 64 KiB", "/64k"),
-    Case("proxied-10m", "proxied 10 MiB", "/10m"),
+    Case("proxied-64k", "proxied 64 KiB", "/64k", size=64 << 10),
+    Case("proxied-10m", "proxied 10 MiB", "/10m", size=10 << 20),
 ]
 
 
