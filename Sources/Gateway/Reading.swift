@@ -121,7 +121,7 @@ extension Gateway {
       clients[client].flags.insert(.inHead)
       setClientTimer(client, .head, plan.timeouts.request)
     }
-    if input.count >= services.small.bufferCapacity || input.count > services.headLimit + 4096 {
+    if input.count >= min(services.small.bufferCapacity, input.capacity) || input.count > services.headLimit + 4096 {
       refuse(client, RequestParser.isRequestLineOpen(input.bytes) ? .uriTooLong : .headersTooLarge, input)
     }
   }

@@ -47,8 +47,8 @@ public struct Backends: ~Copyable {
   // MARK: Leasing
 
   /// Leases the newest idle connection that is fit for another request, or nil when there is none.
+  /// Those found unfit on the way are closed.
   /// - Parameter checked: look at the socket first, for requests that could not be sent twice.
-  ///   Connections found closed are left in `retired`… and closed here.
   public mutating func reuse(_ pool: Int, now: Int64, checked: Bool) -> Handle? {
     while pools[pool].newest != .max {
       guard let handle = connections.handle(at: pools[pool].newest) else { return nil }

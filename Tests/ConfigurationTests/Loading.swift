@@ -12,7 +12,7 @@ let stillMachine = Surroundings(
     }
   },
   accountComplaint: { user, _ in user == "nobody-here" ? "user \"nobody-here\" does not exist" : nil },
-  absolute: { $0.hasPrefix("/") ? $0 : "/work/\($0)" }, processors: { 6 })
+  absolute: { $0.hasPrefix("/") ? $0 : "/srv/\($0)" }, processors: { 6 })
 
 func load(
   _ text: String?, environment: [String: String] = [:], overrides: Overrides = Overrides()

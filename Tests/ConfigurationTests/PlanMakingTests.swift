@@ -22,7 +22,7 @@ import Testing
     ).plan
     #expect(plan.workers == 6)
     #expect(plan.listeners == [ListenerPlan(address: .ip("127.0.0.1", port: 8080))])
-    #expect(plan.log.file == "/work/a.log")
+    #expect(plan.log.file == "/srv/a.log")
     #expect(plan.upstreams[0].addresses == ["192.0.2.1", "2001:db8::1"])
     #expect(plan.upstreams[0].host == "two.test" && plan.upstreams[0].port == 81)
     #expect(plan.upstreams[1].addresses == ["::1"] && plan.upstreams[1].host == "::1")
