@@ -35,7 +35,7 @@ let package = Package(
     // 1: bytes, system calls, the nouns of HTTP
     step("Memory", ["CLinux"]),
     step("Kernel", ["CLinux"]),
-    step("HTTPModel", ["Memory"]),
+    step("HTTPModel", ["Memory", "CLinux"]),
     // 2: codecs without I/O
     step("Wire", ["HTTPModel", "Memory", "CLinux"]),
     // 3: the event loop and its timers

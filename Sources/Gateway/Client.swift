@@ -95,6 +95,14 @@ struct Client: ~Copyable {
     if flags.contains(.inHead) { flags.remove(.inHead) } else { requestStart = now }
   }
 
+  /// A request has been read that has a body like this; `received`: its bytes that have come.
+  @inline(__always)
+  mutating func takeBody(_ framing: BodyFraming, received: Int) {
+    body = BodyReader(framing)
+    self.received = UInt64(received)
+    flags.remove(.owesContinue)
+  }
+
   /// Whether what is composed for it can go to its socket at once.
   @inline(__always)
   var isClear: Bool { backlog.isEmpty && flags.isDisjoint(with: [.holding, .doomed]) }

@@ -79,32 +79,30 @@ extension Gateway {
       send(client)
       guard clients[client].isClear else { return counters.subtract(.requests) }
     }
-    let framing = services.head.body
-    let bytes = input
-    input = Buffer.absent
-    var exchange = Exchange(
-      client: client, route: route, rule: rule, upstream: actions.forwards[rule].plan.upstream, head: services.takeHead(), bytes: bytes,
-      headLength: length, requestID: id, started: clients[client].requestStart,
-      startedWall: services.wall - (services.nowMicroseconds - clients[client].requestStart))
+    guard let handle = exchanges.revive() ?? exchanges.insert(Exchange(fieldLimit: services.fieldLimit)) else {
+      // The slab holds as many exchanges as clients, so this cannot be.
+      return doom(client)
+    }
+    let pinned = unsafe exchanges.pin(handle)
+    let started = clients[client].requestStart
+    exchanges[pinned].begin(
+      client: client, route: route, rule: rule, upstream: actions.forwards[rule].plan.upstream, headLength: length, requestID: id,
+      started: started, startedWall: services.wall - (services.nowMicroseconds - started))
+    if exchanges[pinned].head.fieldLimit == 0 { exchanges[pinned].head = RequestHead(fieldLimit: services.fieldLimit) }
+    swap(&exchanges[pinned].head, &services.head)
+    swap(&exchanges[pinned].bytes, &input)
     if isRewritten {
       var path = Buffer(capacity: services.path.count)
       path.append(services.path.bytes)
-      exchange.path = consume path
+      exchanges[pinned].path = consume path
     }
-    let plan = actions.forwards[rule].plan
-    if plan.stripPrefix {
-      exchange.pathStart = stripStart(exchange)
-    }
-    if exchange.head.isPersistent, !drain.isDraining { exchange.flags.insert(.persistent) }
-    clients[client].body = BodyReader(framing)
-    clients[client].received = UInt64(exchange.bytes.count)
-    clients[client].flags.remove(.owesContinue)
-    if exchange.head.flags.contains(.expectsContinue), exchange.head.flags.contains(.version11), exchange.bytes.count == length, !clients[client].body.isComplete {
+    if actions.forwards[rule].plan.stripPrefix { exchanges[pinned].pathStart = stripStart(exchanges[pinned]) }
+    let flags = exchanges[pinned].head.flags
+    if flags.contains(.persistent), !drain.isDraining { exchanges[pinned].flags.insert(.persistent) }
+    let body = exchanges[pinned].head.body, received = exchanges[pinned].bytes.count
+    clients[client].takeBody(body, received: received)
+    if flags.contains([.expectsContinue, .version11]), received == length, !clients[client].body.isComplete {
       clients[client].flags.insert(.owesContinue)
-    }
-    guard let handle = exchanges.insert(exchange) else {
-      // The slab holds as many exchanges as clients, so this cannot be.
-      return doom(client)
     }
     clients[client].exchange = handle
     counters.add(.requestsActive)

@@ -2,6 +2,7 @@
 //
 // Invariants: `bytes` begins with the request's head, into which `head` points; it is not consumed before the exchange
 // ends. `backend` is set from the lease to the end of the response. An exchange ends in exactly one `finish`.
+// Exchanges are parked and never removed, which is what makes it safe to pin them (see `Slab.pin`).
 
 import HTTPModel
 import Memory
@@ -42,18 +43,19 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   static var trailers: ExchangeFlags { ExchangeFlags(rawValue: 4096) }
 }
 
-/// The state of one proxied request.
+/// The state of one proxied request. The slots of ended exchanges are used again as they are, so that `begin` sets everything
+/// that an exchange may have left behind; buffers it has given up already.
 struct Exchange: ~Copyable {
-  let client: Handle
-  let route: Int32
+  private(set) var client = Handle(index: .max, generation: 0)
+  private(set) var route: Int32 = -1
   /// Index into the gateway's forward rules.
-  let rule: Int32
-  let upstream: Int32
+  private(set) var rule: Int32 = 0
+  private(set) var upstream: Int32 = 0
   var head: RequestHead
-  var bytes: Buffer
+  var bytes = Buffer.absent
   /// Bytes of `bytes` that belong to this request so far: the head, and the body that came with it.
-  var used: Int
-  let headLength: Int
+  var used = 0
+  private(set) var headLength = 0
   /// The normalised path where it differs from the client's.
   var path: Buffer?
   /// Where in the path what is forwarded begins (strip_prefix), and whether a "/" goes before it.
@@ -68,10 +70,10 @@ struct Exchange: ~Copyable {
   var addressesTried: UInt8 = 0
   var status: UInt16 = 0
   var fault = Fault.none
-  let requestID: RequestID
+  private(set) var requestID = RequestID.generated(0)
   /// Microseconds of the monotonic and of the wall clock at the first byte.
-  let started: Int64
-  let startedWall: Int64
+  private(set) var started: Int64 = 0
+  private(set) var startedWall: Int64 = 0
   /// When the connect, and then the request, of the current attempt began; microseconds of the monotonic clock.
   var attemptStart: Int64 = 0
   /// Microseconds that the connect took, and from the request to the head of the response; -1 when it did not happen.
@@ -94,20 +96,38 @@ struct Exchange: ~Copyable {
   var nextWaiting: Handle?
   var previousWaiting: Handle?
 
-  init(
-    client: Handle, route: Int, rule: Int, upstream: Int, head: consuming RequestHead, bytes: consuming Buffer, headLength: Int,
-    requestID: RequestID, started: Int64, startedWall: Int64
+  init(fieldLimit: Int) { head = RequestHead(fieldLimit: fieldLimit) }
+
+  /// Begins the exchange for a request whose head, and the bytes it is in, have been put in place.
+  @inline(__always)
+  mutating func begin(
+    client: Handle, route: Int, rule: Int, upstream: Int, headLength: Int, requestID: RequestID, started: Int64, startedWall: Int64
   ) {
     self.client = client
     self.route = Int32(truncatingIfNeeded: route)
     self.rule = Int32(truncatingIfNeeded: rule)
     self.upstream = Int32(truncatingIfNeeded: upstream)
-    self.head = head
-    self.bytes = bytes
     self.headLength = headLength
     used = headLength
+    pathStart = 0
+    flags = []
+    backend = nil
+    attempts = 0
+    interims = 0
+    addressesTried = 0
+    status = 0
+    fault = .none
     self.requestID = requestID
     self.started = started
     self.startedWall = startedWall
+    attemptStart = 0
+    connectedAt = -1
+    headAt = -1
+    responseDeadline = 0
+    bodyReceived = 0
+    sent = 0
+    bodySent = 0
+    nextWaiting = nil
+    previousWaiting = nil
   }
 }

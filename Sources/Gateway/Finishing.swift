@@ -199,32 +199,20 @@ extension Gateway {
 
   /// Ends an exchange whose backend has been detached.
   @inline(__always)
-  mutating func finish(_ handle: Handle) {
-    var exchange = exchanges.remove(handle)
-    let client = exchange.client
+  mutating func finish(_ exchange: Handle) {
+    let pinned = unsafe exchanges.pin(exchange)
+    let client = exchanges[pinned].client
     counters.subtract(.requestsActive)
     counters.add(.requestsForwarded)
-    count(status: exchange.status)
+    count(status: exchanges[pinned].status)
     if accessLog != nil { log(exchange) }
     clients[client].exchange = nil
     clients[client].flags.remove([.holding, .owesContinue])
-    if !exchange.flags.contains(.persistent) {
+    if !exchanges[pinned].flags.contains(.persistent) {
       clients[client].flags.insert(.closing)
       if !clients[client].body.isComplete { clients[client].flags.insert(.mustLinger) }
     }
-    // What came behind the request is the next one.
-    exchange.bytes.consume(min(exchange.used, exchange.bytes.count))
-    let hasMore = !exchange.bytes.isEmpty
-    if hasMore, clients[client].input == nil {
-      var rest = Buffer.absent
-      swap(&rest, &exchange.bytes)
-      clients[client].input = consume rest
-    } else {
-      services.small.recycle(exchange.bytes)
-    }
-    services.recycle(exchange.head)
-    if let lines = exchange.trailers.take() { services.small.recycle(lines) }
-    if exchange.requestBody.count > 0 { exchange.requestBody.removeAll(&services.large) }
+    let hasMore = release(exchange, client)
     if !clients[client].backlog.isEmpty { return flushAfterExchange(client) }
     if clients[client].flags.contains(.closing) {
       if hasMore { clients[client].flags.insert(.mustLinger) }
@@ -234,6 +222,26 @@ extension Gateway {
     if hasMore || clients[client].input != nil || clients[client].flags.contains(.readable) { enqueue(client) }
   }
 
+  /// Gives back what the exchange holds. True when bytes came behind its request: they are the client's input again.
+  @inline(__always)
+  private mutating func release(_ exchange: Handle, _ client: Handle) -> Bool {
+    let pinned = unsafe exchanges.pin(exchange)
+    var bytes = Buffer.absent
+    swap(&bytes, &exchanges[pinned].bytes)
+    // What came behind the request is the next one.
+    bytes.consume(min(exchanges[pinned].used, bytes.count))
+    let hasMore = !bytes.isEmpty
+    if hasMore, clients[client].input == nil { clients[client].input = consume bytes } else { services.small.recycle(bytes) }
+    if let lines = exchanges[pinned].trailers.take() { services.small.recycle(lines) }
+    if exchanges[pinned].path != nil { exchanges[pinned].path = nil }
+    if exchanges[pinned].heldHead != nil { exchanges[pinned].heldHead = nil }
+    if exchanges[pinned].requestBody.count > 0 { exchanges[pinned].requestBody.removeAll(&services.large) }
+    // A few are kept with their storage; a crowd that has gone shall leave no memory behind.
+    if exchanges.parkedCount >= 256 { exchanges[pinned].head = RequestHead(fieldLimit: 0) }
+    exchanges.park(exchange)
+    return hasMore
+  }
+
   @inline(never)
   private mutating func flushAfterExchange(_ client: Handle) {
     if clients[client].waiting != .send { setClientTimer(client, .send, plan.timeouts.send) }
@@ -241,30 +249,33 @@ extension Gateway {
   }
 
   @inline(never)
-  private mutating func log(_ exchange: borrowing Exchange) {
+  private mutating func log(_ handle: Handle) {
     var entry = AccessEntry()
-    entry.status = exchange.status
-    entry.method = exchange.head.method
-    entry.protocolMinor = exchange.head.flags.contains(.version11) ? 1 : 0
-    entry.fault = exchange.fault
-    entry.route = exchange.route
-    entry.upstream = exchange.upstream
-    entry.attempts = exchange.attempts
-    entry.bytesReceived = UInt64(exchange.headLength + exchange.bodyReceived)
-    entry.bytesSent = UInt64(max(0, exchange.sent))
-    entry.bodyBytesSent = UInt64(max(0, exchange.bodySent))
-    entry.startedAt = exchange.startedWall
-    entry.duration = services.nowMicroseconds - exchange.started
-    entry.upstreamConnect = exchange.connectedAt
-    entry.upstreamHeader = exchange.headAt
-    let peer = clients[exchange.client].peer
-    switch exchange.requestID {
+    entry.status = exchanges[handle].status
+    entry.method = exchanges[handle].head.method
+    entry.protocolMinor = exchanges[handle].head.flags.contains(.version11) ? 1 : 0
+    entry.fault = exchanges[handle].fault
+    entry.route = exchanges[handle].route
+    entry.upstream = exchanges[handle].upstream
+    entry.attempts = exchanges[handle].attempts
+    entry.bytesReceived = UInt64(exchanges[handle].headLength + exchanges[handle].bodyReceived)
+    entry.bytesSent = UInt64(max(0, exchanges[handle].sent))
+    entry.bodyBytesSent = UInt64(max(0, exchanges[handle].bodySent))
+    entry.startedAt = exchanges[handle].startedWall
+    entry.duration = services.nowMicroseconds - exchanges[handle].started
+    entry.upstreamConnect = exchanges[handle].connectedAt
+    entry.upstreamHeader = exchanges[handle].headAt
+    let peer = clients[exchanges[handle].client].peer
+    let id = exchanges[handle].requestID
+    var bytes = Buffer.absent
+    swap(&bytes, &exchanges[handle].bytes)
+    switch id {
     case .generated:
-      services.ids.show(exchange.requestID)
-      accessLog?.append(entry, head: exchange.head, bytes: exchange.bytes.bytes, client: peer.span, requestID: services.ids.generated)
+      services.ids.show(id)
+      accessLog?.append(entry, head: exchanges[handle].head, bytes: bytes.bytes, client: peer.span, requestID: services.ids.generated)
     case .received(let text):
-      accessLog?.append(
-        entry, head: exchange.head, bytes: exchange.bytes.bytes, client: peer.span, requestID: text.text(in: exchange.bytes.bytes))
+      accessLog?.append(entry, head: exchanges[handle].head, bytes: bytes.bytes, client: peer.span, requestID: text.text(in: bytes.bytes))
     }
+    swap(&bytes, &exchanges[handle].bytes)
   }
 }

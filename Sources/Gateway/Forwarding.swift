@@ -48,9 +48,10 @@ extension Gateway {
 
   /// Looks for a connection: an idle one, a new one, or a place in the queue.
   mutating func seekBackend(_ exchange: Handle) {
-    let pool = Int(exchanges[exchange].upstream)
+    let pinned = unsafe exchanges.pin(exchange)
+    let pool = Int(exchanges[pinned].upstream)
     // A request that cannot be sent twice goes only to a connection that was just looked at.
-    let checked = !exchanges[exchange].head.method.isIdempotent || exchanges[exchange].head.body != .none
+    let checked = !exchanges[pinned].head.method.isIdempotent || exchanges[pinned].head.body != .none
     let idle = backends.pools[pool].idle, connections = backends.pools[pool].connections
     if let backend = backends.reuse(pool, now: services.now, checked: checked) {
       counters.add(.upstreamReuses)
@@ -59,7 +60,7 @@ extension Gateway {
       return sendRequest(exchange, backend)
     }
     noteConnections(pool, idle, connections)
-    exchanges[exchange].addressesTried = 0
+    exchanges[pinned].addressesTried = 0
     openBackend(exchange)
   }
 
@@ -129,34 +130,35 @@ extension Gateway {
 
   /// Sends the head, and the body as far as it is there.
   mutating func sendRequest(_ exchange: Handle, _ backend: Handle) {
+    let pinned = unsafe exchanges.pin(exchange)
     counters.add(.upstreamRequests)
-    exchanges[exchange].attempts &+= 1
-    exchanges[exchange].attemptStart = services.nowMicroseconds
-    let pool = Int(exchanges[exchange].upstream)
-    let client = exchanges[exchange].client
+    exchanges[pinned].attempts &+= 1
+    exchanges[pinned].attemptStart = services.nowMicroseconds
+    let pool = Int(exchanges[pinned].upstream)
+    let client = exchanges[pinned].client
     services.request.removeAll()
     let peer = clients[client].peer
     RequestComposer.compose(
-      exchanges[exchange], actions.forwards[Int(exchanges[exchange].rule)], host: actions.hosts[pool], peer: peer.span, ids: &services.ids,
+      exchanges[pinned], actions.forwards[Int(exchanges[pinned].rule)], host: actions.hosts[pool], peer: peer.span, ids: &services.ids,
       into: &services.request)
-    if exchanges[exchange].flags.contains(.collected) {
+    if exchanges[pinned].flags.contains(.collected) {
       // Collected: it goes as a whole, and can go once.
       backends.connections[backend].backlog.append(copying: services.request, &services.large)
       services.request.removeAll()
-      while let part = exchanges[exchange].requestBody.popFirst() {
+      while let part = exchanges[pinned].requestBody.popFirst() {
         backends.connections[backend].backlog.append(part, &services.large)
       }
-      exchanges[exchange].flags.formUnion([.bodyGone, .requestComplete])
+      exchanges[pinned].flags.formUnion([.bodyGone, .requestComplete])
       return flushRequest(exchange)
     }
-    if exchanges[exchange].head.body == .none || exchanges[exchange].flags.contains(.requestComplete) && exchanges[exchange].used == exchanges[exchange].headLength {
-      exchanges[exchange].flags.insert(.requestComplete)
+    if exchanges[pinned].head.body == .none || exchanges[pinned].flags.contains(.requestComplete) && exchanges[pinned].used == exchanges[pinned].headLength {
+      exchanges[pinned].flags.insert(.requestComplete)
       return flushRequest(exchange)
     }
     // Sent for a second time, the body that came with the head is read once more.
-    clients[client].body = BodyReader(exchanges[exchange].head.body)
-    exchanges[exchange].used = exchanges[exchange].headLength
-    exchanges[exchange].bodyReceived = 0
+    clients[client].body = BodyReader(exchanges[pinned].head.body)
+    exchanges[pinned].used = exchanges[pinned].headLength
+    exchanges[pinned].bodyReceived = 0
     if let fault = passHeldBody(exchange) { return fail(exchange, fault) }
     if clients[client].body.isComplete { return bodyIsComplete(exchange) }
     flushRequest(exchange)
@@ -289,6 +291,7 @@ extension Gateway {
   /// Sends request bytes that wait, and sets the timer for what comes next.
   mutating func flushBackend(_ backend: Handle) {
     guard let exchange = backends.connections[backend].exchange else { return }
+    let pinned = unsafe exchanges.pin(exchange)
     var progress = backends.connections[backend].waiting != .send
     while !backends.connections[backend].backlog.isEmpty {
       let count = backends.connections[backend].backlog.frontCount
@@ -304,11 +307,11 @@ extension Gateway {
       }
       break
     }
-    let timeout = actions.forwards[Int(exchanges[exchange].rule)].plan.responseTimeout
+    let timeout = actions.forwards[Int(exchanges[pinned].rule)].plan.responseTimeout
     if !backends.connections[backend].backlog.isEmpty {
-      if progress, !exchanges[exchange].flags.contains(.hasHead) { setBackendTimer(backend, .send, timeout == 0 ? 30_000 : Int64(timeout)) }
-    } else if !exchanges[exchange].flags.contains(.hasHead) {
-      if exchanges[exchange].flags.contains(.requestComplete) {
+      if progress, !exchanges[pinned].flags.contains(.hasHead) { setBackendTimer(backend, .send, timeout == 0 ? 30_000 : Int64(timeout)) }
+    } else if !exchanges[pinned].flags.contains(.hasHead) {
+      if exchanges[pinned].flags.contains(.requestComplete) {
         setBackendTimer(backend, .head, Int64(timeout))
       } else {
         backends.connections[backend].waiting = .nothing

@@ -33,7 +33,6 @@ struct Services: ~Copyable {
   var path: Buffer
   /// The head being parsed; an exchange takes it along.
   var head: RequestHead
-  var idleHeads = Stack<RequestHead>(capacity: 64)
   var responseHead = ResponseHead()
   var captures = Captures()
   var ids = RequestIDs()
@@ -57,19 +56,6 @@ struct Services: ~Copyable {
     request = Buffer(capacity: 4 * small.bufferCapacity + 2 * large.bufferCapacity)
     path = Buffer(capacity: 3 * small.bufferCapacity)
     head = RequestHead(fieldLimit: fieldLimit)
-  }
-
-  /// Gives the parsed head away and puts an idle one in its place.
-  @inline(__always)
-  mutating func takeHead() -> RequestHead {
-    var other = idleHeads.popLast() ?? RequestHead(fieldLimit: fieldLimit)
-    swap(&other, &head)
-    return other
-  }
-
-  @inline(__always)
-  mutating func recycle(_ head: consuming RequestHead) {
-    if idleHeads.count < 256 { idleHeads.append(head) }
   }
 }
 

@@ -144,7 +144,8 @@ extension Gateway {
   /// Passes on what `buffer` holds.
   @inline(__always)
   private mutating func relay(_ exchange: Handle, _ backend: Handle, _ buffer: inout Buffer) -> RelayOutcome {
-    if !exchanges[exchange].flags.contains(.hasHead) {
+    let pinned = unsafe exchanges.pin(exchange)
+    if !exchanges[pinned].flags.contains(.hasHead) {
       repeat {
         switch backends.connections[backend].parser.parse(buffer.bytes, into: &services.responseHead) {
         case .incomplete: return buffer.count >= buffer.capacity ? .failed(.responseHeadersTooLarge) : .more
@@ -153,8 +154,8 @@ extension Gateway {
           if let fault = beginResponse(exchange, backend, &buffer, length) { return .failed(fault) }
           buffer.consume(length)
         }
-      } while !exchanges[exchange].flags.contains(.hasHead) && !buffer.isEmpty
-      if !exchanges[exchange].flags.contains(.hasHead) { return .more }
+      } while !exchanges[pinned].flags.contains(.hasHead) && !buffer.isEmpty
+      if !exchanges[pinned].flags.contains(.hasHead) { return .more }
     }
     return relayBody(exchange, backend, &buffer)
   }
@@ -162,28 +163,29 @@ extension Gateway {
   /// Acts on the head in `services.responseHead`, the first `length` bytes of `buffer`.
   @inline(__always)
   private mutating func beginResponse(_ exchange: Handle, _ backend: Handle, _ buffer: inout Buffer, _ length: Int) -> Fault? {
+    let pinned = unsafe exchanges.pin(exchange)
     let status = services.responseHead.status
     guard status.code >= 200 else { return relayInterim(exchange, status, buffer.bytes.extracting(first: length)) }
-    let rule = Int(exchanges[exchange].rule)
-    let client = exchanges[exchange].client
-    exchanges[exchange].flags.insert(.hasHead)
-    exchanges[exchange].headAt = services.nowMicroseconds - exchanges[exchange].attemptStart
-    exchanges[exchange].status = status.code
-    let hasBody = exchanges[exchange].head.method != .head && !status.forbidsBody
+    let rule = Int(exchanges[pinned].rule)
+    let client = exchanges[pinned].client
+    exchanges[pinned].flags.insert(.hasHead)
+    exchanges[pinned].headAt = services.nowMicroseconds - exchanges[pinned].attemptStart
+    exchanges[pinned].status = status.code
+    let hasBody = exchanges[pinned].head.method != .head && !status.forbidsBody
     backends.connections[backend].isPersistent = services.responseHead.flags.contains([.version11, .persistent])
     backends.connections[backend].body = BodyReader(hasBody ? services.responseHead.body : .none)
     let duration = actions.forwards[rule].plan.streamMaxDuration
-    if duration > 0 { exchanges[exchange].responseDeadline = services.now + Int64(duration) }
+    if duration > 0 { exchanges[pinned].responseDeadline = services.now + Int64(duration) }
 
     let framing = framingToClient(exchange, hasBody: hasBody)
     let isWhole = buffer.count - length >= backends.connections[backend].body.remainingLength && services.responseHead.body != .untilClose
       && services.responseHead.body != .chunked
     if isWhole { backends.connections[backend].waiting = .nothing } else { startBodyTimer(exchange, backend) }
-    if hasBody, !isWhole || framing == .chunked || exchanges[exchange].flags.contains(.untilClose), isHeld(exchange, buffer.bytes.extracting(first: length)) {
+    if hasBody, !isWhole || framing == .chunked || exchanges[pinned].flags.contains(.untilClose), isHeld(exchange, buffer.bytes.extracting(first: length)) {
       hold(exchange, client, buffer.bytes.extracting(first: length))
       return nil
     }
-    if framing == .chunked { exchanges[exchange].flags.insert(.chunked) }
+    if framing == .chunked { exchanges[pinned].flags.insert(.chunked) }
     return composeHead(exchange, buffer.bytes.extracting(first: length), framing)
   }
 
@@ -200,27 +202,46 @@ extension Gateway {
   }
 
   /// Composes the client's head from the one in `services.responseHead`.
+  @inline(__always)
   mutating func composeHead(_ exchange: Handle, _ bytes: Span<UInt8>, _ framing: RelayFraming) -> Fault? {
+    let pinned = unsafe exchanges.pin(exchange)
     guard services.responses.output.freeCapacity >= 2 * bytes.count + ResponseWriter.reserve else { return .responseHeadersTooLarge }
-    let client = exchanges[exchange].client
-    let rule = actions.forwards[Int(exchanges[exchange].rule)]
-    let flags = exchanges[exchange].flags
+    let rule = Int(exchanges[pinned].rule)
     // The connection can be kept when the whole request has been read and the response will have an end of its own.
-    if !clients[client].body.isComplete || flags.contains(.untilClose) || drain.isDraining { exchanges[exchange].flags.remove(.persistent) }
+    var flags = exchanges[pinned].flags
+    if !clients[exchanges[pinned].client].body.isComplete || flags.contains(.untilClose) || drain.isDraining {
+      flags.remove(.persistent)
+      exchanges[pinned].flags = flags
+    }
     let context = ResponseContext(
-      isHead: exchanges[exchange].head.method == .head, isVersion11: exchanges[exchange].head.flags.contains(.version11),
-      isPersistent: exchanges[exchange].flags.contains(.persistent))
-    var dropped = rule.droppedFromResponse
-    var framing = framing
+      isHead: exchanges[pinned].head.method == .head, isVersion11: exchanges[pinned].head.flags.contains(.version11),
+      isPersistent: flags.contains(.persistent))
+    let dropped = actions.forwards[rule].droppedFromResponse
+    let via = actions.forwards[rule].plan.setVia
+    guard framing == .asReceived, services.responseHead.flags.isDisjoint(with: .oddLength), services.responseHead.status.code != 204 else {
+      return composeHead(exchange, bytes, framing, context, dropped, rule)
+    }
+    services.responses.relay(services.responseHead, of: bytes, context, framing: framing, dropped: dropped, via: via)
+    exchanges[pinned].sent += services.responses.output.count
+    return nil
+  }
+
+  /// A head whose framing is not that which was received.
+  @inline(never)
+  private mutating func composeHead(
+    _ exchange: Handle, _ bytes: Span<UInt8>, _ framing: RelayFraming, _ context: ResponseContext, _ received: HeaderNameSet, _ rule: Int
+  ) -> Fault? {
+    var dropped = received, framing = framing
+    let forwardsTrailers = actions.forwards[rule].plan.forwardTrailers
     if framing == .asReceived, services.responseHead.flags.contains(.oddLength), case .length(let length) = services.responseHead.body {
       framing = .length(length)
     }
     if framing != .asReceived || services.responseHead.status.code == 204 { dropped.insert(HeaderNameSet(.contentLength)) }
-    if rule.plan.forwardTrailers, framing == .chunked { dropped.remove(HeaderNameSet(.trailer)) }
+    if forwardsTrailers, framing == .chunked { dropped.remove(HeaderNameSet(.trailer)) }
     services.responses.relay(
-      services.responseHead, of: bytes, context, framing: framing, dropped: dropped, via: rule.plan.setVia, requestID: bytes.extracting(0..<0))
+      services.responseHead, of: bytes, context, framing: framing, dropped: dropped, via: actions.forwards[rule].plan.setVia)
     exchanges[exchange].sent += services.responses.output.count
-    if rule.plan.forwardTrailers, framing == .chunked { keepAnnouncement(exchange, bytes) }
+    if forwardsTrailers, framing == .chunked { keepAnnouncement(exchange, bytes) }
     return nil
   }
 
@@ -255,21 +276,22 @@ extension Gateway {
   /// Passes on the body bytes in `buffer`, all of them.
   @inline(__always)
   private mutating func relayBody(_ exchange: Handle, _ backend: Handle, _ buffer: inout Buffer) -> RelayOutcome {
-    let client = exchanges[exchange].client
-    if exchanges[exchange].responseDeadline > 0, services.now >= exchanges[exchange].responseDeadline { return .failed(.responseTooSlow) }
+    let pinned = unsafe exchanges.pin(exchange)
+    let client = exchanges[pinned].client
+    if exchanges[pinned].responseDeadline > 0, services.now >= exchanges[pinned].responseDeadline { return .failed(.responseTooSlow) }
     if backends.connections[backend].waiting == .body { startBodyTimer(exchange, backend) }
-    if exchanges[exchange].flags.contains(.holding), holdWhole(exchange, backend, client, &buffer) {
+    if exchanges[pinned].flags.contains(.holding), holdWhole(exchange, backend, client, &buffer) {
       return backends.connections[backend].body.isComplete ? .complete : .more
     }
-    let isChunked = exchanges[exchange].flags.contains(.chunked), isHolding = exchanges[exchange].flags.contains(.holding)
+    let isChunked = exchanges[pinned].flags.contains(.chunked), isHolding = exchanges[pinned].flags.contains(.holding)
     if isChunked { openChunk(exchange, backend, buffer.bytes) }
     var position = 0
     var isOpen = isChunked && chunkSize > 0
     while true {
       switch backends.connections[backend].body.next(buffer.bytes, at: &position) {
       case .data(let range):
-        exchanges[exchange].bodySent += range.count
-        exchanges[exchange].sent += range.count
+        exchanges[pinned].bodySent += range.count
+        exchanges[pinned].sent += range.count
         let data = buffer.bytes.extracting(range)
         if isHolding {
           clients[client].backlog.append(data, &services.large)
@@ -278,11 +300,11 @@ extension Gateway {
           if services.responses.output.freeCapacity < data.count + 64 { commit(exchange, client) }
           services.responses.output.append(data)
         } else {
-          exchanges[exchange].flags.insert(.committed)
+          exchanges[pinned].flags.insert(.committed)
           send(client, body: data)
         }
       case .trailer(let range):
-        if isChunked, exchanges[exchange].flags.contains(.trailers), let fault = collectResponseTrailer(exchange, buffer.bytes.extracting(range)) {
+        if isChunked, exchanges[pinned].flags.contains(.trailers), let fault = collectResponseTrailer(exchange, buffer.bytes.extracting(range)) {
           return .failed(fault)
         }
       case .needsMore:
@@ -353,9 +375,10 @@ extension Gateway {
   /// The response has been read to its end, and what is not sent yet waits in the client's backlog.
   @inline(__always)
   private mutating func responseIsComplete(_ exchange: Handle, _ backend: Handle, isClean: Bool) {
-    if exchanges[exchange].flags.contains(.holding), let fault = releaseHeld(exchange) { return fail(exchange, fault) }
+    let pinned = unsafe exchanges.pin(exchange)
+    if exchanges[pinned].flags.contains(.holding), let fault = releaseHeld(exchange) { return fail(exchange, fault) }
     // The connection serves again only when both messages are over and it said so.
-    let isReusable = isClean && exchanges[exchange].flags.contains(.requestComplete) && !backends.connections[backend].hasEnded
+    let isReusable = isClean && exchanges[pinned].flags.contains(.requestComplete) && !backends.connections[backend].hasEnded
       && backends.connections[backend].backlog.isEmpty && backends.connections[backend].isPersistent
     detach(exchange, backend, isReusable: isReusable)
     finish(exchange)

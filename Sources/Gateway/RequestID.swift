@@ -63,7 +63,9 @@ struct RequestIDs: ~Copyable {
 
   /// Makes `generated` the text of an id that was generated here.
   mutating func show(_ id: RequestID) {
-    if case .generated(let number) = id, number != shown { write(number) }
+    guard case .generated(let number) = id, number != shown else { return }
+    // Nearly always it is the next one, and only the last digit grows.
+    if number == shown &+ 1, text.incrementLastDigit() { shown = number } else { write(number) }
   }
 
   /// The text of the id last shown.

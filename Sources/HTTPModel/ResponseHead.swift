@@ -16,6 +16,8 @@ public struct ResponseHead: ~Copyable {
 
   public init(fieldLimit: Int = 256) { fields = BoundedArray(capacity: fieldLimit) }
 
+  @inlinable public var fieldCount: Int { fields.count }
+
   @inlinable
   public mutating func reset() {
     status = Status(0)
@@ -28,6 +30,14 @@ public struct ResponseHead: ~Copyable {
 
   @inlinable @inline(__always)
   public mutating func append(_ field: HeaderField) -> Bool { fields.append(field) }
+
+  /// Reads the field section of `bytes` that begins at `start`, in place of the fields so far.
+  @inlinable @inline(__always)
+  public mutating func scanFields(_ bytes: Span<UInt8>, from start: Int) -> FieldScan { fields.scan(bytes, from: start) }
+
+  /// - Precondition: `index` is that of a field.
+  @inlinable @inline(__always)
+  public func field(at index: Int) -> HeaderField { fields[index] }
 
   /// The records of the fields.
   @inlinable

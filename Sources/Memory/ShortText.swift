@@ -13,6 +13,15 @@ public struct ShortText: BitwiseCopyable, Sendable {
     unsafe withUnsafeMutableBytes(of: &bytes) { unsafe $0.storeBytes(of: word.littleEndian, toByteOffset: index * 8, as: UInt64.self) }
   }
 
+  /// Makes the last hexadecimal digit one more; false when it is the greatest, or would become a letter.
+  @inlinable @inline(__always)
+  public mutating func incrementLastDigit() -> Bool {
+    let digit = bytes[31]
+    guard digit != 0x39, digit != 0x66 else { return false }
+    bytes[31] = digit &+ 1
+    return true
+  }
+
   /// The text.
   @inlinable
   public var span: Span<UInt8> {

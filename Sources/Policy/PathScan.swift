@@ -24,6 +24,12 @@ extension Span<UInt8> {
     return unsafe withUnsafeBufferPointer { unsafe clx_path_segment($0.baseAddress, start, $0.count) }
   }
 
+  /// Whether the `length` bytes at `start` are those of `texts` at `offset`.
+  @inline(__always)
+  func matches(_ length: Int, at start: Int, _ texts: borrowing BoundedArray<UInt8>, at offset: Int) -> Bool {
+    matches(length, at: start, texts.span, at: offset)
+  }
+
   /// Whether the `length` bytes at `start` are those of `other` at `offset`.
   @inline(__always)
   func matches(_ length: Int, at start: Int, _ other: Span<UInt8>, at offset: Int) -> Bool {

@@ -99,8 +99,9 @@ struct RouteTrie: BitwiseCopyable {
   var literalCount: UInt32
 }
 
-/// The compiled routes of a plan.
-public struct RouteTable: ~Copyable {
+/// The compiled routes of a plan. A class, though nothing in it changes: a struct of so many parts would be copied whenever it
+/// is lent.
+public final class RouteTable {
   private let nodes: BoundedArray<RouteNode>
   private let edges: BoundedArray<RouteEdge>
   private let leaves: BoundedArray<RouteLeaf>
@@ -164,14 +165,14 @@ public struct RouteTable: ~Copyable {
   private func findByHost(_ host: Span<UInt8>, _ path: Span<UInt8>, _ captures: inout Captures) -> Int32 {
     let host = HostTable.name(in: host)
     if let trie = hosts.exact(host) {
-      let route = find(in: tries.span[Int(trie)], path, &captures)
+      let route = find(in: tries[Int(trie)], path, &captures)
       if route >= 0 || !captures.allowed.isEmpty { return route }
     }
     if hosts.hasWildcards {
       var label = HostTable.nextLabel(of: host, after: 0)
       while let start = label {
         if let trie = hosts.wildcard(host.extracting(start..<host.count)) {
-          let route = find(in: tries.span[Int(trie)], path, &captures)
+          let route = find(in: tries[Int(trie)], path, &captures)
           if route >= 0 || !captures.allowed.isEmpty { return route }
         }
         label = HostTable.nextLabel(of: host, after: start)
@@ -186,7 +187,6 @@ public struct RouteTable: ~Copyable {
   @inline(never)
   private func find(in trie: RouteTrie, _ path: Span<UInt8>, _ captures: inout Captures) -> Int32 {
     guard path[0] == .slash else { return literal(in: trie, path, &captures) }
-    let edges = edges.span
     var index = trie.root, children = trie.children
     var start = 1
     while true {
@@ -207,7 +207,7 @@ public struct RouteTable: ~Copyable {
         }
       } else {
         // The path has ended: nothing but the routes here can match.
-        let route = route(at: nodes.span[Int(index)].leaf, &captures)
+        let route = route(at: nodes[Int(index)].leaf, &captures)
         if route >= 0 {
           captures.rest = path.count
           return route
@@ -221,7 +221,7 @@ public struct RouteTable: ~Copyable {
         return -1
       }
       index = UInt32(bitPattern: way)
-      children = nodes.span[Int(index)].children
+      children = nodes[Int(index)].children
       start = captures.position
     }
   }
@@ -249,7 +249,7 @@ public struct RouteTable: ~Copyable {
   private func alternative(
     of index: UInt32, _ path: Span<UInt8>, _ start: Int, _ end: Int, _ stage: UInt16, _ captures: inout Captures
   ) -> Int32 {
-    let node = nodes.span[Int(index)]
+    let node = nodes[Int(index)]
     if end > start {
       captures.position = end &+ 1
       if stage == 0, node.constrained >= 0, satisfies(node.constraint, path, start, end) {
@@ -281,14 +281,13 @@ public struct RouteTable: ~Copyable {
   /// The slot of the static child for a segment, or -1: for long texts, and where the first slot has another.
   @inline(never)
   private func search(_ children: RouteChildren, _ segment: PathSegment, _ path: Span<UInt8>, at start: Int) -> Int {
-    let edges = edges.span
     let length = segment.end - start
     var slot = UInt32(truncatingIfNeeded: segment.hash >> 32)
     while true {
       let position = Int(children.first &+ (slot & children.mask))
       let edge = edges[position]
       guard edge.length != .max else { return -1 }
-      if Int(edge.length) == length, path.matches(length, at: start, text.span, at: Int(edge.text)) { return position }
+      if Int(edge.length) == length, path.matches(length, at: start, text, at: Int(edge.text)) { return position }
       slot &+= 1
     }
   }
@@ -296,16 +295,16 @@ public struct RouteTable: ~Copyable {
   @inline(__always)
   private func route(at leaf: Int32, _ captures: inout Captures) -> Int32 {
     guard leaf >= 0 else { return -1 }
-    let leaf = leaves.span[Int(leaf)]
+    let leaf = leaves[Int(leaf)]
     guard leaf.allowed.rawValue &>> UInt16(captures.method.rawValue) & 1 != 0 else {
       captures.allowed.formUnion(leaf.allowed)
       return -1
     }
-    return leaf.route >= 0 ? leaf.route : routesByMethod.span[Int(leaf.byMethod) + Int(captures.method.rawValue)]
+    return leaf.route >= 0 ? leaf.route : routesByMethod[Int(leaf.byMethod) + Int(captures.method.rawValue)]
   }
 
   private func satisfies(_ index: Int32, _ path: Span<UInt8>, _ start: Int, _ end: Int) -> Bool {
-    let constraint = constraints.span[Int(index)], classes = classes.span, transitions = transitions.span
+    let constraint = constraints[Int(index)]
     var state = constraint.start
     for position in start..<end {
       let column = classes[Int(constraint.classes) + Int(path[position])]
@@ -315,10 +314,9 @@ public struct RouteTable: ~Copyable {
   }
 
   private func literal(in trie: RouteTrie, _ path: Span<UInt8>, _ captures: inout Captures) -> Int32 {
-    let literals = literals.span
     for index in Int(trie.literals)..<Int(trie.literals) + Int(trie.literalCount) {
       let literal = literals[index]
-      guard Int(literal.length) == path.count, path.matches(path.count, at: 0, text.span, at: Int(literal.text)) else { continue }
+      guard Int(literal.length) == path.count, path.matches(path.count, at: 0, text, at: Int(literal.text)) else { continue }
       let route = route(at: literal.leaf, &captures)
       if route >= 0 { captures.rest = path.count }
       return route

@@ -3,7 +3,6 @@
 // Each step either moves a scanner past what it names or throws a `Stop`. Stops are small typed
 // values: throwing one costs no more than returning it.
 
-import CLinux
 import HTTPModel
 import Memory
 
@@ -21,23 +20,6 @@ extension Scanner {
 
   /// As `stop`, where `\r` may already have come but not yet `\n`.
   var stopAtLineEnd: Stop { remaining == 1 && next == .carriageReturn ? .incomplete : stop }
-
-  /// Reads one field line, or nil at the empty line that ends the section, which is passed over.
-  /// No blank may precede the name or the colon, and no line may be folded.
-  @inline(__always)
-  mutating func takeField() throws(Stop) -> HeaderField? {
-    let start = position
-    let line = bytes.fieldLine(from: start)
-    guard line.next > 0 else {
-      guard line.name_end == CLX_FIELDS_END else { throw line.name_end == CLX_FIELD_INCOMPLETE ? .incomplete : .malformed }
-      move(to: start + 2)
-      return nil
-    }
-    move(to: Int(line.next))
-    return HeaderField(
-      name: HeaderName(bytes.extracting(start..<Int(line.name_end))), nameText: Extent(start: UInt32(truncatingIfNeeded: start), end: line.name_end),
-      value: Extent(start: line.value_start, end: line.value_end))
-  }
 }
 
 /// What a run of bytes amounts to.
@@ -81,18 +63,13 @@ public enum TrailerParser {
   /// - Parameter head: only its fields are used.
   public static func parse(_ bytes: Span<UInt8>, into head: inout RequestHead) -> ParseOutcome {
     head.reset()
-    var scanner = Scanner(bytes)
-    do throws(Stop) {
-      while let field = try scanner.takeField() {
-        guard head.append(field) else { return .rejected(.headersTooLarge) }
-        head.size += Int(field.nameText.count) + Int(field.value.count) + 4
-      }
-      return .complete(length: scanner.position)
-    } catch {
-      switch error {
-      case .incomplete: return .incomplete
-      case .rejected(let fault): return .rejected(fault)
-      }
+    let scan = head.scanFields(bytes, from: 0)
+    head.size = scan.size
+    switch scan.outcome {
+    case .complete: return .complete(length: scan.end)
+    case .incomplete: return .incomplete
+    case .malformed: return .rejected(.httpRequestError)
+    case .tooMany: return .rejected(.headersTooLarge)
     }
   }
 }
@@ -115,13 +92,25 @@ extension HeadFlags {
   }
 }
 
-extension HeaderName {
-  /// Whether the field says something about the connection or the framing of the message it is in.
+extension HeaderNameSet {
+  /// Names whose fields say something about the connection or the framing of the message they are in.
+  static var decisive: HeaderNameSet {
+    [
+      HeaderNameSet(.host), HeaderNameSet(.connection), HeaderNameSet(.contentLength), HeaderNameSet(.transferEncoding),
+      HeaderNameSet(.expect), HeaderNameSet(.te), HeaderNameSet(.trailer),
+    ]
+  }
+}
+
+extension FieldScan {
+  /// Throws unless the section is whole.
   @inline(__always)
-  var isDecisive: Bool {
-    switch self {
-    case .host, .connection, .contentLength, .transferEncoding, .expect, .te, .trailer: true
-    default: false
+  func check() throws(Stop) {
+    switch outcome {
+    case .complete: return
+    case .incomplete: throw .incomplete
+    case .malformed: throw .malformed
+    case .tooMany: throw .rejected(.headersTooLarge)
     }
   }
 }

@@ -41,7 +41,11 @@ extension Span<UInt8> {
   /// Whether the bytes are an acceptable host and optional port (RFC 9110 §7.2): a name or IPv4 address, or an
   /// IPv6 literal in brackets; the port up to five digits.
   @inline(__always)
-  public var isHostAndPort: Bool { isPlainHostAndPort || isBracketedHostAndPort }
+  public var isHostAndPort: Bool { isHostAndPort(in: 0..<count) }
+
+  /// Whether those of `range` are.
+  @inline(__always)
+  func isHostAndPort(in range: Range<Int>) -> Bool { isPlainHostAndPort(in: range) || extracting(range).isBracketedHostAndPort }
 
   @inline(never)
   private var isBracketedHostAndPort: Bool {

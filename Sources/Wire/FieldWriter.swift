@@ -19,37 +19,23 @@ extension Buffer {
 
   /// Appends the fields whose names are not in `dropped`, in their order, duplicates kept.
   /// - Parameter connection: whether fields named by `Connection` must be looked for and left out as well.
-  /// - Precondition: there is room for twice `bytes.count`.
+  /// - Precondition: there is room for twice `bytes.count`, which are those that `fields` point into.
+  @inline(__always)
   public mutating func append(
     fields: Span<HeaderField>, of bytes: Span<UInt8>, without dropped: HeaderNameSet, connection: Bool = false
   ) {
-    var run = 0..<0
-    for index in fields.indices {
-      let field = fields[index]
-      if dropped.contains(field.name) || (connection && field.name.mayBeConnectionOption && fields.isNamedByConnection(field, in: bytes)) {
-        flush(&run, of: bytes)
-        continue
-      }
-      if field.isCanonical(in: bytes) {
-        if run.upperBound != field.nameText.lower {
-          flush(&run, of: bytes)
-          run = field.nameText.lower..<field.value.upper + 2
-        } else {
-          run = run.lowerBound..<field.value.upper + 2
-        }
-      } else {
-        flush(&run, of: bytes)
-        append(field: field.nameText.text(in: bytes), field.value.text(in: bytes))
-      }
-    }
-    flush(&run, of: bytes)
+    if connection { return append(fields: fields, of: bytes, withoutConnectionOptionsAnd: dropped) }
+    let fits = fill { fields.write(to: &$0, of: bytes, without: dropped) }
+    precondition(fits)
   }
 
-  @inline(__always)
-  private mutating func flush(_ run: inout Range<Int>, of bytes: Span<UInt8>) {
-    guard !run.isEmpty else { return }
-    append(bytes.extracting(run))
-    run = 0..<0
+  @inline(never)
+  private mutating func append(fields: Span<HeaderField>, of bytes: Span<UInt8>, withoutConnectionOptionsAnd dropped: HeaderNameSet) {
+    for index in fields.indices {
+      let field = fields[index]
+      if dropped.contains(field) || (field.name.mayBeConnectionOption && fields.isNamedByConnection(field, in: bytes)) { continue }
+      append(field: field.nameText.text(in: bytes), field.value.text(in: bytes))
+    }
   }
 }
 
@@ -62,14 +48,6 @@ extension HeaderName {
     case .contentLength, .contentType, .contentEncoding, .authorization, .via, .forwardedFor, .forwardedProto, .forwardedHost, .date: false
     default: true
     }
-  }
-}
-
-extension HeaderField {
-  /// Whether the line reads exactly "name: value" CRLF, with one blank and nothing after the value.
-  @inline(__always)
-  fileprivate func isCanonical(in bytes: Span<UInt8>) -> Bool {
-    value.lower == nameText.upper + 2 && value.upper < bytes.count && bytes[nameText.upper + 1] == .space && bytes[value.upper] == .carriageReturn
   }
 }
 

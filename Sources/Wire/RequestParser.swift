@@ -43,9 +43,9 @@ public struct RequestParser {
 struct RequestHeadParser: ~Copyable {
   /// Reads a whole head and returns its length.
   static func parse(_ bytes: Span<UInt8>, into head: inout RequestHead) throws(Stop) -> Int {
-    var parser = RequestHeadParser()
+    let parser = RequestHeadParser()
     let start = try parser.startLine(Scanner(bytes), &head)
-    let end = try parser.fields(Scanner(bytes, at: start), &head)
+    let end = try parser.fields(bytes, from: start, &head)
     try parser.finish(&head)
     return end
   }
@@ -53,7 +53,7 @@ struct RequestHeadParser: ~Copyable {
   // MARK: Start line
 
   @inline(__always)
-  private mutating func startLine(_ start: Scanner, _ head: inout RequestHead) throws(Stop) -> Int {
+  private func startLine(_ start: Scanner, _ head: inout RequestHead) throws(Stop) -> Int {
     var scanner = start
     // RFC 9112 §2.2: an empty line before a request line is passed over; a stream of them is not a request.
     if scanner.skipLineEnd() { try skipEmptyLines(&scanner) }
@@ -105,14 +105,6 @@ struct RequestHeadParser: ~Copyable {
 
   // MARK: Fields
 
-  /// Names whose fields decide something here; all others are only recorded.
-  private static var decisive: HeaderNameSet {
-    [
-      HeaderNameSet(.host), HeaderNameSet(.connection), HeaderNameSet(.contentLength), HeaderNameSet(.transferEncoding),
-      HeaderNameSet(.expect), HeaderNameSet(.te), HeaderNameSet(.trailer),
-    ]
-  }
-
   private static var singletons: HeaderNameSet {
     [
       HeaderNameSet(.host), HeaderNameSet(.authorization), HeaderNameSet(.contentType), HeaderNameSet(.contentLength),
@@ -120,30 +112,28 @@ struct RequestHeadParser: ~Copyable {
     ]
   }
 
-  /// Reads fields up to and including the empty line.
-  private mutating func fields(_ start: Scanner, _ head: inout RequestHead) throws(Stop) -> Int {
-    var scanner = start
-    var seen = HeaderNameSet()
-    var size = head.size
-    while let field = try scanner.takeField() {
-      guard head.append(field) else { throw .rejected(.headersTooLarge) }
-      size += Int(field.nameText.count) + Int(field.value.count) + 4
-      guard field.name != .other else { continue }
-      let name = HeaderNameSet(field.name)
-      guard seen.isDisjoint(with: name) || Self.singletons.isDisjoint(with: name) else { throw .malformed }
-      seen.formUnion(name)
-      if !Self.decisive.isDisjoint(with: name) { try interpret(field, scanner.bytes.extracting(field.value.lower..<field.value.upper), &head) }
+  /// Reads fields up to and including the empty line, and returns where the head ends.
+  @inline(__always)
+  private func fields(_ bytes: Span<UInt8>, from start: Int, _ head: inout RequestHead) throws(Stop) -> Int {
+    let scan = head.scanFields(bytes, from: start)
+    try scan.check()
+    guard scan.repeated.isDisjoint(with: Self.singletons) else { throw .malformed }
+    head.size += scan.size
+    head.names = scan.names
+    if !scan.names.isDisjoint(with: .decisive) {
+      for index in 0..<head.fieldCount where HeaderNameSet.decisive.contains(head.field(at: index)) {
+        try interpret(head.field(at: index), bytes, &head)
+      }
     }
-    head.size = size
-    head.names = seen
-    return scanner.position
+    return scan.end
   }
 
   /// Applies a field that concerns the connection or the body; throws if it contradicts an earlier one.
-  private mutating func interpret(_ field: HeaderField, _ value: Span<UInt8>, _ head: inout RequestHead) throws(Stop) {
+  private func interpret(_ field: HeaderField, _ bytes: Span<UInt8>, _ head: inout RequestHead) throws(Stop) {
+    let value = field.value.text(in: bytes)
     switch field.name {
     case .host:
-      guard value.isHostAndPort else { throw .malformed }
+      guard bytes.isHostAndPort(in: field.value.lower..<field.value.upper) else { throw .malformed }
       if !head.flags.contains(.absoluteForm) { head.host = field.value }
     case .contentLength:
       guard head.body == .none, let length = value.decimal else { throw .malformed }

@@ -16,7 +16,7 @@ public struct ResponseParser {
     head.reset()
     do throws(Stop) {
       let start = try Self.statusLine(Scanner(bytes), &head)
-      let length = try Self.fields(Scanner(bytes, at: start), &head)
+      let length = try Self.fields(bytes, from: start, &head)
       end.reset()
       return .complete(length: length)
     } catch {
@@ -52,26 +52,22 @@ public struct ResponseParser {
   }
 
   @inline(__always)
-  private static func fields(_ start: Scanner, _ head: inout ResponseHead) throws(Stop) -> Int {
-    var scanner = start
-    var seen = HeaderNameSet()
-    while let field = try scanner.takeField() {
-      guard head.append(field) else { throw .rejected(.headersTooLarge) }
-      guard field.name != .other else { continue }
-      guard field.name.isDecisive else {
-        seen.formUnion(HeaderNameSet(field.name))
-        continue
+  private static func fields(_ bytes: Span<UInt8>, from start: Int, _ head: inout ResponseHead) throws(Stop) -> Int {
+    let scan = head.scanFields(bytes, from: start)
+    try scan.check()
+    head.names = scan.names
+    if !scan.names.isDisjoint(with: .decisive) {
+      for index in 0..<head.fieldCount where HeaderNameSet.decisive.contains(head.field(at: index)) {
+        let field = head.field(at: index)
+        try interpret(field.name, field.value.text(in: bytes), &head)
       }
-      try interpret(field.name, scanner.bytes.extracting(field.value.lower..<field.value.upper), seen, &head)
-      seen.formUnion(HeaderNameSet(field.name))
     }
-    head.names = seen
     let asks = head.flags.contains(.version11) ? head.flags.isDisjoint(with: .saysClose) : head.flags.contains(.saysKeepAlive)
     if asks { head.flags.insert(.persistent) }
-    return scanner.position
+    return scan.end
   }
 
-  private static func interpret(_ name: HeaderName, _ value: Span<UInt8>, _ seen: HeaderNameSet, _ head: inout ResponseHead) throws(Stop) {
+  private static func interpret(_ name: HeaderName, _ value: Span<UInt8>, _ head: inout ResponseHead) throws(Stop) {
     switch name {
     case .contentLength:
       guard let length = value.decimal else { throw .malformed }

@@ -27,10 +27,18 @@ public struct ResponseWriter: ~Copyable {
 
   public var output: Buffer
   private var date = InlineArray<29, UInt8>(repeating: 0x20)
+  /// The date as it ends its line, and the beginning of the next one.
+  private var dateAndName = InlineArray<45, UInt8>(repeating: 0x20)
 
   public init(capacity: Int) { output = Buffer(capacity: capacity) }
 
-  public mutating func update(date: InlineArray<29, UInt8>) { self.date = date }
+  public mutating func update(date: InlineArray<29, UInt8>) {
+    self.date = date
+    var text = Buffer(capacity: 64)
+    text.append(date.span)
+    text.append("\r\nX-Request-Id: ")
+    for index in text.bytes.indices { dateAndName[index] = text.bytes[index] }
+  }
 
   /// Appends a prepared response; without its body when the request was HEAD.
   /// Needs `response.byteCount` plus the length of the request id, plus `reserve`.
@@ -38,8 +46,7 @@ public struct ResponseWriter: ~Copyable {
     let start = output.count
     output.append(response.head.bytes)
     if !context.isVersion11 { output.replace(0x30, at: start + 7) }
-    output.append(date.span)
-    output.append("\r\nX-Request-Id: ")
+    output.append(dateAndName.span)
     output.append(requestID)
     append(connectionOption: context)
     if !context.isHead { output.append(response.body.bytes) }
@@ -59,8 +66,7 @@ public struct ResponseWriter: ~Copyable {
   /// Appends a status line and the fields that every response of the gateway itself has, up to the first own field line.
   public mutating func begin(_ status: Status, _ context: ResponseContext, server: Bool) {
     output.append(context.isVersion11 ? "HTTP/1.1 " : "HTTP/1.0 ")
-    output.append(decimal: Int(status.code))
-    output.append(" ")
+    output.append(threeDigits: status.code)
     output.append(status.reason)
     if server { output.append("\r\nServer: gateway") }
     output.append("\r\nDate: ")
@@ -86,11 +92,10 @@ public struct ResponseWriter: ~Copyable {
   ///   - dropped: names left out besides those that the framing replaces.
   public mutating func relay(
     _ head: borrowing ResponseHead, of bytes: Span<UInt8>, _ context: ResponseContext, framing: RelayFraming, dropped: HeaderNameSet,
-    via: Bool, requestID: Span<UInt8>
+    via: Bool
   ) {
     output.append(context.isVersion11 ? "HTTP/1.1 " : "HTTP/1.0 ")
-    output.append(decimal: Int(head.status.code))
-    output.append(" ")
+    output.append(threeDigits: head.status.code)
     output.append(head.reason.text(in: bytes))
     output.append("\r\n")
     output.append(fields: head.records, of: bytes, without: dropped, connection: head.flags.contains(.namesConnectionFields))
@@ -101,11 +106,6 @@ public struct ResponseWriter: ~Copyable {
       output.append("\r\n")
     }
     if via { append(via: head, of: bytes) }
-    if !requestID.isEmpty, !head.names.contains(.requestID) {
-      output.append("X-Request-Id: ")
-      output.append(requestID)
-      output.append("\r\n")
-    }
     switch framing {
     case .asReceived: break
     case .length(let length):
@@ -120,8 +120,7 @@ public struct ResponseWriter: ~Copyable {
   /// Appends an interim response (RFC 9110 §15.2). Needs twice `bytes.count` plus `reserve`.
   public mutating func relay(interim head: borrowing ResponseHead, of bytes: Span<UInt8>, dropped: HeaderNameSet) {
     output.append("HTTP/1.1 ")
-    output.append(decimal: Int(head.status.code))
-    output.append(" ")
+    output.append(threeDigits: head.status.code)
     output.append(head.status.reason)
     output.append("\r\n")
     output.append(fields: head.records, of: bytes, without: dropped, connection: head.flags.contains(.namesConnectionFields))

@@ -21,15 +21,12 @@ extension Span<UInt8> {
     unsafe withUnsafeBufferPointer { unsafe clx_find_control($0.baseAddress, start, $0.count) }
   }
 
-  /// Whether the bytes are a name or IPv4 address with an optional port.
-  var isPlainHostAndPort: Bool {
-    unsafe withUnsafeBufferPointer { unsafe clx_is_host($0.baseAddress, $0.count) != 0 }
-  }
-
-  /// The field line that begins at `start`, which is at most `count`.
+  /// Whether the bytes of `range` are a name or IPv4 address with an optional port.
   @inline(__always)
-  func fieldLine(from start: Int) -> clx_field {
-    unsafe withUnsafeBufferPointer { unsafe clx_scan_field($0.baseAddress, start, $0.count) }
+  func isPlainHostAndPort(in range: Range<Int>) -> Bool {
+    precondition(range.lowerBound >= 0 && range.upperBound <= count)
+    guard !range.isEmpty else { return false }
+    return unsafe withUnsafeBufferPointer { unsafe clx_is_host($0.baseAddress! + range.lowerBound, range.count, $0.count - range.lowerBound) != 0 }
   }
 
   /// The first `?` or `#` at or after `start` and before `end`, or `end`.

@@ -56,6 +56,29 @@ import Testing
     #expect(census.alive == 0)
   }
 
+  @Test func aParkedElementIsRevivedAsItWas() throws {
+    let census = Census()
+    do {
+      var slab = Slab<Census.Member>(capacity: 4)
+      #expect(holds(slab.revive() == nil))
+      let inserted = slab.insert(Census.Member(7, census)), other = slab.insert(Census.Member(8, census))
+      let first = try #require(inserted), second = try #require(other)
+      slab.park(first)
+      #expect(holds(!slab.contains(first) && slab.handle(at: first.index) == nil && slab.parkedCount == 1))
+      #expect(holds(slab.nextHandle(from: 0) == second))
+      #expect(census.alive == 2)
+      let revived = slab.revive()
+      let again = try #require(revived)
+      #expect(again.index == first.index && again != first)
+      #expect(holds(slab[again].number == 7 && slab.parkedCount == 0 && !slab.contains(first)))
+      slab.park(again)
+      // A parked slot is not a vacant one.
+      let third = slab.insert(Census.Member(9, census))
+      #expect(third?.index == 2)
+    }
+    #expect(census.alive == 0)
+  }
+
   @Test(arguments: 1...20)
   func behavesLikeADictionary(_ seed: UInt64) throws {
     var dice = Dice(seed)

@@ -91,15 +91,14 @@ private func prepared(_ status: UInt16, _ fields: String, _ body: String, server
   }
 
   private func relayed(
-    _ head: String, _ context: ResponseContext = context(), framing: RelayFraming = .asReceived, dropped: HeaderNameSet = HeaderNameSet(.connection), via: Bool = false,
-    id: String = ""
+    _ head: String, _ context: ResponseContext = context(), framing: RelayFraming = .asReceived, dropped: HeaderNameSet = HeaderNameSet(.connection), via: Bool = false
   ) -> String {
-    let bytes = bytes(head), requestID = WireTests.bytes(id)
+    let bytes = bytes(head)
     var parsed = ResponseHead()
     var parser = ResponseParser()
     guard case .complete = parser.parse(bytes.span, into: &parsed) else { return "not accepted" }
     var writer = makeWriter(bytes.count * 2 + ResponseWriter.reserve)
-    writer.relay(parsed, of: bytes.span, context, framing: framing, dropped: dropped, via: via, requestID: requestID.span)
+    writer.relay(parsed, of: bytes.span, context, framing: framing, dropped: dropped, via: via)
     return text(writer.output.bytes)
   }
 
@@ -131,11 +130,6 @@ private func prepared(_ status: UInt16, _ fields: String, _ body: String, server
     let head = "HTTP/1.1 200 OK\r\nDate: x\r\nVia: 1.0 a\r\nVia: 1.1 b\r\n\r\n"
     #expect(relayed(head, dropped: dropped, via: true) == "HTTP/1.1 200 OK\r\nDate: x\r\nVia: 1.0 a, 1.1 b, 1.1 gateway\r\n\r\n")
     #expect(relayed("HTTP/1.0 200 OK\r\nDate: x\r\n\r\n", dropped: dropped, via: true) == "HTTP/1.1 200 OK\r\nDate: x\r\nVia: 1.0 gateway\r\n\r\n")
-  }
-
-  @Test func theRequestIDIsAddedOnce() {
-    #expect(relayed("HTTP/1.1 200 OK\r\nDate: x\r\n\r\n", id: "7") == "HTTP/1.1 200 OK\r\nDate: x\r\nX-Request-Id: 7\r\n\r\n")
-    #expect(relayed("HTTP/1.1 200 OK\r\nDate: x\r\nX-Request-ID: 9\r\n\r\n", id: "7") == "HTTP/1.1 200 OK\r\nDate: x\r\nX-Request-ID: 9\r\n\r\n")
   }
 
   @Test func interimResponses() {

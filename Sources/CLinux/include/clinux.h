@@ -42,7 +42,12 @@ static inline void clx_epoll_remove(int epoll, int fd) {
 static inline void clx_copy(void *to, const void *from, size_t n) {
   char *t = (char *)to;
   const char *f = (const char *)from;
-  if (n > 32) { memcpy(to, from, n); return; }
+  if (n > 32) {
+    if (n > 64) { memcpy(to, from, n); return; }
+    memcpy(t, f, 32);
+    memcpy(t + n - 32, f + n - 32, 32);
+    return;
+  }
   if (n >= 16) { memcpy(t, f, 16); memcpy(t + n - 16, f + n - 16, 16); return; }
   if (n >= 8) { memcpy(t, f, 8); memcpy(t + n - 8, f + n - 8, 8); return; }
   if (n >= 4) { memcpy(t, f, 4); memcpy(t + n - 4, f + n - 4, 4); return; }
@@ -71,6 +76,13 @@ static inline unsigned clx_unusual_name_mask(const uint8_t *p) {
   __m128i usual = _mm_or_si128(_mm_cmpeq_epi8(clamped, lower), _mm_cmpeq_epi8(v, _mm_set1_epi8('-')));
   return (unsigned)_mm_movemask_epi8(usual) ^ 0xffffu;
 }
+/* 1 = neither a letter nor a digit nor one of -._ (the bytes that nearly all host names are made of) */
+static inline unsigned clx_unusual_host_mask(const uint8_t *p) {
+  __m128i v = _mm_loadu_si128((const __m128i *)p), lower = _mm_or_si128(v, _mm_set1_epi8(0x20));
+  __m128i letters = _mm_cmpeq_epi8(_mm_max_epu8(_mm_min_epu8(lower, _mm_set1_epi8('z')), _mm_set1_epi8('a')), lower);
+  __m128i marks = _mm_cmpeq_epi8(_mm_max_epu8(_mm_min_epu8(v, _mm_set1_epi8('9')), _mm_set1_epi8('-')), v);
+  return ((unsigned)_mm_movemask_epi8(_mm_or_si128(letters, marks)) & ~(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('/')))) ^ 0xffffu;
+}
 /* Sixteen bytes at a time; the last, partial step re-reads the sixteen bytes that end at p + n. */
 #define CLX_SCAN(mask, stop)                                                       \
   for (; i + 16 <= n; i += 16) {                                                   \
@@ -94,8 +106,9 @@ static inline int clx_is_token(uint8_t c) {
   static const uint64_t set[2] = {0x03ff6cfa00000000ull, 0x57ffffffc7fffffeull};
   return c < 128 && (set[c >> 6] >> (c & 63) & 1);
 }
-/* A host without brackets, and an optional port of up to five digits: letters, digits and -._~ make up the name. */
-static inline int clx_is_host(const uint8_t *p, size_t n) {
+/* A host without brackets, and an optional port of up to five digits: letters, digits and -._~ make up the name.
+   It is p[0 ..< n]; bytes up to p[all] may be read. */
+static inline int clx_is_host(const uint8_t *p, size_t n, size_t all) {
   static const uint8_t part[256] = {
     ['-'] = 1, ['.'] = 1, ['_'] = 1, ['~'] = 1, ['0'] = 1, ['1'] = 1, ['2'] = 1, ['3'] = 1, ['4'] = 1, ['5'] = 1, ['6'] = 1, ['7'] = 1,
     ['8'] = 1, ['9'] = 1, ['A'] = 1, ['B'] = 1, ['C'] = 1, ['D'] = 1, ['E'] = 1, ['F'] = 1, ['G'] = 1, ['H'] = 1, ['I'] = 1, ['J'] = 1,
@@ -104,10 +117,26 @@ static inline int clx_is_host(const uint8_t *p, size_t n) {
     ['i'] = 1, ['j'] = 1, ['k'] = 1, ['l'] = 1, ['m'] = 1, ['n'] = 1, ['o'] = 1, ['p'] = 1, ['q'] = 1, ['r'] = 1, ['s'] = 1, ['t'] = 1,
     ['u'] = 1, ['v'] = 1, ['w'] = 1, ['x'] = 1, ['y'] = 1, ['z'] = 1};
   size_t i = 0;
+#if defined(__SSE2__)
+  while (i < n && all - i >= 16) {
+    unsigned odd = clx_unusual_host_mask(p + i);
+    i += odd ? (size_t)__builtin_ctz(odd) : 16;
+    if (i > n) i = n;
+    if (odd) break;
+  }
+#endif
   while (i < n && part[p[i]]) i++;
   if (i == n) return n > 0;
   if (i == 0 || p[i] != ':' || n - i > 6) return 0;
-  while (++i < n) if (p[i] < '0' || p[i] > '9') return 0;
+  if (++i == n) return 1;
+  if (all - i >= 8) {
+    /* Bit 7 of each byte that is no digit: what is below '0' borrows, what is above '9' carries. */
+    uint64_t word, high = 0x8080808080808080ull;
+    memcpy(&word, p + i, 8);
+    uint64_t below = ((word | high) - 0x3030303030303030ull) ^ high, above = (word & ~high) + 0x4646464646464646ull;
+    return ((below | above | word) & high) << 8 * (8 - (n - i)) == 0;
+  }
+  for (; i < n; i++) if (p[i] < '0' || p[i] > '9') return 0;
   return 1;
 }
 /* the first '?' or '#' before n; bytes up to all may be read */
@@ -135,62 +164,5 @@ static inline size_t clx_find_nontoken(const uint8_t *p, size_t i, size_t n) {
 #endif
   while (i < n && clx_is_token(p[i])) i++;
   return i;
-}
-
-/* One field line of a head (RFC 9112 section 5), as offsets; small enough to be returned in registers.
-   next == 0: there is no field, and name_end says why. */
-struct clx_field { uint32_t name_end, value_start, value_end, next; };
-enum { CLX_FIELDS_END = 0, CLX_FIELD_INCOMPLETE = 1, CLX_FIELD_MALFORMED = 2 };
-static inline struct clx_field clx_no_field(uint32_t why) { struct clx_field f = {why, 0, 0, 0}; return f; }
-
-#if defined(__SSE2__)
-/* 1 = a control character, tab included */
-static inline unsigned clx_any_control_mask(const uint8_t *p) {
-  __m128i v = _mm_loadu_si128((const __m128i *)p);
-  __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
-  return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, _mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f))));
-}
-#endif
-
-/* The line from the colon at e on; v: everything between the colon and v is known not to be a control character. */
-static inline struct clx_field clx_scan_value(const uint8_t *p, size_t e, size_t v, size_t n) {
-#if defined(__SSE2__)
-  unsigned m = 0;
-  while (v + 16 <= n && !(m = clx_any_control_mask(p + v))) v += 16;
-  if (m) v += (size_t)__builtin_ctz(m);
-  if (!m || p[v] == '\t') v = clx_find_control(p, v, n);
-#else
-  v = clx_find_control(p, v, n);
-#endif
-  if (n - v < 2) return clx_no_field(v == n || p[v] == '\r' ? CLX_FIELD_INCOMPLETE : CLX_FIELD_MALFORMED);
-  if (p[v] != '\r' || p[v + 1] != '\n') return clx_no_field(CLX_FIELD_MALFORMED);
-  size_t start = e + 1, end = v;
-  while (start < end && (p[start] == ' ' || p[start] == '\t')) start++;
-  while (end > start && (p[end - 1] == ' ' || p[end - 1] == '\t')) end--;
-  return (struct clx_field){(uint32_t)e, (uint32_t)start, (uint32_t)end, (uint32_t)v + 2};
-}
-
-/* No blank before the name or the colon, CRLF and nothing else at the end; blanks around the value are left out of it.
-   The end of the section is CRLF where a name would begin; it is not passed over. Needs n < 2^32. */
-static inline struct clx_field clx_scan_field(const uint8_t *p, size_t i, size_t n) {
-#if defined(__SSE2__)
-  if (i + 16 <= n) {
-    /* Nearly every name is of letters and '-' and ends within sixteen bytes. */
-    __m128i v = _mm_loadu_si128((const __m128i *)(p + i));
-    unsigned colon = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8(':')));
-    unsigned name = colon & -colon;
-    if (name > 1 && !(clx_unusual_name_mask(p + i) & (name - 1))) {
-      unsigned m = clx_any_control_mask(p + i) & ~(name - 1);
-      size_t e = i + (size_t)__builtin_ctz(name);
-      return clx_scan_value(p, e, m ? i + (size_t)__builtin_ctz(m) : i + 16, n);
-    }
-  }
-#endif
-  if (n - i < 2) return clx_no_field(i == n || p[i] == '\r' || clx_is_token(p[i]) ? CLX_FIELD_INCOMPLETE : CLX_FIELD_MALFORMED);
-  if (p[i] == '\r') return clx_no_field(p[i + 1] == '\n' ? CLX_FIELDS_END : CLX_FIELD_MALFORMED);
-  size_t e = clx_find_nontoken(p, i, n);
-  if (e == n) return clx_no_field(CLX_FIELD_INCOMPLETE);
-  if (p[e] != ':' || e == i) return clx_no_field(CLX_FIELD_MALFORMED);
-  return clx_scan_value(p, e, e + 1, n);
 }
 #endif
