@@ -138,8 +138,9 @@ extension Gateway {
     let client = exchanges[pinned].client
     services.request.removeAll()
     let peer = clients[client].peer
+    let rule = Int(exchanges[pinned].rule)
     RequestComposer.compose(
-      exchanges[pinned], actions.forwards[Int(exchanges[pinned].rule)], host: actions.hosts[pool], peer: peer.span, ids: &services.ids,
+      &exchanges[pinned], actions.forwards[rule], host: actions.hosts[pool], peer: peer.span, ids: &services.ids,
       into: &services.request)
     if exchanges[pinned].flags.contains(.collected) {
       // Collected: it goes as a whole, and can go once.

@@ -151,6 +151,7 @@ extension Gateway {
         case .incomplete: return buffer.count >= buffer.capacity ? .failed(.responseHeadersTooLarge) : .more
         case .rejected(let fault): return .failed(fault)
         case .complete(let length):
+          if let body = wholeBody(pinned, buffer, length) { return relayWhole(exchange, backend, &buffer, length, body) }
           if let fault = beginResponse(exchange, backend, &buffer, length) { return .failed(fault) }
           buffer.consume(length)
         }
@@ -160,8 +161,34 @@ extension Gateway {
     return relayBody(exchange, backend, &buffer)
   }
 
-  /// Acts on the head in `services.responseHead`, the first `length` bytes of `buffer`.
+  /// The length of the body when the response at hand is as most are: final, of known length, not large, and here to its end.
   @inline(__always)
+  private func wholeBody(_ exchange: Pin<Exchange>, _ buffer: borrowing Buffer, _ length: Int) -> Int? {
+    guard case .length(let body) = services.responseHead.body, body <= Self.copyLimit, body <= buffer.count - length else { return nil }
+    let status = services.responseHead.status
+    guard status.code >= 200, !status.forbidsBody, exchanges[exchange].head.method != .head else { return nil }
+    return services.responses.output.freeCapacity >= 2 * length + ResponseWriter.reserve + body ? body : nil
+  }
+
+  /// Passes on a response that is whole, in one piece.
+  @inline(__always)
+  private mutating func relayWhole(_ exchange: Handle, _ backend: Handle, _ buffer: inout Buffer, _ length: Int, _ body: Int) -> RelayOutcome {
+    let pinned = unsafe exchanges.pin(exchange)
+    exchanges[pinned].flags.formUnion([.hasHead, .committed])
+    exchanges[pinned].headAt = services.nowMicroseconds - exchanges[pinned].attemptStart
+    exchanges[pinned].status = services.responseHead.status.code
+    backends.connections[backend].isPersistent = services.responseHead.flags.contains([.version11, .persistent])
+    backends.connections[backend].waiting = .nothing
+    if let fault = composeHead(exchange, buffer.bytes.extracting(first: length), .asReceived) { return .failed(fault) }
+    services.responses.output.append(buffer.bytes.extracting(length..<length + body))
+    exchanges[pinned].sent += body
+    exchanges[pinned].bodySent += body
+    buffer.consume(length + body)
+    send(exchanges[pinned].client)
+    return .complete
+  }
+
+  /// Acts on the head in `services.responseHead`, the first `length` bytes of `buffer`.
   private mutating func beginResponse(_ exchange: Handle, _ backend: Handle, _ buffer: inout Buffer, _ length: Int) -> Fault? {
     let pinned = unsafe exchanges.pin(exchange)
     let status = services.responseHead.status

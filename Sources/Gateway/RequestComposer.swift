@@ -12,7 +12,7 @@ enum RequestComposer {
   /// Appends the head. `output` has room for four times the received head and 1 KiB.
   @inline(__always)
   static func compose(
-    _ exchange: borrowing Exchange, _ rule: ForwardRule, host: borrowing Buffer, peer: Span<UInt8>, ids: inout RequestIDs, into output: inout Buffer
+    _ exchange: inout Exchange, _ rule: ForwardRule, host: borrowing Buffer, peer: Span<UInt8>, ids: inout RequestIDs, into output: inout Buffer
   ) {
     let bytes = exchange.bytes.bytes
     startLine(exchange, rule.plan, bytes, &output)

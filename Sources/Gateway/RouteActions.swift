@@ -30,23 +30,16 @@ struct ForwardRule: BitwiseCopyable {
   init(_ plan: ForwardPlan, _ upstream: UpstreamPlan) {
     self.plan = plan
     collectsRequest = upstream.requestMode == .buffered
-    var dropped: HeaderNameSet = ForwardRule.hopByHop
+    var dropped: HeaderNameSet = HeaderNameSet.hopByHop
     dropped.formUnion([HeaderNameSet(.host), HeaderNameSet(.expect), HeaderNameSet(.requestID)])
     if plan.setForwardedFor { dropped.insert(HeaderNameSet(.forwardedFor)) }
     if plan.setForwardedProto { dropped.insert(HeaderNameSet(.forwardedProto)) }
     if plan.setForwardedHost { dropped.insert(HeaderNameSet(.forwardedHost)) }
     if plan.setVia { dropped.insert(HeaderNameSet(.via)) }
     self.dropped = dropped
-    var droppedFromResponse = ForwardRule.hopByHop
+    var droppedFromResponse = HeaderNameSet.hopByHop
     if plan.setVia { droppedFromResponse.insert(HeaderNameSet(.via)) }
     self.droppedFromResponse = droppedFromResponse
-  }
-
-  private static var hopByHop: HeaderNameSet {
-    [
-      HeaderNameSet(.connection), HeaderNameSet(.keepAlive), HeaderNameSet(.te), HeaderNameSet(.trailer), HeaderNameSet(.transferEncoding),
-      HeaderNameSet(.upgrade), HeaderNameSet(.proxyConnection), HeaderNameSet(.proxyAuthenticate), HeaderNameSet(.proxyAuthorization),
-    ]
   }
 }
 

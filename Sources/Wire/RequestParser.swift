@@ -105,19 +105,12 @@ struct RequestHeadParser: ~Copyable {
 
   // MARK: Fields
 
-  private static var singletons: HeaderNameSet {
-    [
-      HeaderNameSet(.host), HeaderNameSet(.authorization), HeaderNameSet(.contentType), HeaderNameSet(.contentLength),
-      HeaderNameSet(.contentRange), HeaderNameSet(.contentDisposition), HeaderNameSet(.transferEncoding),
-    ]
-  }
-
   /// Reads fields up to and including the empty line, and returns where the head ends.
   @inline(__always)
   private func fields(_ bytes: Span<UInt8>, from start: Int, _ head: inout RequestHead) throws(Stop) -> Int {
     let scan = head.scanFields(bytes, from: start)
     try scan.check()
-    guard scan.repeated.isDisjoint(with: Self.singletons) else { throw .malformed }
+    guard scan.repeated.isDisjoint(with: .singletons) else { throw .malformed }
     head.size += scan.size
     head.names = scan.names
     if !scan.names.isDisjoint(with: .decisive) {
