@@ -47,7 +47,7 @@ struct RequestIDs: ~Copyable {
 
   @inline(never)
   private static func find(_ fields: Span<HeaderField>, _ bytes: Span<UInt8>) -> Extent? {
-    for index in fields.indices where fields[index].name == .requestID {
+    for index in fields.indices where fields[index].isNamed(.requestID) {
       let text = fields[index].value.text(in: bytes)
       guard 1...128 ~= text.count else { return nil }
       for position in text.indices {

@@ -122,7 +122,7 @@ struct AccessLine: ~Escapable {
   @inline(__always)
   static func value(of name: HeaderName, _ head: borrowing RequestHead) -> Extent {
     let records = head.records
-    for index in records.indices where records[index].name == name { return records[index].value }
+    for index in records.indices where records[index].isNamed(name) { return records[index].value }
     return .none
   }
 
@@ -134,7 +134,7 @@ struct AccessLine: ~Escapable {
     if operation.header != .other { return head.names.contains(operation.header) ? value(of: operation.header, head) : .none }
     let records = head.records
     let name = text.extracting(operation.name.lower..<operation.name.upper)
-    for index in records.indices where records[index].name == .other && records[index].nameText.count == operation.name.count {
+    for index in records.indices where records[index].isNamed(.other) && records[index].nameText.count == operation.name.count {
       if records[index].nameText.text(in: bytes).isEqualIgnoringCase(to: name) { return records[index].value }
     }
     return .none

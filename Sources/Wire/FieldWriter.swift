@@ -55,7 +55,7 @@ extension Span<HeaderField> {
   /// Whether some `Connection` field lists this field's name (RFC 9110 §7.6.1).
   @inline(never)
   public func isNamedByConnection(_ field: HeaderField, in bytes: Span<UInt8>) -> Bool {
-    for index in indices where self[index].name == .connection {
+    for index in indices where self[index].isNamed(.connection) {
       if self[index].value.text(in: bytes).listContains(field.nameText.text(in: bytes)) { return true }
     }
     return false

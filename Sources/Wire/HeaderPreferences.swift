@@ -7,7 +7,7 @@ extension RequestHead {
   /// Whether the client asks for JSON and not for text: `Accept` names it, and text not with a higher quality.
   public func prefersJSON(in bytes: Span<UInt8>) -> Bool {
     var json = 0, text = 0
-    for index in records.indices where records[index].name == .accept {
+    for index in records.indices where records[index].isNamed(.accept) {
       records[index].value.text(in: bytes).forEachMediaType { type, quality in
         if type.equalsIgnoringCase("application/json") || type.equalsIgnoringCase("application/problem+json") {
           json = max(json, quality)

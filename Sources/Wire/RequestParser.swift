@@ -113,21 +113,31 @@ struct RequestHeadParser: ~Copyable {
     guard scan.repeated.isDisjoint(with: .singletons) else { throw .malformed }
     head.size += scan.size
     head.names = scan.names
-    if !scan.names.isDisjoint(with: .decisive) {
-      for index in 0..<head.fieldCount where HeaderNameSet.decisive.contains(head.field(at: index)) {
-        try interpret(head.field(at: index), bytes, &head)
+    var left = scan.names.intersection(.decisive)
+    var index = 0
+    while left.rawValue != 0, index < head.fieldCount {
+      let field = head.field(at: index)
+      if left.contains(field) {
+        if field.isNamed(.host) { try host(field, bytes, &head) } else { try interpret(field, bytes, &head) }
+        // What is there once need not be looked for any further.
+        if !scan.repeated.contains(field) { left.remove(HeaderNameSet(field.name)) }
       }
+      index &+= 1
     }
     return scan.end
+  }
+
+  @inline(__always)
+  private func host(_ field: HeaderField, _ bytes: Span<UInt8>, _ head: inout RequestHead) throws(Stop) {
+    let value = field.value
+    guard bytes.isHostAndPort(in: value.lower..<value.upper) else { throw .malformed }
+    if !head.flags.contains(.absoluteForm) { head.host = value }
   }
 
   /// Applies a field that concerns the connection or the body; throws if it contradicts an earlier one.
   private func interpret(_ field: HeaderField, _ bytes: Span<UInt8>, _ head: inout RequestHead) throws(Stop) {
     let value = field.value.text(in: bytes)
     switch field.name {
-    case .host:
-      guard bytes.isHostAndPort(in: field.value.lower..<field.value.upper) else { throw .malformed }
-      if !head.flags.contains(.absoluteForm) { head.host = field.value }
     case .contentLength:
       guard head.body == .none, let length = value.decimal else { throw .malformed }
       head.body = .length(length)

@@ -56,11 +56,15 @@ public struct ResponseParser {
     let scan = head.scanFields(bytes, from: start)
     try scan.check()
     head.names = scan.names
-    if !scan.names.isDisjoint(with: .decisive) {
-      for index in 0..<head.fieldCount where HeaderNameSet.decisive.contains(head.field(at: index)) {
-        let field = head.field(at: index)
+    var left = scan.names.intersection(.decisive)
+    var index = 0
+    while left.rawValue != 0, index < head.fieldCount {
+      let field = head.field(at: index)
+      if left.contains(field) {
         try interpret(field.name, field.value.text(in: bytes), &head)
+        if !scan.repeated.contains(field) { left.remove(HeaderNameSet(field.name)) }
       }
+      index &+= 1
     }
     let asks = head.flags.contains(.version11) ? head.flags.isDisjoint(with: .saysClose) : head.flags.contains(.saysKeepAlive)
     if asks { head.flags.insert(.persistent) }

@@ -151,7 +151,7 @@ extension Buffer {
 
   /// Appends the values of all fields called `name`, each followed by a comma and a blank.
   public mutating func append(listOf name: HeaderName, _ fields: Span<HeaderField>, _ bytes: Span<UInt8>) {
-    for index in fields.indices where fields[index].name == name && !fields[index].value.isEmpty {
+    for index in fields.indices where fields[index].isNamed(name) && !fields[index].value.isEmpty {
       append(fields[index].value.text(in: bytes))
       append(", ")
     }
