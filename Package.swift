@@ -32,14 +32,16 @@ let package = Package(
     // 0: C
     .target(name: "CLinux"),
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+    .target(name: "COpenSSL", linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
     // 1: bytes, system calls, the nouns of HTTP
     step("Memory", ["CLinux"]),
     step("Kernel", ["CLinux"]),
     step("HTTPModel", ["Memory", "CLinux"]),
     // 2: codecs without I/O
     step("Wire", ["HTTPModel", "Memory", "CLinux"]),
-    // 3: the event loop and its timers
+    // 3: the event loop and its timers, TLS without I/O
     step("Transport", ["Kernel", "Memory"]),
+    step("TLS", ["Memory", "COpenSSL"]),
     // 4: what all processes see, and what is written down
     step("Plan", ["HTTPModel"]),
     step("SharedState", ["Kernel"]),
@@ -70,6 +72,8 @@ let package = Package(
     tests("HTTPModel", ["HTTPModel"]),
     tests("Wire", ["Wire", "HTTPModel", "Memory"]),
     tests("Transport", ["Transport", "Kernel"]),
+    .target(name: "TLSPeer", dependencies: ["COpenSSL"], path: "Tests/TLSPeer"),
+    tests("TLS", ["TLS", "TLSPeer", "Memory"]),
     tests("SharedState", ["SharedState", "Kernel"]),
     tests("Plan", ["Plan", "HTTPModel"]),
     tests("Telemetry", ["Telemetry", "HTTPModel", "Memory", "Plan", "Kernel"]),
