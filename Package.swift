@@ -51,7 +51,7 @@ let package = Package(
     // 6: backends
     step("Upstream", ["Kernel", "Memory", "HTTPModel", "Wire", "Plan"]),
     // 7: text to plan; the master and gatewayctl only, a worker is handed the plan
-    step("Configuration", ["Plan", "Policy", "Telemetry", "HTTPModel", "Kernel", "CYAML"]),
+    step("Configuration", ["Plan", "Policy", "Telemetry", "TLS", "HTTPModel", "Kernel", "CYAML"]),
     // 8: the life of a request
     step("Gateway", ["Upstream", "Policy", "SharedState", "Telemetry", "Transport", "Wire", "HTTPModel", "Plan", "Memory", "Kernel"]),
     // 9: the two roles, and what they say to each other
@@ -73,13 +73,14 @@ let package = Package(
     tests("Wire", ["Wire", "HTTPModel", "Memory"]),
     tests("Transport", ["Transport", "Kernel"]),
     .target(name: "TLSPeer", dependencies: ["COpenSSL"], path: "Tests/TLSPeer"),
-    tests("TLS", ["TLS", "TLSPeer", "Memory"]),
+    .target(name: "TLSTestSupport", dependencies: ["TLSPeer"], path: "Tests/TLSTestSupport", swiftSettings: settings),
+    tests("TLS", ["TLS", "TLSTestSupport", "TLSPeer", "Memory"]),
     tests("SharedState", ["SharedState", "Kernel"]),
     tests("Plan", ["Plan", "HTTPModel"]),
     tests("Telemetry", ["Telemetry", "HTTPModel", "Memory", "Plan", "Kernel"]),
     tests("Policy", ["Policy", "Plan", "Memory", "HTTPModel"]),
     tests("Upstream", ["Upstream", "Plan", "Kernel", "Memory"]),
-    tests("Configuration", ["Configuration", "Plan", "HTTPModel"]),
+    tests("Configuration", ["Configuration", "Plan", "HTTPModel", "TLS", "TLSTestSupport"]),
     tests("Control", ["Control", "SharedState", "Plan", "Kernel"]),
     tests("Master", ["Master", "Plan", "Kernel"]),
     tests("gatewayctl", ["gatewayctl"]),

@@ -1,6 +1,7 @@
 // What a handshake agrees on, and how it fails.
 
 import Memory
+import TLSTestSupport
 import Testing
 
 @testable import TLS

@@ -1,6 +1,7 @@
 // Records: whatever their size and however they arrive; closing; resumption.
 
 import Memory
+import TLSTestSupport
 import Testing
 
 @testable import TLS
