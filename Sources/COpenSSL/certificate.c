@@ -61,14 +61,14 @@ static int64_t seconds(const ASN1_TIME *time) {
   return time && ASN1_TIME_to_tm(time, &parts) == 1 ? (int64_t)timegm(&parts) : 0;
 }
 
-/* RFC 4514, with non-ASCII characters as UTF-8. Control characters are escaped. Cut off, never overrun. */
+/* RFC 4514; control and non-ASCII characters are escaped, so that it can stand in a header field. Cut off, never overrun. */
 static size_t name_text(const X509_NAME *name, char *text, size_t size) {
   text[0] = 0;
   BIO *bio = BIO_new(BIO_s_mem());
   if (!bio) return 0;
   char *bytes = NULL;
   size_t count = 0;
-  if (X509_NAME_print_ex(bio, name, 0, (XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) | ASN1_STRFLGS_ESC_CTRL) >= 0) {
+  if (X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253) >= 0) {
     long length = BIO_get_mem_data(bio, &bytes);
     count = length > 0 ? (size_t)length : 0;
     if (count >= size) count = size - 1;

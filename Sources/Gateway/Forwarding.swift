@@ -138,9 +138,12 @@ extension Gateway {
     let client = exchanges[pinned].client
     services.request.removeAll()
     let peer = clients[client].peer
+    let isSecure = clients[client].flags.contains(.secure)
     RequestComposer.compose(
-      exchanges[pinned], actions.forwards[Int(exchanges[pinned].rule)], host: actions.hosts[pool], peer: peer.span, ids: &services.ids,
-      into: &services.request)
+      exchanges[pinned], actions.forwards[Int(exchanges[pinned].rule)], host: actions.hosts[pool], peer: peer.span, isSecure: isSecure,
+      ids: &services.ids, into: &services.request)
+    if isSecure, actions.forwards[Int(exchanges[pinned].rule)].plan.setClientCertificate { composeIdentity(client) }
+    services.request.append("\r\n")
     if exchanges[pinned].flags.contains(.collected) {
       // Collected: it goes as a whole, and can go once.
       backends.connections[backend].backlog.append(copying: services.request, &services.large)

@@ -199,6 +199,8 @@ public struct TLSSession: ~Copyable {
 
   // MARK: What was agreed on
 
+  /// Whether decrypted bytes wait inside, for which there was no room.
+  public var hasPending: Bool { unsafe copenssl_has_pending(session) }
   public var isHTTP2: Bool { unsafe copenssl_speaks_h2(session) }
   public var isResumed: Bool { unsafe copenssl_was_resumed(session) }
 
@@ -217,7 +219,6 @@ public struct TLSSession: ~Copyable {
     var subject = [CChar](repeating: 0, count: TLSSession.identityRoom - 64)
     guard unsafe copenssl_peer_certificate(session, &subject, subject.count, &fingerprint) == 1 else { return nil }
     let start = text.count
-    // A subject has no control characters, but may end within a character where it was cut off.
     for byte in subject where byte != 0 { text.append(UInt8(bitPattern: byte)) }
     let length = text.count - start
     for byte in fingerprint {
