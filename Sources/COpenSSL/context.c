@@ -128,6 +128,8 @@ bool copenssl_set_client_ca(SSL_CTX *context, const uint8_t *text, size_t size, 
     sk_X509_NAME_pop_free(names, X509_NAME_free);
     return finish(false);
   }
+  /* Whoever is named is trusted, be it an intermediate authority without its root. */
+  X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context), X509_V_FLAG_PARTIAL_CHAIN);
   SSL_CTX_set_client_CA_list(context, names);
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), NULL);
   return finish(true);
