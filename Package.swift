@@ -32,14 +32,16 @@ let package = Package(
     // 0: C
     .target(name: "CLinux"),
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+    .target(name: "COpenSSL", linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
     // 1: bytes, system calls, the nouns of HTTP
     step("Memory", ["CLinux"]),
     step("Kernel", ["CLinux"]),
     step("HTTPModel", ["Memory", "CLinux"]),
     // 2: codecs without I/O
     step("Wire", ["HTTPModel", "Memory", "CLinux"]),
-    // 3: the event loop and its timers
+    // 3: the event loop and its timers, TLS without I/O
     step("Transport", ["Kernel", "Memory"]),
+    step("TLS", ["Memory", "COpenSSL"]),
     // 4: what all processes see, and what is written down
     step("Plan", ["HTTPModel"]),
     step("SharedState", ["Kernel"]),
@@ -49,13 +51,13 @@ let package = Package(
     // 6: backends
     step("Upstream", ["Kernel", "Memory", "HTTPModel", "Wire", "Plan"]),
     // 7: text to plan; the master and gatewayctl only, a worker is handed the plan
-    step("Configuration", ["Plan", "Policy", "Telemetry", "HTTPModel", "Kernel", "CYAML"]),
+    step("Configuration", ["Plan", "Policy", "Telemetry", "TLS", "HTTPModel", "Kernel", "CYAML"]),
     // 8: the life of a request
-    step("Gateway", ["Upstream", "Policy", "SharedState", "Telemetry", "Transport", "Wire", "HTTPModel", "Plan", "Memory", "Kernel"]),
+    step("Gateway", ["Upstream", "Policy", "SharedState", "Telemetry", "Transport", "TLS", "Wire", "HTTPModel", "Plan", "Memory", "Kernel"]),
     // 9: the two roles, and what they say to each other
     step("Control", ["SharedState", "Plan", "Kernel"]),
     step("Worker", ["Gateway", "Control", "SharedState", "Telemetry", "Transport", "Plan", "Kernel", "Memory"]),
-    step("Master", ["Configuration", "Control", "SharedState", "Telemetry", "Plan", "Kernel"]),
+    step("Master", ["Configuration", "Control", "SharedState", "Telemetry", "TLS", "Plan", "Kernel"]),
     // 10: the programs
     .executableTarget(name: "gatewayd", dependencies: ["Master", "Worker", "Configuration", "Control", "Kernel"], swiftSettings: settings),
     .executableTarget(
@@ -70,12 +72,15 @@ let package = Package(
     tests("HTTPModel", ["HTTPModel"]),
     tests("Wire", ["Wire", "HTTPModel", "Memory"]),
     tests("Transport", ["Transport", "Kernel"]),
+    .target(name: "TLSPeer", dependencies: ["COpenSSL"], path: "Tests/TLSPeer"),
+    .target(name: "TLSTestSupport", dependencies: ["TLSPeer"], path: "Tests/TLSTestSupport", swiftSettings: settings),
+    tests("TLS", ["TLS", "TLSTestSupport", "TLSPeer", "Memory"]),
     tests("SharedState", ["SharedState", "Kernel"]),
     tests("Plan", ["Plan", "HTTPModel"]),
     tests("Telemetry", ["Telemetry", "HTTPModel", "Memory", "Plan", "Kernel"]),
     tests("Policy", ["Policy", "Plan", "Memory", "HTTPModel"]),
     tests("Upstream", ["Upstream", "Plan", "Kernel", "Memory"]),
-    tests("Configuration", ["Configuration", "Plan", "HTTPModel"]),
+    tests("Configuration", ["Configuration", "Plan", "HTTPModel", "TLS", "TLSTestSupport"]),
     tests("Control", ["Control", "SharedState", "Plan", "Kernel"]),
     tests("Master", ["Master", "Plan", "Kernel"]),
     tests("gatewayctl", ["gatewayctl"]),

@@ -4,13 +4,14 @@
 #include "clinux.h"
 
 /* In the order of HeaderName in HTTPModel: the number of a name is its place. */
-static const struct { char text[23]; uint8_t count; } names[] = {
+static const struct { char text[31]; uint8_t count; } names[] = {
 #define NAME(text) {text, sizeof(text) - 1}
   NAME(""), NAME("host"), NAME("connection"), NAME("content-length"), NAME("transfer-encoding"), NAME("expect"), NAME("upgrade"),
   NAME("keep-alive"), NAME("te"), NAME("trailer"), NAME("proxy-connection"), NAME("proxy-authenticate"), NAME("proxy-authorization"),
   NAME("via"), NAME("x-forwarded-for"), NAME("x-forwarded-proto"), NAME("x-forwarded-host"), NAME("x-request-id"), NAME("date"),
   NAME("server"), NAME("authorization"), NAME("content-type"), NAME("content-range"), NAME("content-disposition"), NAME("accept"),
-  NAME("x-accel-buffering"), NAME("content-encoding"), NAME("user-agent"), NAME("referer"),
+  NAME("x-accel-buffering"), NAME("content-encoding"), NAME("user-agent"), NAME("referer"), NAME("x-client-cert-subject"),
+  NAME("x-client-cert-fingerprint"),
 #undef NAME
 };
 enum { NAME_COUNT = sizeof names / sizeof names[0] };

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "clx_process.h"
+#include <sys/inotify.h>
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
@@ -291,3 +292,22 @@ int clx_processors(void) {
   long count = sysconf(_SC_NPROCESSORS_ONLN);
   return count > 0 ? (int)count : 1;
 }
+
+int clx_watch_open(void) { return inotify_init1(IN_NONBLOCK | IN_CLOEXEC); }
+int clx_watch_add(int fd, const char *directory) {
+  return inotify_add_watch(
+    fd, directory,
+    IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR);
+}
+int clx_watch_remove(int fd, int watch) { return inotify_rm_watch(fd, watch); }
+long clx_watch_drain(int fd) {
+  char events[16384];
+  long total = 0;
+  for (int turn = 0; turn < 64; turn++) {
+    ssize_t count = read(fd, events, sizeof events);
+    if (count <= 0) break;
+    total += count;
+  }
+  return total;
+}
+long clx_link_target(const char *path, char *target, size_t size) { return readlink(path, target, size); }

@@ -39,12 +39,40 @@ extension Settings {
         seen[address] = path
       }
     }
+    checkTLS(&reading)
     // What is given by hand for this one start must not be ignored.
     guard !listeners.isEmpty else { return }
     for key in ["bind_host", "bind_port"] {
       switch reading.origins[key] {
       case .environment, .flag: reading.reject(key, "\(key) has no effect, because listeners is given")
       default: break
+      }
+    }
+  }
+
+  private func checkTLS(_ reading: inout Reading) {
+    if tls.enabled {
+      if !listeners.isEmpty {
+        reading.reject("tls.enabled", "tls.enabled has no effect, because listeners is given: TLS is set in listeners[].tls")
+      } else {
+        for (key, value) in [("cert_file", tls.certificateFile), ("key_file", tls.keyFile)] where value.isEmpty {
+          let isRejected = reading.errors.contains { $0.path == "tls.\(key)" }
+          if !isRejected { reading.reject("tls.enabled", "tls.\(key) is required with tls.enabled") }
+        }
+      }
+    }
+    for (index, listener) in listeners.enumerated() {
+      guard let tls = listener.tls else { continue }
+      let path = "listeners[\(index)].tls"
+      if tls.certificates.isEmpty, !reading.errors.contains(where: { $0.path.hasPrefix("\(path).certificates") }) {
+        reading.reject("\(path).certificates", "\(path) needs at least one element of \"certificates\"")
+      }
+      let hasAuthority = !tls.clientCAFile.isEmpty
+      if tls.clientCertificates != .off, !hasAuthority, !reading.errors.contains(where: { $0.path == "\(path).client_ca_file" }) {
+        reading.reject("\(path).client_certificates", "\(path).client_ca_file is required with client_certificates")
+      }
+      if tls.clientCertificates == .off, hasAuthority {
+        reading.reject("\(path).client_ca_file", "\(path).client_ca_file has no effect without client_certificates")
       }
     }
   }
@@ -155,6 +183,24 @@ extension Settings {
         reading.reject("access_log.file", "access_log.file is required to run in the background with access_log.enabled")
       } else if !accessLog.file.hasPrefix("/") {
         reading.reject("access_log.file", "access_log.file must be an absolute path to run in the background (found \(JSON.quoted(accessLog.file)))")
+      }
+    }
+    func requireAbsolute(_ path: String, _ setting: String) {
+      guard !path.isEmpty, !path.hasPrefix("/") else { return }
+      reading.reject(setting, "\(setting) must be an absolute path to run in the background (found \(JSON.quoted(path)))")
+    }
+    if tls.enabled {
+      requireAbsolute(tls.certificateFile, "tls.cert_file")
+      requireAbsolute(tls.keyFile, "tls.key_file")
+    }
+    for (index, listener) in listeners.enumerated() {
+      guard let tls = listener.tls else { continue }
+      requireAbsolute(tls.clientCAFile, "listeners[\(index)].tls.client_ca_file")
+      for (position, certificate) in tls.certificates.enumerated() {
+        let path = "listeners[\(index)].tls.certificates[\(position)]"
+        requireAbsolute(certificate.certificateFile, "\(path).cert_file")
+        requireAbsolute(certificate.keyFile, "\(path).key_file")
+        requireAbsolute(certificate.ocspFile, "\(path).ocsp_file")
       }
     }
     if let pidFile, !pidFile.hasPrefix("/") {

@@ -158,6 +158,20 @@ enum FileText {
     return .text(bytes)
   }
 
+  /// Certificates and keys are small, and regular files.
+  static func certificate(_ path: String) -> Surroundings.Contents {
+    var facts = stat()
+    guard unsafe stat(path, &facts) == 0 else { return .failed(message(errno)) }
+    guard facts.st_mode & S_IFMT == S_IFREG else { return .failed("it is not a regular file") }
+    switch read(path, limit: certificateLimit) {
+    case .text(let bytes): return bytes.count > certificateLimit ? .failed("it is larger than 1 MiB") : .bytes(bytes)
+    case .missing: return .failed(message(ENOENT))
+    case .failed(let reason): return .failed(reason)
+    }
+  }
+
+  private static let certificateLimit = 1 << 20
+
   private static func message(_ code: CInt) -> String { unsafe String(cString: strerror(code)) }
 }
 

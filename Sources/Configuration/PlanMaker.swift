@@ -16,6 +16,7 @@ extension Plan {
     health = settings.health
     stats = settings.stats
     identity = settings.identity
+    tickets = settings.tls.tickets
     log = settings.log
     if !log.file.isEmpty { log.file = surroundings.absolute(log.file) }
     accessLog = settings.accessLog
@@ -25,6 +26,10 @@ extension Plan {
     }
     var addresses = AddressBook(surroundings)
     listeners = Plan.listeners(settings, &addresses, &reading)
+    for index in listeners.indices {
+      let path = settings.listeners.isEmpty ? "tls" : "listeners[\(index)].tls"
+      listeners[index].tls = Plan.tls(settings, settings.listeners.isEmpty ? nil : settings.listeners[index], path, surroundings, &reading)
+    }
     for (index, upstream) in settings.upstreams.enumerated() {
       let path = "upstreams[\(index)].host"
       var plan = UpstreamPlan(
@@ -34,6 +39,45 @@ extension Plan {
       upstreams.append(plan)
     }
     routes = RouteExpansion(settings, &reading).routes
+  }
+
+  /// TLS of one listener, with its files read.
+  private static func tls(
+    _ settings: Settings, _ listener: ListenerSettings?, _ path: String, _ surroundings: Surroundings, _ reading: inout Reading
+  ) -> TLSPlan? {
+    var own = ListenerTLSSettings()
+    if let listener {
+      guard let tls = listener.tls else { return nil }
+      own = tls
+    } else {
+      guard settings.tls.enabled else { return nil }
+      var certificate = CertificateSettings()
+      certificate.certificateFile = settings.tls.certificateFile
+      certificate.keyFile = settings.tls.keyFile
+      own.certificates = [certificate]
+      own.minVersion = settings.tls.minVersion
+    }
+    func absolute(_ file: String) -> String { file.isEmpty ? "" : surroundings.absolute(file) }
+    var tls = TLSPlan(
+      certificates: own.certificates.map {
+        CertificatePlan(certificateFile: absolute($0.certificateFile), keyFile: absolute($0.keyFile), ocspFile: absolute($0.ocspFile))
+      })
+    tls.minVersion = own.minVersion
+    tls.ciphers = own.ciphers
+    tls.cipherSuites = own.cipherSuites
+    tls.groups = own.groups
+    tls.clientCertificates = own.clientCertificates
+    tls.clientCAFile = absolute(own.clientCAFile)
+    tls.sessionTickets = own.sessionTickets
+    var files = CertificateFiles(surroundings)
+    files.load(&tls)
+    for remark in files.remarks {
+      // The one certificate of `tls` stands there by itself.
+      let setting = listener == nil ? String(remark.setting.split(separator: ".").last ?? "") : remark.setting
+      let place = "\(path).\(setting)"
+      if remark.isError { reading.reject(place, "\(place) \(remark.message)") } else { reading.warn(reading.origin(of: place), place, "\(place) \(remark.message)") }
+    }
+    return tls
   }
 
   private static func listeners(_ settings: Settings, _ addresses: inout AddressBook, _ reading: inout Reading) -> [ListenerPlan] {

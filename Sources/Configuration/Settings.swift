@@ -4,6 +4,7 @@
 // structure is used. The initial values are the defaults; the table takes them from here.
 
 import Plan
+import TLS
 
 /// The configuration as it was given, with defaults for the rest.
 public struct Settings: Equatable, Sendable {
@@ -11,6 +12,7 @@ public struct Settings: Equatable, Sendable {
 
   public var bindHost = "127.0.0.1"
   public var bindPort = 8080
+  public var tls = TLSSettings()
   /// Replaces `bindHost` and `bindPort` when it is not empty.
   public var listeners: [ListenerSettings] = []
   /// Worker processes; 0 means one per processor.
@@ -34,6 +36,40 @@ public struct Settings: Equatable, Sendable {
   public func dump() -> String { SettingsTable.root.write(self).pretty + "\n" }
 }
 
+/// `tls`: for the one listener of `bindHost` and `bindPort`, and what concerns all listeners.
+public struct TLSSettings: Equatable, Sendable {
+  public var enabled = false
+  public var certificateFile = ""
+  public var keyFile = ""
+  public var minVersion = TLSPlan.Version.tls12
+  public var tickets = TicketPlan()
+
+  public init() {}
+}
+
+/// `listeners[].tls`.
+public struct ListenerTLSSettings: Equatable, Sendable {
+  public var certificates: [CertificateSettings] = []
+  public var minVersion = TLSPlan.Version.tls12
+  public var ciphers = TLSServerSettings.modernCiphers
+  public var cipherSuites = TLSServerSettings.modernSuites
+  public var groups = TLSServerSettings.modernGroups
+  public var clientCertificates = TLSPlan.ClientCertificates.off
+  public var clientCAFile = ""
+  public var sessionTickets = true
+
+  public init() {}
+}
+
+/// An element of `certificates`.
+public struct CertificateSettings: Equatable, Sendable {
+  public var certificateFile = ""
+  public var keyFile = ""
+  public var ocspFile = ""
+
+  public init() {}
+}
+
 /// An element of `listeners`.
 public struct ListenerSettings: Equatable, Sendable {
   public var host = ""
@@ -43,6 +79,8 @@ public struct ListenerSettings: Equatable, Sendable {
   public var mode = "0660"
   public var backlog = ListenerPlan(address: .ip("", port: 0)).backlog
   public var ipv6Only = ListenerPlan(address: .ip("", port: 0)).ipv6Only
+  /// Nil: in the clear.
+  public var tls: ListenerTLSSettings?
 
   public init() {}
 }

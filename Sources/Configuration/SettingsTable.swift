@@ -41,12 +41,13 @@ enum SettingsTable {
       .boolean("server_header", \.serverHeader, "Whether responses made by the gateway carry \"Server: gateway\".").variable("SERVER_HEADER"),
       .boolean("health_endpoint", \.health, "Whether GET /health is answered.").variable("HEALTH_ENDPOINT"),
       .boolean("stats_endpoint", \.stats, "Whether GET /stats is answered.").variable("STATS_ENDPOINT"),
+      .section("tls", \.tls, tls, "TLS for bind_host and bind_port, and session tickets for all listeners."),
       .section("log", \.log, log, "The error log."),
       .section("access_log", \.accessLog, accessLog, "The access log."),
       .section("http1", \.http1, http1, "HTTP/1.1 clients."),
       .list("upstreams", \.upstreams, upstream, "Backends."),
       .list("routes", \.routes, route, "Which requests are answered how; tried before the route_prefix of any upstream."),
-      .later("max_ws_message_size"), .later("tls"), .later("http2"), .later("dns"), .later("rate_limit"), .later("auth"), .later("observability"),
+      .later("max_ws_message_size"), .later("http2"), .later("dns"), .later("rate_limit"), .later("auth"), .later("observability"),
     ])
 
   static let listener = SettingTable<ListenerSettings>(
@@ -58,7 +59,51 @@ enum SettingsTable {
       .text("mode", \.mode, .fileMode, "Permissions of the Unix socket."),
       .integer("backlog", \.backlog, 1...1_048_576, "Connections the system keeps waiting for each worker."),
       .boolean("ipv6_only", \.ipv6Only, "Whether an IPv6 address refuses IPv4 clients."),
-      .later("tls"), .later("http2"), .later("proxy_protocol"),
+      .optional("tls", \.tls, listenerTLS, "TLS: clients speak it on this address, and nothing else."),
+      .later("http2"), .later("proxy_protocol"),
+    ])
+
+  private static let versions: [(name: String, value: TLSPlan.Version)] = [("1.2", .tls12), ("1.3", .tls13)]
+
+  static let tls = SettingTable<TLSSettings>(
+    TLSSettings(),
+    [
+      .boolean("enabled", \.enabled, "Whether clients of bind_host and bind_port speak TLS.").variable("TLS_ENABLED"),
+      .text("cert_file", \.certificateFile, .file, mayBeEmpty: true, "PEM file: the certificate, then those that lead to its issuer.").variable("TLS_CERT"),
+      .text("key_file", \.keyFile, .file, mayBeEmpty: true, "PEM file: the certificate's key, without a password.").variable("TLS_KEY"),
+      .choice("min_version", \.minVersion, versions, "The oldest version of TLS that is spoken.").variable("TLS_MIN_VERSION"),
+      .section("session_tickets", \.tickets, tickets, "The keys of session tickets; all workers share them, and they outlive a reload."),
+    ])
+
+  private static let tickets = SettingTable<TicketPlan>(
+    TicketPlan(),
+    [
+      .quantity("rotation_sec", \.rotation, .seconds, 1000...604_800_000, "Time after which a new key encrypts new tickets."),
+      .integer("keys", \.keys, 1...16, "Keys known at one time. A ticket is good for rotation_sec times one less (at least once, at most seven days)."),
+    ])
+
+  static let listenerTLS = SettingTable<ListenerTLSSettings>(
+    ListenerTLSSettings(),
+    [
+      .list("certificates", \.certificates, certificate, "Certificates, chosen by the name that a client asks for: exact names before wildcards, the first for others; RSA and ECDSA side by side."),
+      .choice("min_version", \.minVersion, versions, "The oldest version of TLS that is spoken."),
+      .text("ciphers", \.ciphers, .ciphers, "Ciphers for TLS 1.2, in OpenSSL's syntax, in order of preference."),
+      .text("cipher_suites", \.cipherSuites, .cipherSuites, "Cipher suites for TLS 1.3, separated by colons, in order of preference."),
+      .text("groups", \.groups, .groups, "Groups for the key exchange, separated by colons, in order of preference."),
+      .choice(
+        "client_certificates", \.clientCertificates, [("off", .off), ("request", .request), ("require", .require)],
+        "Whether clients are asked for a certificate. With \"request\" they may have none; one that is sent must be good."),
+      .text("client_ca_file", \.clientCAFile, .file, mayBeEmpty: true, "PEM file: the authorities that issue certificates of clients."),
+      .boolean("session_tickets", \.sessionTickets, "Whether clients can resume a session."),
+    ])
+
+  private static let certificate = SettingTable<CertificateSettings>(
+    CertificateSettings(),
+    [
+      .text("cert_file", \.certificateFile, .file, "PEM file: the certificate, then those that lead to its issuer.")
+        .required(example: "/etc/gateway/tls/fullchain.pem"),
+      .text("key_file", \.keyFile, .file, "PEM file: the certificate's key, without a password.").required(example: "/etc/gateway/tls/key.pem"),
+      .text("ocsp_file", \.ocspFile, .file, mayBeEmpty: true, "DER file: an OCSP response to staple."),
     ])
 
   static let log = SettingTable<LogPlan>(
@@ -152,6 +197,9 @@ enum SettingsTable {
       .boolean("set_x_forwarded_host", \.setForwardedHost, "Set X-Forwarded-Host."),
       .boolean("set_via_header", \.setVia, "Append to Via, in requests and responses."),
       .boolean("rewrite_host", \.rewriteHost, "Send the upstream's host as Host; otherwise the client's."),
+      .boolean(
+        "set_client_certificate", \.setClientCertificate,
+        "Send the subject and SHA-256 fingerprint of a client's verified certificate as X-Client-Cert-Subject and X-Client-Cert-Fingerprint. What clients send under these names is never forwarded."),
     ])
 
   static let route = SettingTable<RouteSettings>(
@@ -184,7 +232,7 @@ enum SettingsTable {
 
   /// Environment variables for which there is no setting yet, by name without prefix.
   static let laterVariables: Set<String> = [
-    "TLS_ENABLED", "TLS_CERT", "TLS_KEY", "HTTP2_ENABLED", "HTTP2_MAX_CONCURRENT_STREAMS", "HTTP2_INITIAL_WINDOW_SIZE", "HTTP2_MAX_FRAME_SIZE",
+    "HTTP2_ENABLED", "HTTP2_MAX_CONCURRENT_STREAMS", "HTTP2_INITIAL_WINDOW_SIZE", "HTTP2_MAX_FRAME_SIZE",
     "HTTP2_MAX_HEADER_LIST_SIZE", "HTTP2_ENABLE_PUSH", "RATE_LIMIT_ENABLED", "RATE_LIMIT_DRY_RUN", "RATE_LIMIT_STATUS_CODE", "DNS_LOOKUP_FAMILY",
     "DNS_RESOLVE_TIMEOUT_MS", "DNS_OVERALL_TIMEOUT_MS", "DNS_STALE_ON_ERROR",
   ]

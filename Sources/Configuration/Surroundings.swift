@@ -15,20 +15,34 @@ public struct Surroundings: Sendable {
   public var absolute: @Sendable (String) -> String
   /// Processors that this process may use; at least 1.
   public var processors: @Sendable () -> Int
+  /// What is in a file.
+  public var read: @Sendable (String) -> Contents
+  /// Seconds since the epoch.
+  public var now: @Sendable () -> Int64
 
   public enum Resolution: Equatable, Sendable {
     case addresses([String])
     case failed(String)
   }
 
+  public enum Contents: Equatable, Sendable {
+    case bytes([UInt8])
+    case failed(String)
+    /// There is no machine to ask.
+    case unknown
+  }
+
   public init(
     resolve: @escaping @Sendable (String) -> Resolution, accountComplaint: @escaping @Sendable (String, String) -> String?,
-    absolute: @escaping @Sendable (String) -> String, processors: @escaping @Sendable () -> Int
+    absolute: @escaping @Sendable (String) -> String, processors: @escaping @Sendable () -> Int,
+    read: @escaping @Sendable (String) -> Contents = { _ in .unknown }, now: @escaping @Sendable () -> Int64 = { 0 }
   ) {
     self.resolve = resolve
     self.accountComplaint = accountComplaint
     self.absolute = absolute
     self.processors = processors
+    self.read = read
+    self.now = now
   }
 
   /// This machine.
@@ -43,7 +57,9 @@ public struct Surroundings: Sendable {
       }
     },
     absolute: { Files.absolute($0) },
-    processors: { Process.processors })
+    processors: { Process.processors },
+    read: { FileText.certificate($0) },
+    now: { Time.wallSeconds })
 
   /// No machine: names resolve to a documentation address (RFC 5737), accounts exist, there are four processors.
   public static let none = Surroundings(

@@ -1,5 +1,7 @@
 // TextRule — what the text of a setting may be. Rules are named here once; tables refer to them.
 
+import TLS
+
 /// A rule for the text of one setting.
 struct TextRule: Sendable {
   /// What it is, for the reference: `host name or IP address`.
@@ -37,6 +39,22 @@ struct TextRule: Sendable {
     if text.utf8.contains(0) { return "must not contain NUL" }
     let last = text.split(separator: "/", omittingEmptySubsequences: false).last ?? ""
     return last.isEmpty || last == "." || last == ".." ? "must name a file (\(JSON.quoted(text)) names a directory)" : nil
+  }
+
+  /// The path of a file to read.
+  static let file = TextRule(description: "path") { text in
+    if text.isEmpty { return "must not be empty" }
+    return text.utf8.contains(0) ? "must not contain NUL" : nil
+  }
+
+  static let ciphers = TextRule(description: "list of ciphers") { text in
+    text.utf8.contains(0) ? "must not contain NUL" : TLSServer.complaint(ciphers: text).map { "\($0) (found \(JSON.quoted(text)))" }
+  }
+  static let cipherSuites = TextRule(description: "list of cipher suites") { text in
+    text.utf8.contains(0) ? "must not contain NUL" : TLSServer.complaint(cipherSuites: text).map { "\($0) (found \(JSON.quoted(text)))" }
+  }
+  static let groups = TextRule(description: "list of groups") { text in
+    text.utf8.contains(0) ? "must not contain NUL" : TLSServer.complaint(groups: text).map { "\($0) (found \(JSON.quoted(text)))" }
   }
 
   static let socketPath = TextRule(description: "absolute path", pattern: "^/") { text in

@@ -73,6 +73,18 @@ public struct Archive {
     }
   }
 
+  public mutating func data(_ value: inout [UInt8]) {
+    var count = UInt32(clamping: value.count)
+    number(&count)
+    if isReading {
+      guard !failed, bytes.count - position >= Int(count) else { return fail() }
+      value = Array(bytes[position..<position + Int(count)])
+      position += Int(count)
+    } else {
+      bytes += value
+    }
+  }
+
   /// A list whose elements `each` describes; `blank` is what an element is before it is read.
   public mutating func list<Element>(_ values: inout [Element], blank: Element, each: (inout Archive, inout Element) -> Void) {
     var count = UInt32(clamping: values.count)

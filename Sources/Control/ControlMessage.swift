@@ -22,6 +22,10 @@ public enum WorkerOrder: Equatable, Sendable {
   case stopNow
   /// Write to these from now on. Descriptors: error log, access log, as flagged.
   case reopen(errorLog: Bool, accessLog: Bool)
+  /// Certificates have changed: use those of this plan for connections that come from now on. Descriptor: the plan.
+  case certificates
+  /// Use these keys for session tickets from now on: one behind the other, the newest first.
+  case ticketKeys([UInt8])
 }
 
 /// From a worker to the master.
@@ -51,6 +55,8 @@ public struct StartRecord: Equatable, Sendable {
   public var hasAccessLog = false
   /// Standard output is looked at (foreground): event lines go there as well.
   public var hasConsole = true
+  /// Keys of session tickets, as in `ticketKeys`.
+  public var ticketKeys: [UInt8] = []
 
   public init() {}
 
@@ -64,6 +70,7 @@ public struct StartRecord: Equatable, Sendable {
     archive.flag(&hasErrorLog)
     archive.flag(&hasAccessLog)
     archive.flag(&hasConsole)
+    archive.data(&ticketKeys)
     if slot < 0 || workerCount < 1 || slot >= workerCount || row < 0 || listenerCount < 0 { archive.fail() }
   }
 }
@@ -113,6 +120,8 @@ extension WorkerOrder {
     case .drain: 5
     case .stopNow: 6
     case .reopen: 7
+    case .certificates: 8
+    case .ticketKeys: 9
     }
   }
 
@@ -155,6 +164,12 @@ extension WorkerOrder {
       archive.flag(&errorLog)
       archive.flag(&accessLog)
       self = .reopen(errorLog: errorLog, accessLog: accessLog)
+    case 8: self = .certificates
+    case 9:
+      var keys: [UInt8] = []
+      if case .ticketKeys(let own) = self { keys = own }
+      archive.data(&keys)
+      self = .ticketKeys(keys)
     default: archive.fail()
     }
   }

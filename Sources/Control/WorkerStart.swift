@@ -62,6 +62,15 @@ extension WorkerStart {
   }
 }
 
+extension Plan {
+  /// Reads the plan that the master has sealed in `file`.
+  public init(sealedIn file: borrowing Descriptor) throws(StartFailure) {
+    let bytes: [UInt8]
+    do { bytes = try MemoryFile.contents(of: file) } catch { throw StartFailure(reason: "cannot read the plan: \(error.text)") }
+    do throws(PlanError) { self = try Plan(decoding: bytes) } catch { throw StartFailure(reason: "the plan cannot be understood (\(error))") }
+  }
+}
+
 /// Why a worker could not learn who it is.
 public struct StartFailure: Error, Equatable {
   public let reason: String
@@ -91,10 +100,7 @@ extension WorkerChannel {
       }
     }
 
-    let bytes: [UInt8]
-    do { bytes = try MemoryFile.contents(of: planFile) } catch { throw StartFailure(reason: "cannot read the plan: \(error.text)") }
-    let plan: Plan
-    do throws(PlanError) { plan = try Plan(decoding: bytes) } catch { throw StartFailure(reason: "the plan cannot be understood (\(error))") }
+    let plan = try Plan(sealedIn: planFile)
     for record in listeners.records where !plan.listeners.indices.contains(record.listener) {
       throw StartFailure(reason: "a listening socket belongs to no listener")
     }

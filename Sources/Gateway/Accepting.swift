@@ -68,12 +68,16 @@ extension Gateway {
   private mutating func admit(_ socket: consuming Socket, _ address: SocketAddress, listener: Int) {
     counters.add(.connectionsAccepted)
     let limit = plan.limits.maxConnections
-    guard limit == 0 || connectionsOfAllWorkers < limit, !drain.isHurried else { return refuse(socket) }
+    guard limit == 0 || connectionsOfAllWorkers < limit, !drain.isHurried else { return refuse(socket, listener: listener) }
     let client = Client(socket, peer: PeerText(address), listener: UInt16(truncatingIfNeeded: listener))
     guard let handle = clients.insert(client) else { return counters.add(.connectionsRefused) }
     do throws(Errno) {
       try poller.watch(clients[handle].socket.descriptor, token: Token.make(.client, handle))
     } catch {
+      _ = clients.remove(handle)
+      return counters.add(.acceptFailures)
+    }
+    guard secure(handle, listener: listener) else {
       _ = clients.remove(handle)
       return counters.add(.acceptFailures)
     }
@@ -88,10 +92,12 @@ extension Gateway {
 
   /// Says 503 to a connection there is no room for. One write, and no wait for it: this is a full house.
   @inline(never)
-  private mutating func refuse(_ socket: consuming Socket) {
+  private mutating func refuse(_ socket: consuming Socket, listener: Int) {
     counters.add(.connectionsRefused)
     counters.count(fault: Fault.connectionLimitReached.rawValue)
     log.write(.warn, key: EventKey("connection-limit"), "max_connections (\(plan.limits.maxConnections)) reached: a new connection is answered 503")
+    // It would take a handshake to say so.
+    guard server(of: listener) == nil else { return }
     services.responses.output.removeAll()
     compose(error: .connectionLimitReached, ResponseContext(isHead: false, isVersion11: true, isPersistent: false), services.ids.make(), allow: nil, json: false)
     _ = socket.send(services.responses.output.bytes)

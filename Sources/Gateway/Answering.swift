@@ -195,7 +195,8 @@ extension Gateway {
       }
       body.append("\"}\n")
     } else {
-      body.append(status.reason)
+      // Whoever reads this has opened an https address without https.
+      if fault == .plainRequest { body.append(row.sentence) } else { body.append(status.reason) }
       body.append("\n")
     }
     services.responses.begin(status, context, server: plan.serverHeader)
@@ -265,6 +266,7 @@ extension Gateway {
     entry.duration = services.nowMicroseconds - clients[client].requestStart
     entry.startedAt = services.wall - entry.duration
     let peer = clients[client].peer
+    describeConnection(client)
     switch id {
     case .generated:
       services.ids.show(id)

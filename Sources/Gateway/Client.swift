@@ -35,6 +35,8 @@ struct ClientFlags: OptionSet, BitwiseCopyable {
   static var inHead: ClientFlags { ClientFlags(rawValue: 512) }
   /// The connection is to be closed at the end of the event at hand; until then its slot stays valid.
   static var doomed: ClientFlags { ClientFlags(rawValue: 1024) }
+  /// It speaks TLS: what is received and sent goes through the session `carrier` of `Gateway.secured`.
+  static var secure: ClientFlags { ClientFlags(rawValue: 4096) }
   /// It took nothing for too long.
   static var stalled: ClientFlags { ClientFlags(rawValue: 2048) }
 
@@ -57,6 +59,8 @@ struct Client: ~Copyable {
   /// Milliseconds of the monotonic clock; meaningless while `waiting` is `nothing`.
   var deadline: Int64 = 0
   var exchange: Handle?
+  /// What its bytes are carried by, where that is not the socket itself; valid with `.secure`.
+  var carrier = Handle(index: 0, generation: 0)
   var input: Buffer?
   var backlog = BufferChain()
   var parser = RequestParser()

@@ -77,6 +77,7 @@ extension Gateway {
       clients[client].flags.insert(.readable)
       return enqueue(client)
     }
+    _ = sayGoodbye(client)
     doom(client)
   }
 }

@@ -266,6 +266,7 @@ extension Gateway {
     entry.upstreamConnect = exchanges[handle].connectedAt
     entry.upstreamHeader = exchanges[handle].headAt
     let peer = clients[exchanges[handle].client].peer
+    describeConnection(exchanges[handle].client)
     let id = exchanges[handle].requestID
     var bytes = Buffer.absent
     swap(&bytes, &exchanges[handle].bytes)

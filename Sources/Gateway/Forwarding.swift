@@ -139,9 +139,12 @@ extension Gateway {
     services.request.removeAll()
     let peer = clients[client].peer
     let rule = Int(exchanges[pinned].rule)
+    let isSecure = clients[client].flags.contains(.secure)
     RequestComposer.compose(
-      &exchanges[pinned], actions.forwards[rule], host: actions.hosts[pool], peer: peer.span, ids: &services.ids,
+      &exchanges[pinned], actions.forwards[rule], host: actions.hosts[pool], peer: peer.span, isSecure: isSecure, ids: &services.ids,
       into: &services.request)
+    if isSecure, actions.forwards[rule].plan.setClientCertificate { composeIdentity(client) }
+    services.request.append("\r\n")
     if exchanges[pinned].flags.contains(.collected) {
       // Collected: it goes as a whole, and can go once.
       backends.connections[backend].backlog.append(copying: services.request, &services.large)

@@ -15,6 +15,7 @@ import Memory
 import Plan
 import Policy
 import SharedState
+import TLS
 import Telemetry
 import Transport
 import Upstream
@@ -70,6 +71,13 @@ public struct Gateway: ~Copyable {
   var actions: RouteActions
   var listeners = Stack<ServedListener>()
   var clients: Slab<Client>
+  /// TLS of clients that speak it.
+  var secured: Slab<SecuredClient>
+  /// By listener; nil: in the clear.
+  var servers: [TLSServer?] = []
+  /// The keys of session tickets, for all listeners; nil: nobody speaks TLS.
+  let tickets: TicketKeys?
+  var ciphertext = Ciphertext()
   var exchanges: Slab<Exchange>
   var backends: Backends
   var services: Services
@@ -93,14 +101,18 @@ public struct Gateway: ~Copyable {
   /// - Parameters:
   ///   - board: for totals over all workers; nil: this is the only one.
   ///   - accessLog: where the access log goes; nil: nowhere.
+  ///   - ticketKeys: keys of session tickets, one behind the other, the newest first.
   public init(
-    _ plan: Plan, worker: WorkerIdentity, board: Scoreboard?, counters: consuming CounterPage, log: EventLog, accessLog: consuming Descriptor?
+    _ plan: Plan, worker: WorkerIdentity, board: Scoreboard?, counters: consuming CounterPage, log: EventLog, accessLog: consuming Descriptor?,
+    ticketKeys: [UInt8]
   ) throws(GatewayFailure) {
     // Everything that can fail comes first: a noncopyable value is initialised whole or not at all.
     let table = try Self.makeTable(plan)
     let poller = try Self.makePoller()
     let actions = try RouteActions(plan, table)
     let lines = try Self.makeAccessLog(plan, worker, accessLog)
+    let tickets = try Self.makeTickets(plan, ticketKeys)
+    let servers = try Self.makeServers(plan, tickets)
     let now = Clock().milliseconds
     let backendCapacity = UInt32(clamping: plan.upstreams.reduce(64) { $0 + max(1, $1.pool.maxConnections) })
     let clientCapacity = UInt32(clamping: plan.limits.maxConnections == 0 ? 1 << 20 : min(plan.limits.maxConnections, 1 << 20))
@@ -110,6 +122,9 @@ public struct Gateway: ~Copyable {
     self.accessLog = lines
     backends = Backends(plan.upstreams, worker: worker.slot, of: worker.count, capacity: backendCapacity)
     clients = Slab(capacity: clientCapacity)
+    secured = Slab(capacity: tickets == nil ? 1 : clientCapacity)
+    self.tickets = tickets
+    self.servers = servers
     exchanges = Slab(capacity: clientCapacity)
     services = Services(plan.limits)
     clientTimers = TimerWheel(capacity: clientCapacity, now: now)

@@ -86,6 +86,13 @@ extension Gateway {
     swap(&rest, &clients[client].backlog)
     send(client, copying: first)
     services.large.recycle(first)
+    if clients[client].flags.contains(.secure) {
+      while let piece = rest.popFirst() {
+        send(client, copying: piece)
+        services.large.recycle(piece)
+      }
+      return nil
+    }
     clients[client].backlog.append(contentsOf: &rest, &services.large)
     flushBacklogOfExchange(client)
     return nil

@@ -49,6 +49,13 @@ extension Gateway {
     if clients[client].flags.contains(.readable) { read(client) }
   }
 
+  /// Reads once from the client, appending what arrived to `buffer`: `Socket.receive`, through whatever carries it.
+  @inline(__always)
+  private mutating func receive(_ client: Handle, into buffer: inout Buffer) -> Transfer {
+    if clients[client].flags.contains(.secure) { return receiveSecurely(client, into: &buffer) }
+    return buffer.fill { clients[client].socket.receive(into: &$0) }
+  }
+
   // MARK: Heads
 
   @inline(__always)
@@ -56,7 +63,7 @@ extension Gateway {
     var input = clients[client].input.take() ?? services.small.take()
     for _ in 0..<Self.readBudget {
       let room = input.freeCapacity
-      switch input.fill({ clients[client].socket.receive(into: &$0) }) {
+      switch receive(client, into: &input) {
       case .moved(let count):
         counters.add(.bytesReceived, UInt64(count))
         // A short read means drained, unless the peer's end is still to be read.
@@ -140,7 +147,10 @@ extension Gateway {
   /// The client has sent its FIN while no exchange runs. A request that was begun can never be completed;
   /// answers that wait are still sent.
   private mutating func inputEnded(_ client: Handle) {
-    if clients[client].backlog.isEmpty { return doom(client) }
+    if clients[client].backlog.isEmpty {
+      _ = sayGoodbye(client)
+      return doom(client)
+    }
     clients[client].flags.remove(.readable)
     clients[client].flags.insert(.closing)
   }
@@ -154,7 +164,7 @@ extension Gateway {
     var buffer = services.large.take()
     for _ in 0..<Self.readBudget {
       let room = buffer.freeCapacity
-      switch buffer.fill({ clients[client].socket.receive(into: &$0) }) {
+      switch receive(client, into: &buffer) {
       case .moved(let count):
         counters.add(.bytesReceived, UInt64(count))
         clients[client].received += UInt64(count)
@@ -231,7 +241,7 @@ extension Gateway {
 
   // MARK: After the end
 
-  /// Reads and drops what a client still sends after its last answer.
+  /// Reads and drops what a client still sends after its last answer, as it comes.
   mutating func dropInput(_ client: Handle) {
     var buffer = services.large.take()
     for _ in 0..<Self.readBudget {

@@ -5,6 +5,7 @@ import Kernel
 import Memory
 import Plan
 import SharedState
+import TLS
 import Wire
 
 extension Gateway {
@@ -44,6 +45,7 @@ extension Gateway {
       let count = total(fault)
       if count > 0 { faults.append("\"\(fault.row.token)\":\(count)") }
     }
+    let failures = TLSFailure.allCases.map { "\"\($0.name)\":\(total($0.counter))" }
     let upstreams = plan.upstreams.map { upstream in
       "\(quoted(upstream.name)):{\"host\":\(quoted(upstream.host)),\"port\":\(upstream.port),\"addresses\":[\(upstream.addresses.map(quoted).joined(separator: ","))]}"
     }
@@ -61,6 +63,7 @@ extension Gateway {
       "responses":{"1xx":\(total(.responses1xx)),"2xx":\(total(.responses2xx)),"3xx":\(total(.responses3xx)),"4xx":\(total(.responses4xx)),"5xx":\(total(.responses5xx))},\
       "bytes":{"received":\(total(.bytesReceived)),"sent":\(total(.bytesSent))},\
       "upstream_connections":{"active":\(total(.upstreamConnectionsActive)),"idle":\(total(.upstreamConnectionsIdle)),"waiting":\(total(.waiting)),"connects":\(total(.upstreamConnects)),"reuses":\(total(.upstreamReuses)),"requests":\(total(.upstreamRequests)),"failures":\(total(.upstreamFailures)),"resends":\(total(.upstreamResends)),"queue_timeouts":\(total(.queueTimeouts)),"queue_rejections":\(total(.queueRejections))},\
+      "tls":{"handshakes":\(total(.tlsHandshakes)),"resumed":\(total(.tlsResumptions)),"failures":{\(failures.joined(separator: ","))}},\
       "faults":{\(faults.joined(separator: ","))},\
       "log_lines_dropped":\(total(.logLinesDropped)),\
       "config":{"listeners":[\(listeners.joined(separator: ","))],"workers":\(plan.workers),"max_connections":\(plan.limits.maxConnections),"idle_timeout_sec":\(plan.timeouts.idle / 1000),"request_timeout_sec":\(plan.timeouts.request / 1000)},\

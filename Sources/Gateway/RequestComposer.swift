@@ -9,10 +9,11 @@ import Plan
 import Wire
 
 enum RequestComposer {
-  /// Appends the head. `output` has room for four times the received head and 1 KiB.
+  /// Appends the head, without the empty line that ends it. `output` has room for four times the received head and 1 KiB.
   @inline(__always)
   static func compose(
-    _ exchange: inout Exchange, _ rule: ForwardRule, host: borrowing Buffer, peer: Span<UInt8>, ids: inout RequestIDs, into output: inout Buffer
+    _ exchange: inout Exchange, _ rule: ForwardRule, host: borrowing Buffer, peer: Span<UInt8>, isSecure: Bool,
+    ids: inout RequestIDs, into output: inout Buffer
   ) {
     let bytes = exchange.bytes.bytes
     startLine(exchange, rule.plan, bytes, &output)
@@ -43,7 +44,7 @@ enum RequestComposer {
     if rule.plan.forwardTrailers, exchange.head.flags.contains(.acceptsTrailers) {
       output.append("TE: trailers\r\nConnection: TE\r\n")
     }
-    provenance(exchange, rule.plan, bytes, peer, &output)
+    provenance(exchange, rule.plan, bytes, peer, isSecure, &output)
     output.append("X-Request-Id: ")
     switch exchange.requestID {
     case .generated:
@@ -51,7 +52,7 @@ enum RequestComposer {
       output.append(ids.generated)
     case .received(let text): output.append(text.text(in: bytes))
     }
-    output.append("\r\n\r\n")
+    output.append("\r\n")
   }
 
   private static func append(length: Int, _ output: inout Buffer) {
@@ -94,7 +95,7 @@ enum RequestComposer {
   /// Says through whom the request came.
   @inline(__always)
   private static func provenance(
-    _ exchange: borrowing Exchange, _ plan: ForwardPlan, _ bytes: Span<UInt8>, _ peer: Span<UInt8>, _ output: inout Buffer
+    _ exchange: borrowing Exchange, _ plan: ForwardPlan, _ bytes: Span<UInt8>, _ peer: Span<UInt8>, _ isSecure: Bool, _ output: inout Buffer
   ) {
     let names = exchange.head.names
     if plan.setForwardedFor {
@@ -103,7 +104,9 @@ enum RequestComposer {
       output.append(peer)
       output.append("\r\n")
     }
-    if plan.setForwardedProto { output.append("X-Forwarded-Proto: http\r\n") }
+    if plan.setForwardedProto {
+      if isSecure { output.append("X-Forwarded-Proto: https\r\n") } else { output.append("X-Forwarded-Proto: http\r\n") }
+    }
     if plan.setForwardedHost, !exchange.head.host.isEmpty {
       output.append("X-Forwarded-Host: ")
       output.append(exchange.head.host.text(in: bytes))

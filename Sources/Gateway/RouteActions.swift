@@ -32,6 +32,8 @@ struct ForwardRule: BitwiseCopyable {
     collectsRequest = upstream.requestMode == .buffered
     var dropped: HeaderNameSet = HeaderNameSet.hopByHop
     dropped.formUnion([HeaderNameSet(.host), HeaderNameSet(.expect), HeaderNameSet(.requestID)])
+    // Nobody but the gateway says who a client is.
+    dropped.formUnion([HeaderNameSet(.clientCertSubject), HeaderNameSet(.clientCertFingerprint)])
     if plan.setForwardedFor { dropped.insert(HeaderNameSet(.forwardedFor)) }
     if plan.setForwardedProto { dropped.insert(HeaderNameSet(.forwardedProto)) }
     if plan.setForwardedHost { dropped.insert(HeaderNameSet(.forwardedHost)) }

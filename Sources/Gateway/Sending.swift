@@ -20,6 +20,7 @@ extension Gateway {
   @inline(__always)
   private mutating func transmit(_ client: Handle) {
     let count = services.responses.output.count
+    if clients[client].flags.contains(.secure) { return transmitSecurely(client) }
     guard clients[client].isClear else { return keep(client, from: 0) }
     switch clients[client].socket.send(services.responses.output.bytes) {
     case .moved(count): counters.add(.bytesSent, UInt64(count))
@@ -41,6 +42,7 @@ extension Gateway {
 
   /// Sends the shared output and then `body`, without copying what the kernel takes at once.
   mutating func send(_ client: Handle, body: Span<UInt8>) {
+    if clients[client].flags.contains(.secure) { return sendSecurely(client, body: body) }
     guard clients[client].isClear else {
       send(client)
       return keep(client, body)
@@ -123,7 +125,7 @@ extension Gateway {
   @inline(never)
   mutating func endClient(_ client: Handle) {
     let flags = clients[client].flags
-    guard flags.isDisjoint(with: [.lingering, .doomed]) else { return }
+    guard flags.isDisjoint(with: [.lingering, .doomed]), sayGoodbye(client) else { return }
     guard flags.contains(.mustLinger) || flags.contains(.readable) else { return doom(client) }
     // RFC 9112 §9.6: close the sending side, then read until the peer has closed as well.
     clients[client].socket.endSending()
@@ -161,6 +163,7 @@ extension Gateway {
       if input.capacity == services.large.bufferCapacity { services.large.recycle(input) } else { services.small.recycle(input) }
     }
     gone.backlog.removeAll(&services.large)
+    if gone.flags.contains(.secure) { removeSession(gone.carrier) }
     counters.subtract(.connectionsActive)
     noteClosed()
   }

@@ -92,6 +92,8 @@ extension Gateway {
     case .nothing: break
     case .firstByte, .idle:
       counters.add(.idleCloses)
+      noteHandshakeTimeout(client)
+      _ = sayGoodbye(client)
       doom(client)
     case .head:
       let input = clients[client].input.take() ?? Buffer.absent

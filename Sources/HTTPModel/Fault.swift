@@ -30,6 +30,8 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case poolExhausted, poolQueueTimeout
   case connectionTerminated, connectionWriteTimeout, responseTimeout, responseStalled, responseTooSlow
   case responseProtocolError, responseHeadersTooLarge, responseIncomplete, responseTooLarge, upgradeFailed
+  // The client's again.
+  case plainRequest
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -83,6 +85,7 @@ public struct FaultRow: Sendable {
     row(.responseIncomplete, "http_response_incomplete", .upstream, .never, 502, 4, "The backend's response ended early."),
     row(.responseTooLarge, "http_response_body_size", .upstream, .never, 502, 4, "The response is larger than what may be buffered (64 MiB)."),
     row(.upgradeFailed, "http_upgrade_failed", .upstream, .never, 502, 4, "The backend switched protocols, which was not asked for."),
+    row(.plainRequest, "http_request_without_tls", .client, .never, 400, 2, "A plain HTTP request was sent to a port that speaks TLS."),
   ]
 
   private static func row(

@@ -27,6 +27,7 @@ extension Errno {
   public static let exists = Errno.other(EEXIST)
   public static let addressInUse = Errno.other(EADDRINUSE)
   public static let protocolViolation = Errno.other(EPROTO)
+  public static let inputOutput = Errno.other(EIO)
   public static let invalidArgument = Errno.other(EINVAL)
   public static let permissionDenied = Errno.other(EACCES)
 }

@@ -12,12 +12,14 @@ import Control
 import Kernel
 import Plan
 import SharedState
+import TLS
 
 /// What the master keeps for a generation while any process of it lives.
 struct GenerationRecord {
   let number: UInt64
-  let plan: Plan
-  let planFile: SealedPlan
+  /// As it was loaded, and with certificates that have changed since.
+  var plan: Plan
+  var planFile: SealedPlan
   let listeners: Set<ListenerKey>
   let logs: LogFiles
   let startedAt: Int64
@@ -63,6 +65,9 @@ public final class Master {
   var workers: [WorkerID: WorkerProcess] = [:]
   var nextGeneration: UInt64 = 1
   var control: ControlEndpoint?
+  var tls: TLSState
+  /// Nil while nobody speaks TLS.
+  var watch: DirectoryWatch?
 
   /// Who waits for the reload under way, and who for the one after it.
   var reloadAskers: [ControlConnection] = []
@@ -82,6 +87,9 @@ public final class Master {
 
   /// - Parameter signals: those of `watchSignals`.
   init(options: MasterOptions, journal: Journal, signals: consuming SignalDescriptor) throws(Errno) {
+    let ticketKey: [UInt8]
+    do { ticketKey = try TicketKeys.make() } catch { throw .inputOutput }
+    tls = TLSState(tickets: TicketRing(ticketKey, now: Time.milliseconds))
     self.options = options
     self.journal = journal
     self.signals = signals
@@ -130,8 +138,14 @@ public final class Master {
     let connections = control?.connections ?? []
     for connection in connections { poll.add(connection.raw, output: connection.wantsOutput) }
     if let control { poll.add(control.raw) }
+    let watched = 1 + open.count + connections.count + (control == nil ? 0 : 1)
+    if let raw = watchDescriptor { poll.add(raw) }
 
     var wait = supervisor.nextDeadline.map { CInt(clamping: max(0, $0 - Time.milliseconds)) } ?? -1
+    if let deadline = nextTLSDeadline {
+      let delay = CInt(clamping: max(0, deadline - Time.milliseconds))
+      wait = wait < 0 ? delay : min(wait, delay)
+    }
     if hasLogFiles { wait = wait < 0 ? 1000 : min(wait, 1000) }
     poll.wait(milliseconds: wait)
 
@@ -142,7 +156,9 @@ public final class Master {
       if poll.isReadable(place) || poll.isWritable(place) { hear(connection, readable: poll.isReadable(place)) }
     }
     if let control, poll.isReadable(1 + open.count + connections.count) { control.accept() }
+    if watchDescriptor != nil, poll.isReadable(watched), watch?.hasChanged() == true { changeNoticed() }
     perform(supervisor.tick(now: Time.milliseconds))
+    tendTLS()
     if isReloadQueued, !supervisor.isChanging { beginQueuedReload() }
     control?.sweep()
     rotateLogs()
@@ -160,6 +176,13 @@ public final class Master {
     }
     // It closed the channel: it is on its way out, or past help.
     if !worker.isOpen { perform(supervisor.drained(worker.id, now: Time.milliseconds)) }
+  }
+
+  private var watchDescriptor: CInt? {
+    switch watch {
+    case .some(let watch): watch.raw
+    case .none: nil
+    }
   }
 
   // MARK: Signals

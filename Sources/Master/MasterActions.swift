@@ -98,6 +98,7 @@ extension Master {
   private func takeOver(_ generation: UInt64) {
     guard let record = generations[generation] else { return }
     journal.use(record.logs)
+    watchCertificates()
     board.store(.generation, generation)
     board.store(.workers, UInt64(record.plan.workers))
     let addresses = ListenerTable.keys(of: record.plan).compactMap { listeners.slots(of: $0)?.text }
@@ -159,6 +160,7 @@ extension Master {
     start.hasErrorLog = record.logs.hasErrorFile
     start.hasAccessLog = record.logs.hasAccessFile
     start.hasConsole = journal.hasConsole
+    start.ticketKeys = tls.tickets.bytes
     do {
       let lent = try record.logs.lend()
       let files = [record.planFile.file.raw, boardFile.raw] + (0..<lent.count).compactMap { lent.raw(at: $0) }

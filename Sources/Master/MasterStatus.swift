@@ -25,6 +25,7 @@ extension Master {
         for number in generations.keys.sorted() { describe(number, now, &json) }
       }
       describeListeners(&json)
+      describeCertificates(&json)
       describeReload(&json)
       json.object("totals") { json in
         for counter in Counter.allCases { json.field(Self.snake("\(counter)"), board.sum(of: counter)) }

@@ -6,6 +6,7 @@ import Control
 import Kernel
 import Plan
 import SharedState
+import TLS
 
 /// Why a single process cannot be started.
 public struct SingleProcessFailure: Error {
@@ -44,6 +45,7 @@ public func makeSingleProcess(_ plan: Plan) throws(SingleProcessFailure) -> Work
     record.row = row
     record.masterProcess = Process.id
     record.listenerCount = listeners.count
+    do { record.ticketKeys = try TicketKeys.make() } catch { throw .inputOutput }
     record.hasErrorLog = logs.hasErrorFile
     record.hasAccessLog = logs.hasAccessFile
     return WorkerStart(

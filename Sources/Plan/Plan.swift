@@ -23,6 +23,7 @@ public struct Plan: Equatable, Sendable {
   public var log = LogPlan()
   public var accessLog = AccessLogPlan()
   public var identity = IdentityPlan()
+  public var tickets = TicketPlan()
   public var upstreams: [UpstreamPlan] = []
   /// In order of the configuration: `routes` first, then the `route_prefix` of each upstream, then the local endpoints.
   public var routes: [RoutePlan] = []
@@ -44,11 +45,14 @@ public struct ListenerPlan: Equatable, Sendable {
   public var backlog: Int
   /// For `::` and other IPv6 addresses: refuse IPv4 clients.
   public var ipv6Only: Bool
+  /// Nil: clients speak in the clear.
+  public var tls: TLSPlan?
 
-  public init(address: Address, backlog: Int = 4096, ipv6Only: Bool = false) {
+  public init(address: Address, backlog: Int = 4096, ipv6Only: Bool = false, tls: TLSPlan? = nil) {
     self.address = address
     self.backlog = backlog
     self.ipv6Only = ipv6Only
+    self.tls = tls
   }
 }
 

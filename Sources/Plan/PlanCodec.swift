@@ -23,7 +23,7 @@ public enum PlanError: Error, Equatable, Sendable {
 extension Plan {
   static let magic: [UInt8] = Array("GWPLAN\r\n".utf8)
   /// To be raised with every change of the fields.
-  static let version: UInt32 = 1
+  static let version: UInt32 = 2
   static let headerSize = 20
 
   /// The plan as bytes.
@@ -78,6 +78,7 @@ extension Plan {
 protocol PlanCoder {
   mutating func code(_ value: inout Int)
   mutating func code(_ value: inout String)
+  mutating func code(_ bytes: inout [UInt8])
   /// The number of elements of a list, or the number of an alternative below `limit`.
   mutating func code(count: Int) -> Int
   mutating func code(alternative: Int, of limit: Int) -> Int
@@ -91,6 +92,11 @@ struct PlanWriter: PlanCoder {
   mutating func code(_ value: inout String) {
     put(UInt64(value.utf8.count))
     bytes.append(contentsOf: value.utf8)
+  }
+
+  mutating func code(_ bytes: inout [UInt8]) {
+    put(UInt64(bytes.count))
+    self.bytes += bytes
   }
 
   mutating func code(count: Int) -> Int {
@@ -136,6 +142,13 @@ struct PlanReader: PlanCoder {
     guard fault == nil else { return }
     guard let text = String(validating: bytes[offset..<offset + count], as: UTF8.self) else { return fail(.invalid(offset: offset)) }
     value = text
+    offset += count
+  }
+
+  mutating func code(_ bytes: inout [UInt8]) {
+    let count = code(count: 0)
+    guard fault == nil else { return }
+    bytes = Array(self.bytes[offset..<offset + count])
     offset += count
   }
 
@@ -204,6 +217,14 @@ extension PlanCoder {
       result.append(value)
     }
     values = result
+  }
+
+  /// A structure that may be absent; `blank` is what it is read into.
+  mutating func code<Element>(_ value: inout Element?, blank: Element, _ element: (inout Element, inout Self) -> Void) {
+    var present = value ?? blank
+    guard code(alternative: value == nil ? 0 : 1, of: 2) == 1 else { return value = nil }
+    element(&present, &self)
+    value = present
   }
 
   mutating func code(_ values: inout [String]) { code(&values, blank: "") { $1.code(&$0) } }

@@ -18,6 +18,7 @@ extension Plan {
     log.code(with: &coder)
     accessLog.code(with: &coder)
     identity.code(with: &coder)
+    tickets.code(with: &coder)
     coder.code(&upstreams, blank: UpstreamPlan(name: "", host: "", port: 0, addresses: [])) { $0.code(with: &$1) }
     coder.code(&routes, blank: RoutePlan(pattern: "", methods: [], action: .health)) { $0.code(with: &$1) }
   }
@@ -36,6 +37,39 @@ extension ListenerPlan {
     address = kind == 0 ? .ip(text, port: number) : .unix(text, mode: number)
     coder.code(&backlog)
     coder.code(&ipv6Only)
+    coder.code(&tls, blank: TLSPlan()) { $0.code(with: &$1) }
+  }
+}
+
+extension TLSPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&certificates, blank: CertificatePlan()) { $0.code(with: &$1) }
+    coder.code(&minVersion, of: 2)
+    coder.code(&ciphers)
+    coder.code(&cipherSuites)
+    coder.code(&groups)
+    coder.code(&clientCertificates, of: 3)
+    coder.code(&clientCAFile)
+    coder.code(&clientCA)
+    coder.code(&sessionTickets)
+  }
+}
+
+extension CertificatePlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&certificateFile)
+    coder.code(&keyFile)
+    coder.code(&ocspFile)
+    coder.code(&chain)
+    coder.code(&key)
+    coder.code(&ocsp)
+  }
+}
+
+extension TicketPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&rotation)
+    coder.code(&keys)
   }
 }
 
@@ -188,5 +222,6 @@ extension ForwardPlan {
     coder.code(&setForwardedHost)
     coder.code(&setVia)
     coder.code(&rewriteHost)
+    coder.code(&setClientCertificate)
   }
 }

@@ -87,6 +87,7 @@ public struct ForwardPlan: Equatable, Sendable, BitwiseCopyable {
   public var setForwardedHost = true
   public var setVia = true
   public var rewriteHost = true
+  public var setClientCertificate = false
 
   public init(upstream: Int) { self.upstream = upstream }
 }

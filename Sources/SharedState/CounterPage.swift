@@ -15,6 +15,10 @@ public enum Counter: Int, Sendable, CaseIterable {
   case upstreamConnects, upstreamReuses, upstreamRequests, upstreamFailures, upstreamResends
   case queueTimeouts, queueRejections, idleCloses, acceptFailures, logLinesDropped
   case clientAborts, requestsForwarded, requestsAnswered
+  // Handshakes that succeeded, those of them that resumed a session, and failures in the order of TLSFailure.
+  case tlsHandshakes, tlsResumptions
+  case tlsNotTLS, tlsVersion, tlsCipher, tlsNoClientCertificate, tlsBadClientCertificate, tlsAlert, tlsTimeout, tlsAbandoned
+  case tlsProtocolError, tlsInternalError
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
   public var isGauge: Bool { rawValue <= Counter.waiting.rawValue }

@@ -35,8 +35,8 @@ struct AccessLine: ~Escapable {
   /// Adds the line of a format of one's own to `lines`, line feed included.
   @inline(never)
   func write(
-    _ entry: borrowing AccessEntry, _ head: borrowing RequestHead, _ program: borrowing AccessProgram, _ time: borrowing LogTime,
-    into lines: inout LineBuffer
+    _ entry: borrowing AccessEntry, _ head: borrowing RequestHead, _ program: borrowing AccessProgram, _ connection: borrowing ConnectionFacts,
+    _ time: borrowing LogTime, into lines: inout LineBuffer
   ) {
     var line = lines.newLine(upTo: AccessProgram.lineLimit, reserve: program.reserve)
     let style = program.style
@@ -68,6 +68,13 @@ struct AccessLine: ~Escapable {
       case .attempts: line.append(decimal: UInt64(entry.attempts))
       case .upstream: AccessLine.put(name: program.upstreams[entry.upstream], style, &line)
       case .route: AccessLine.put(name: program.routes[entry.route], style, &line)
+      case .scheme: if connection.isSecure { line.append("https") } else { line.append("http") }
+      case .tlsVersion: AccessLine.put(connection.version.text(in: connection.text.bytes), style, &line)
+      case .tlsCipher: AccessLine.put(connection.cipher.text(in: connection.text.bytes), style, &line)
+      case .tlsServerName: AccessLine.put(connection.serverName.text(in: connection.text.bytes), style, &line)
+      case .tlsSubject: AccessLine.put(connection.subject.text(in: connection.text.bytes), style, &line)
+      case .tlsFingerprint: AccessLine.put(connection.fingerprint.text(in: connection.text.bytes), style, &line)
+      case .tlsResumed: if connection.isResumed { line.append("1") } else { line.append("0") }
       case .fault: AccessLine.put(name: program.faults[Int32(entry.fault.rawValue)], style, &line)
       case .request, .method, .uri, .path, .query, .host, .header:
         let part = isParsed ? AccessLine.part(operation, head, bytes, text) : .none

@@ -9,13 +9,13 @@ import Memory
 
 extension AccessLine {
   /// Bytes of all keys and of the widest values, without those that count as values of unbounded length.
-  static var widestJSON: Int { 1024 }
+  static var widestJSON: Int { 1280 }
 
   /// Adds the line to `lines`, line feed included.
   @inline(__always)
   func writeJSON(
-    _ entry: borrowing AccessEntry, _ head: borrowing RequestHead, _ program: borrowing AccessProgram, _ time: borrowing LogTime,
-    into lines: inout LineBuffer
+    _ entry: borrowing AccessEntry, _ head: borrowing RequestHead, _ program: borrowing AccessProgram, _ connection: borrowing ConnectionFacts,
+    _ time: borrowing LogTime, into lines: inout LineBuffer
   ) {
     var line = lines.newLine(upTo: AccessProgram.lineLimit, reserve: program.reserve)
     line.append("{\"time\":\"")
@@ -59,6 +59,7 @@ extension AccessLine {
       line.append(UInt8(ascii: "\""))
     }
     if entry.upstream >= 0 { writeUpstream(entry, program, &line) }
+    if connection.isSecure { write(connection, &line) }
     if entry.fault != .none {
       line.append(",\"error.type\":\"")
       AccessLine.put(name: program.faults[Int32(entry.fault.rawValue)], .json, &line)
@@ -73,6 +74,28 @@ extension AccessLine {
     }
     let count = line.count
     lines.commit(count)
+  }
+
+  @inline(never)
+  private func write(_ connection: borrowing ConnectionFacts, _ line: inout LineWriter) {
+    let text = connection.text.bytes
+    line.append(",\"url.scheme\":\"https\",\"tls.protocol.version\":\"")
+    // Without "TLSv".
+    line.append(text: text.extracting(min(connection.version.upper, connection.version.lower + 4)..<connection.version.upper), style: .json)
+    line.append("\",\"tls.cipher\":\"")
+    line.append(text: connection.cipher.text(in: text), style: .json)
+    if connection.isResumed { line.append("\",\"tls.resumed\":true") } else { line.append("\",\"tls.resumed\":false") }
+    if !connection.serverName.isEmpty {
+      line.append(",\"tls.client.server_name\":\"")
+      line.append(text: connection.serverName.text(in: text), style: .json)
+      line.append(UInt8(ascii: "\""))
+    }
+    guard !connection.fingerprint.isEmpty else { return }
+    line.append(",\"tls.client.subject\":\"")
+    line.append(text: connection.subject.text(in: text), style: .json)
+    line.append("\",\"tls.client.hash.sha256\":\"")
+    line.append(text: connection.fingerprint.text(in: text), style: .json)
+    line.append(UInt8(ascii: "\""))
   }
 
   @inline(__always)

@@ -16,6 +16,8 @@ public struct AccessLog: ~Copyable {
   private var sink: Sink
   /// The last write was refused: nothing is tried again before the next `flush()`.
   private var isStalled = false
+  /// TLS of the connection that the next line is about; to be cleared behind it.
+  public var connection = ConnectionFacts()
   /// Lines that were lost so far.
   public private(set) var dropped: UInt64 = 0
 
@@ -75,9 +77,9 @@ public struct AccessLog: ~Copyable {
       bytes: bytes, client: client, requestID: requestID, endedAt: UInt64(max(0, entry.startedAt &+ max(0, entry.duration))))
     time.update(seconds: Int(request.seconds))
     if program.isBuiltInJSON {
-      request.writeJSON(entry, head, program, time, into: &lines)
+      request.writeJSON(entry, head, program, connection, time, into: &lines)
     } else {
-      request.write(entry, head, program, time, into: &lines)
+      request.write(entry, head, program, connection, time, into: &lines)
     }
     if lines.count >= bufferSize, !isStalled { flush() }
   }

@@ -40,6 +40,13 @@ public struct AccessVariable: Sendable {
     row("attempts", .attempts, "Times the request was sent to a backend; 0 for a local answer."),
     row("fault", .fault, "What failed: a token of docs/faults.md."),
     row("route", .route, "The pattern of the route."),
+    row("scheme", .scheme, "https when the client spoke TLS, else http."),
+    row("tls_version", .tlsVersion, "The version of TLS: TLSv1.3."),
+    row("tls_cipher", .tlsCipher, "The cipher suite, as OpenSSL calls it."),
+    row("tls_server_name", .tlsServerName, "The name that the client has asked for (SNI)."),
+    row("tls_resumed", .tlsResumed, "1 when the client has resumed a session, else 0."),
+    row("tls_client_subject", .tlsSubject, "The subject of the client's verified certificate, as in RFC 4514."),
+    row("tls_client_fingerprint", .tlsFingerprint, "The SHA-256 fingerprint of the client's verified certificate."),
     row("worker", .worker, "Slot and generation of the worker: 0.7."),
   ]
 
@@ -55,6 +62,7 @@ enum AccessValue: UInt8, Sendable, BitwiseCopyable {
   case timeISO, timeLocal, timeSeconds
   case client, requestID, protocolName, protocolVersion
   case status, bytesSent, bodyBytesSent, bytesReceived, duration
+  case scheme, tlsVersion, tlsCipher, tlsServerName, tlsResumed, tlsSubject, tlsFingerprint
   case upstream, upstreamConnect, upstreamHeader, attempts, fault, route
   /// Known when the log is made, so it becomes text.
   case worker
@@ -73,10 +81,12 @@ enum AccessValue: UInt8, Sendable, BitwiseCopyable {
     case .timeISO, .timeLocal: 27
     case .timeSeconds: 17
     case .protocolName, .protocolVersion: 8
-    case .status, .attempts: 5
+    case .status, .attempts, .scheme: 5
+    case .tlsResumed: 1
     case .bytesSent, .bodyBytesSent, .bytesReceived: 20
     case .duration, .upstreamConnect, .upstreamHeader: 21
     case .request: 9
+    case .tlsVersion, .tlsCipher, .tlsServerName, .tlsSubject, .tlsFingerprint: 1
     case .client, .requestID, .method, .uri, .path, .query, .host, .upstream, .route, .fault, .header: 1
     }
   }

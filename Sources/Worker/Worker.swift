@@ -126,6 +126,18 @@ struct Worker: ~Copyable, ReactorDelegate {
     case .reopen(let hasErrorLog, let hasAccessLog):
       if hasErrorLog, let file = files.take(0) { gateway.log.replace(file: file) }
       if hasAccessLog, let file = files.take(hasErrorLog ? 1 : 0) { gateway.reopenAccessLog(file) }
+    case .certificates:
+      if let file = files.take(0) { useCertificates(file) }
+    case .ticketKeys(let keys): gateway.replaceTicketKeys(keys)
+    }
+  }
+
+  private mutating func useCertificates(_ file: borrowing Descriptor) {
+    do throws(StartFailure) {
+      guard let problem = gateway.replaceCertificates(try Plan(sealedIn: file)) else { return }
+      gateway.log.write(.error, "the new certificates cannot be used: \(problem); the old ones are kept")
+    } catch {
+      gateway.log.write(.error, "the new certificates cannot be used: \(error.reason); the old ones are kept")
     }
   }
 

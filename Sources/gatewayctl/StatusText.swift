@@ -17,6 +17,9 @@ enum StatusText {
     text += facts(status, now).text(indent: 2, colours: colours)
     for line in status["last_reload"]["warnings"].list + status["last_reload"]["errors"].list { text += "    \(Cell(line.string ?? "").text)\n" }
     text += "\n" + workers(status).text(indent: 0, colours: colours)
+    let certificates = certificates(status)
+    if !certificates.rows.isEmpty { text += "\nCertificates:\n" + certificates.text(indent: 2, colours: colours) }
+    for line in status["certificate_problems"].list { text += "  not in use: \(Cell(line.string ?? "").text)\n" }
     let deaths = deaths(status, now)
     if !deaths.rows.isEmpty { text += "\nWorkers that died:\n" + deaths.text(indent: 2, colours: colours) }
     return text
@@ -68,6 +71,27 @@ enum StatusText {
         ])
       }
       if generation["workers"].list.isEmpty { table.rows.append([number, state(generation)]) }
+    }
+    return table
+  }
+
+  /// Days before its end from which a certificate is shown as waiting to be replaced.
+  private static let fewDays: Int64 = 14
+
+  private static func certificates(_ status: JSONValue) -> Table {
+    var table = Table(numeric: [3])
+    guard !status["certificates"].list.isEmpty else { return table }
+    table.rows.append(["LISTENER", "NAMES", "KEY", "DAYS LEFT", "FILE"].map { Cell($0, .heading) })
+    for certificate in status["certificates"].list {
+      let names = certificate["names"].list.compactMap(\.string)
+      let shown = names.prefix(3).joined(separator: ", ") + (names.count > 3 ? ", … (\(names.count))" : "")
+      let days = certificate["days_left"].number ?? 0
+      let isExpired = certificate["expired"].bool == true
+      let left = isExpired ? Cell("expired", .bad) : days < fewDays ? Cell("\(days)", .waiting) : Cell("\(days)")
+      table.rows.append([
+        Cell(certificate["listener"].string ?? "-"), Cell(shown.isEmpty ? "-" : shown), Cell(certificate["key"].string ?? "-"), left,
+        Cell(certificate["file"].string ?? "-"),
+      ])
     }
     return table
   }

@@ -15,10 +15,10 @@ let stillMachine = Surroundings(
   absolute: { $0.hasPrefix("/") ? $0 : "/srv/\($0)" }, processors: { 6 })
 
 func load(
-  _ text: String?, environment: [String: String] = [:], overrides: Overrides = Overrides()
+  _ text: String?, environment: [String: String] = [:], overrides: Overrides = Overrides(), machine: Surroundings = stillMachine
 ) -> Result<Loaded, ConfigurationErrors> {
   var source = ConfigurationSource(environment: environment, overrides: overrides)
-  source.surroundings = stillMachine
+  source.surroundings = machine
   return source.load(text: text.map { Array($0.utf8) }, file: text == nil ? nil : "t")
 }
 

@@ -35,7 +35,7 @@ import Testing
     (["GATEWAY_BIND_PORT": " 1"], "must be a whole number"),
     (["REACTOR_BIND_HOST": ""], "environment variable REACTOR_BIND_HOST: error: bind_host is not a host name"),
     (["GATEWAY_ACCESS_LOG": "on"], "access_log.enabled must be 1, true, yes, 0, false or no (found \"on\")"),
-    (["REACTOR_TLS_CERT": "/x"], "environment variable REACTOR_TLS_CERT: error: REACTOR_TLS_CERT is not available yet"),
+    (["REACTOR_HTTP2_ENABLED": "1"], "environment variable REACTOR_HTTP2_ENABLED: error: REACTOR_HTTP2_ENABLED is not available yet"),
     (["GATEWAY_HTTP2_ENABLED": "0"], "GATEWAY_HTTP2_ENABLED is not available yet"),
   ])
   func badVariable(_ environment: [String: String], _ message: String) {

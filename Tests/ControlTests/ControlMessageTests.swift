@@ -15,12 +15,14 @@ private var start: StartRecord {
   record.hasErrorLog = true
   record.hasAccessLog = true
   record.hasConsole = false
+  record.ticketKeys = [1, 2, 3]
   return record
 }
 
 private let orders: [WorkerOrder] = [
   .start(start), .listeners([ListenerRecord(listener: 0, slot: 3), ListenerRecord(listener: 1)]), .listeners([]), .adopt([0, 3, 6]), .release([]),
-  .drain(milliseconds: 30_000, hurry: false), .drain(milliseconds: 0, hurry: true), .stopNow, .reopen(errorLog: true, accessLog: false),
+  .drain(milliseconds: 30_000, hurry: false), .drain(milliseconds: 0, hurry: true), .stopNow, .reopen(errorLog: true, accessLog: false), .certificates,
+  .ticketKeys([UInt8](repeating: 7, count: 240)), .ticketKeys([]),
 ]
 
 private let reports: [WorkerReport] = [.ready, .failed("port 80: \u{1F6D1} no"), .failed(""), .ceased, .drained]

@@ -79,20 +79,23 @@ import Testing
   @Test func fieldsAreCounted() {
     func count(_ value: Any) -> Int { Mirror(reflecting: value).children.count }
     let plan = Plan()
-    #expect(count(plan) == 14)
+    #expect(count(plan) == 15)
     #expect(count(plan.limits) == 4)
     #expect(count(plan.timeouts) == 5)
     #expect(count(plan.http1) == 3)
     #expect(count(plan.log) == 4)
     #expect(count(plan.accessLog) == 5)
     #expect(count(plan.identity) == 2)
-    #expect(count(ListenerPlan(address: .ip("", port: 0))) == 3)
+    #expect(count(ListenerPlan(address: .ip("", port: 0))) == 4)
+    #expect(count(TLSPlan()) == 9)
+    #expect(count(CertificatePlan()) == 6)
+    #expect(count(TicketPlan()) == 2)
     #expect(count(UpstreamPlan(name: "", host: "", port: 0, addresses: [])) == 6)
     #expect(count(PoolPlan()) == 6)
     #expect(count(RoutePlan(pattern: "", methods: .any, action: .health)) == 4)
     #expect(count(RespondPlan()) == 3)
     #expect(count(HeaderPlan(name: "", value: "")) == 2)
     #expect(count(RedirectPlan(to: "")) == 2)
-    #expect(count(ForwardPlan(upstream: 0)) == 16)
+    #expect(count(ForwardPlan(upstream: 0)) == 17)
   }
 }

@@ -34,6 +34,8 @@ struct Seeded: RandomNumberGenerator {
     return String((0..<below(20)).map { _ in alphabet[below(alphabet.count)] })
   }
 
+  mutating func bytes() -> [UInt8] { (0..<below(40)).map { _ in UInt8(truncatingIfNeeded: next()) } }
+
   mutating func texts() -> [String] { (0..<below(4)).map { _ in text() } }
 }
 
@@ -68,9 +70,12 @@ func randomPlan(_ seed: UInt64) -> Plan {
   plan.accessLog.flushInterval = r.int()
   plan.identity.user = r.text()
   plan.identity.group = r.text()
+  plan.tickets.rotation = r.int()
+  plan.tickets.keys = r.int()
   plan.listeners = (0..<r.below(4)).map { _ in
     ListenerPlan(
-      address: r.flag() ? .ip(r.text(), port: r.short()) : .unix(r.text(), mode: r.short()), backlog: r.int(), ipv6Only: r.flag())
+      address: r.flag() ? .ip(r.text(), port: r.short()) : .unix(r.text(), mode: r.short()), backlog: r.int(), ipv6Only: r.flag(),
+      tls: r.flag() ? nil : randomTLS(&r))
   }
   plan.upstreams = (0..<1 + r.below(4)).map { _ in
     var upstream = UpstreamPlan(name: r.text(), host: r.text(), port: r.short(), addresses: r.texts() + ["::1"])
@@ -87,6 +92,26 @@ func randomPlan(_ seed: UInt64) -> Plan {
     RoutePlan(hosts: r.texts(), pattern: r.text(), methods: MethodSet(rawValue: r.short()), action: randomAction(&r, upstreams: plan.upstreams.count))
   }
   return plan
+}
+
+private func randomTLS(_ r: inout Seeded) -> TLSPlan {
+  var tls = TLSPlan()
+  tls.certificates = (0..<r.below(3)).map { _ in
+    var certificate = CertificatePlan(certificateFile: r.text(), keyFile: r.text(), ocspFile: r.text())
+    certificate.chain = r.bytes()
+    certificate.key = r.bytes()
+    certificate.ocsp = r.bytes()
+    return certificate
+  }
+  tls.minVersion = r.flag() ? .tls12 : .tls13
+  tls.ciphers = r.text()
+  tls.cipherSuites = r.text()
+  tls.groups = r.text()
+  tls.clientCertificates = [.off, .request, .require][r.below(3)]
+  tls.clientCAFile = r.text()
+  tls.clientCA = r.bytes()
+  tls.sessionTickets = r.flag()
+  return tls
 }
 
 private func randomAction(_ r: inout Seeded, upstreams: Int) -> RouteAction {
@@ -113,6 +138,7 @@ private func randomAction(_ r: inout Seeded, upstreams: Int) -> RouteAction {
     forward.setForwardedHost = r.flag()
     forward.setVia = r.flag()
     forward.rewriteHost = r.flag()
+    forward.setClientCertificate = r.flag()
     return .forward(forward)
   }
 }

@@ -136,9 +136,9 @@ struct FlatJSON {
   private mutating func value() -> String? {
     if position < text.count, text[position] == "\"" { return string() }
     let start = position
-    while position < text.count, "0123456789.nul".unicodeScalars.contains(text[position]) { position += 1 }
+    while position < text.count, "0123456789.nultrefas".unicodeScalars.contains(text[position]) { position += 1 }
     let value = String(String.UnicodeScalarView(text[start..<position]))
-    guard value == "null" || Double(value) != nil else { return nil }
+    guard ["null", "true", "false"].contains(value) || Double(value) != nil else { return nil }
     if value.count > 1, value.first == "0", value.dropFirst().first != "." { return nil }
     return value
   }

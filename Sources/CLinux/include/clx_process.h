@@ -51,6 +51,17 @@ void clx_signal_ignore(int number);
 void clx_signal_restore(int number);
 const char *clx_signal_name(int number); /* "SIGKILL"; NULL if unknown */
 
+// Directories
+
+int clx_watch_open(void); /* non-blocking, close-on-exec */
+/* Watches what happens to the names in a directory and to the files behind them; the watch's number. */
+int clx_watch_add(int fd, const char *directory);
+int clx_watch_remove(int fd, int watch);
+/* Takes all events that wait; how many bytes that were, 0 for none. */
+long clx_watch_drain(int fd);
+/* The target of a symbolic link, without a zero; -1 when `path` is none. */
+long clx_link_target(const char *path, char *target, size_t size);
+
 // Memory
 
 int clx_memory_file(const char *name); /* sealable, close-on-exec */

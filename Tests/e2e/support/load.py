@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -22,6 +23,8 @@ class Load:
     fresh: int = 2
     path: str = "/"
     pause: float = 0.0
+    #: Makes a connection; None: in the clear to `port`.
+    connect: Callable[[], Client] | None = None
     answered: int = 0
     failures: list[str] = field(default_factory=list)
 
@@ -49,7 +52,7 @@ class Load:
         while not self._ended.is_set():
             try:
                 if client is None:
-                    client, used = Client(self.port), 0
+                    client, used = (self.connect() if self.connect else Client(self.port)), 0
                 client.send(asked)
                 response = client.read()
                 used += 1
