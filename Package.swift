@@ -33,12 +33,14 @@ let package = Package(
     .target(name: "CLinux"),
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
     .target(name: "COpenSSL", linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
+    .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
     // 1: bytes, system calls, the nouns of HTTP
     step("Memory", ["CLinux"]),
     step("Kernel", ["CLinux"]),
     step("HTTPModel", ["Memory", "CLinux"]),
     // 2: codecs without I/O
     step("Wire", ["HTTPModel", "Memory", "CLinux"]),
+    step("HTTP2", ["Wire", "HTTPModel", "Memory", "CNghttp2"]),
     // 3: the event loop and its timers, TLS without I/O
     step("Transport", ["Kernel", "Memory"]),
     step("TLS", ["Memory", "COpenSSL"]),
@@ -53,7 +55,7 @@ let package = Package(
     // 7: text to plan; the master and gatewayctl only, a worker is handed the plan
     step("Configuration", ["Plan", "Policy", "Telemetry", "TLS", "HTTPModel", "Kernel", "CYAML"]),
     // 8: the life of a request
-    step("Gateway", ["Upstream", "Policy", "SharedState", "Telemetry", "Transport", "TLS", "Wire", "HTTPModel", "Plan", "Memory", "Kernel"]),
+    step("Gateway", ["HTTP2", "Upstream", "Policy", "SharedState", "Telemetry", "Transport", "TLS", "Wire", "HTTPModel", "Plan", "Memory", "Kernel"]),
     // 9: the two roles, and what they say to each other
     step("Control", ["SharedState", "Plan", "Kernel"]),
     step("Worker", ["Gateway", "Control", "SharedState", "Telemetry", "Transport", "Plan", "Kernel", "Memory"]),
@@ -71,6 +73,7 @@ let package = Package(
     tests("Kernel", ["Kernel"]),
     tests("HTTPModel", ["HTTPModel"]),
     tests("Wire", ["Wire", "HTTPModel", "Memory"]),
+    tests("HTTP2", ["HTTP2", "Wire", "HTTPModel", "Memory", "CNghttp2"]),
     tests("Transport", ["Transport", "Kernel"]),
     .target(name: "TLSPeer", dependencies: ["COpenSSL"], path: "Tests/TLSPeer"),
     .target(name: "TLSTestSupport", dependencies: ["TLSPeer"], path: "Tests/TLSTestSupport", swiftSettings: settings),

@@ -44,6 +44,13 @@ public struct Stack<Element: ~Copyable>: ~Copyable {
     return unsafe (base + stored).move()
   }
 
+  /// Drops every element, and keeps the memory.
+  @inlinable
+  public mutating func removeAll() {
+    unsafe base.deinitialize(count: stored)
+    stored = 0
+  }
+
   /// The element in place.
   @inlinable @inline(__always)
   public subscript(index: Int) -> Element {

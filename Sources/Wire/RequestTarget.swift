@@ -49,3 +49,20 @@ enum RequestTarget {
     return target.lowerBound + end
   }
 }
+
+extension RequestHead {
+  /// Takes `target`, the `:path` of an HTTP/2 request, as the request's target: origin form, or "*" with OPTIONS
+  /// (RFC 9113 §8.3.1). False when it is anything else.
+  public mutating func setPath(_ target: Range<Int>, of bytes: Span<UInt8>) -> Bool {
+    let text = bytes.extracting(target)
+    guard !text.isEmpty, text[0] == .slash || method == .options && text.equals("*"), text.firstBlank(from: 0) == text.count else { return false }
+    self.target = Extent(target)
+    size += target.count
+    do throws(Stop) {
+      try RequestTarget.split(target, of: bytes, &self)
+      return true
+    } catch {
+      return false
+    }
+  }
+}

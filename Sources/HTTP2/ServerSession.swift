@@ -1,0 +1,279 @@
+// ServerSession — the server's side of one HTTP/2 connection (RFC 9113), without I/O: bytes in, events and bytes out.
+//
+// nghttp2 does framing, header compression, flow control, the state of streams and the order of DATA (RFC 9218); whoever owns
+// the session decides what a request means. The owner tags each stream it takes on with a number of its own (not 0).
+// Invariants: the context outlives the nghttp2 session; the pointers in it are set only while a method here runs.
+
+import CNghttp2
+import HTTPModel
+import Memory
+import Wire
+
+/// What became of bytes handed to a session.
+public enum ReceiveOutcome: Equatable, Sendable {
+  /// So many were taken in. Fewer than there were: deal with the events first, then hand in the rest.
+  case consumed(Int)
+  /// The client does not speak HTTP/2, or cannot be served on; what `produce` still gives is to be sent before the end.
+  case failed
+}
+
+/// What `produce` left undone.
+public enum ProduceOutcome: Equatable, Sendable {
+  /// Nothing is left to be sent now.
+  case idle
+  /// The output is full.
+  case full
+  case failed
+}
+
+/// One connection's session.
+@safe
+public struct ServerSession: ~Copyable {
+  private let session: OpaquePointer
+  private let context: UnsafeMutablePointer<SessionContext>
+
+  /// Makes a session and lets it say its SETTINGS. Nil when there is no memory.
+  public init?(_ profile: borrowing SessionProfile) {
+    let context = UnsafeMutablePointer<SessionContext>.allocate(capacity: 1)
+    unsafe context.initialize(to: SessionContext(profile.settings))
+    var session: OpaquePointer?
+    guard unsafe nghttp2_session_server_new2(&session, profile.callbacks, context, profile.option) == 0, let session = unsafe session else {
+      unsafe context.deinitialize(count: 1)
+      unsafe context.deallocate()
+      return nil
+    }
+    unsafe context.pointee.session = session
+    unsafe self.session = session
+    unsafe self.context = context
+    submit(profile.settings)
+  }
+
+  deinit {
+    unsafe nghttp2_session_del(session)
+    unsafe context.deinitialize(count: 1)
+    unsafe context.deallocate()
+  }
+
+  private func submit(_ settings: SessionSettings) {
+    func entry(_ id: nghttp2_settings_id, _ value: Int) -> nghttp2_settings_entry {
+      nghttp2_settings_entry(settings_id: Int32(id.rawValue), value: UInt32(clamping: value))
+    }
+    let entries: InlineArray<7, nghttp2_settings_entry> = [
+      entry(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, settings.maxConcurrentStreams),
+      entry(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, settings.initialWindow),
+      entry(NGHTTP2_SETTINGS_MAX_FRAME_SIZE, settings.maxFrameSize),
+      entry(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, settings.maxHeaderListSize),
+      entry(NGHTTP2_SETTINGS_ENABLE_PUSH, 0),
+      entry(NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1),
+      entry(NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1),
+    ]
+    let span = entries.span
+    unsafe span.withUnsafeBufferPointer {
+      _ = unsafe nghttp2_submit_settings(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), $0.baseAddress, $0.count)
+    }
+    unsafe nghttp2_session_set_local_window_size(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, Int32(clamping: settings.connectionWindow))
+  }
+
+  // MARK: In
+
+  /// Takes in bytes from the client; what they mean is appended to `workspace` as events.
+  /// - Parameter now: milliseconds of the monotonic clock.
+  public mutating func receive(_ bytes: Span<UInt8>, now: Int64, _ workspace: inout Workspace) -> ReceiveOutcome {
+    unsafe context.pointee.flood.timeIs(now)
+    let count = unsafe withUnsafeMutablePointer(to: &workspace) { pointer in
+      unsafe bytes.withUnsafeBufferPointer { input in
+        unsafe context.pointee.workspace = pointer
+        unsafe context.pointee.input = input.baseAddress
+        unsafe context.pointee.resume()
+        let count = unsafe nghttp2_session_mem_recv(session, input.baseAddress, input.count)
+        unsafe context.pointee.suspend()
+        unsafe context.pointee.input = nil
+        unsafe context.pointee.workspace = nil
+        return count
+      }
+    }
+    guard count < 0 else { return .consumed(count) }
+    let calm = count == Int(NGHTTP2_ERR_FLOODED.rawValue)
+    if calm, unsafe context.pointee.flood.flood == nil { workspace.append(.flooded(.settings)) }
+    let code = calm ? NGHTTP2_ENHANCE_YOUR_CALM : count == Int(NGHTTP2_ERR_BAD_CLIENT_MAGIC.rawValue) ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_INTERNAL_ERROR
+    unsafe nghttp2_session_terminate_session(session, code.rawValue)
+    return .failed
+  }
+
+  /// Whether a header section has begun whose end has not come.
+  public var isWithinSection: Bool { unsafe context.pointee.partial != nil }
+
+  // MARK: Streams
+
+  /// Gives a stream its tag; false when it is closed already.
+  public mutating func tag(_ stream: Int32, _ tag: UInt64) -> Bool {
+    unsafe nghttp2_session_set_stream_user_data(session, stream, UnsafeMutableRawPointer(bitPattern: UInt(tag))) == 0
+  }
+
+  /// The tag of a stream; 0 when it has none, or is closed.
+  public func tag(of stream: Int32) -> UInt64 {
+    UInt64(UInt(bitPattern: unsafe nghttp2_session_get_stream_user_data(session, stream)))
+  }
+
+  /// Bytes of a stream's body have been passed on: their room in the windows is given back.
+  public mutating func consume(_ stream: Int32, _ count: Int) {
+    unsafe nghttp2_session_consume(session, stream, count)
+  }
+
+  /// Resets a stream, with an error code of RFC 9113 §7.
+  public mutating func reset(_ stream: Int32, code: UInt32) {
+    unsafe nghttp2_submit_rst_stream(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream, code)
+  }
+
+  // MARK: Responses
+
+  /// Sends a response head.
+  /// - Parameters:
+  ///   - head: its status and fields, of which `bytes` are the text.
+  ///   - hasBody: whether DATA may follow, to be asked for in `produce`.
+  /// - Returns: false when the stream is gone or the head cannot be sent.
+  public mutating func respond(
+    _ stream: Int32, tag: UInt64, _ head: borrowing ResponseHead, of bytes: Span<UInt8>, hasBody: Bool, _ workspace: inout Workspace
+  ) -> Bool {
+    unsafe bytes.withUnsafeBufferPointer { text in
+      guard let base = text.baseAddress, unsafe workspace.collect(head, base) else { return false }
+      return unsafe workspace.fields.span.withUnsafeBufferPointer { fields in
+        if head.status.code < 200 {
+          return unsafe nghttp2_submit_headers(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream, nil, fields.baseAddress, fields.count, nil) == 0
+        }
+        guard hasBody else { return unsafe nghttp2_submit_response(session, stream, fields.baseAddress, fields.count, nil) == 0 }
+        var provider = unsafe SessionProfile.provider(tag)
+        return unsafe nghttp2_submit_response(session, stream, fields.baseAddress, fields.count, &provider) == 0
+      }
+    }
+  }
+
+  /// Sends the trailers that `wantsTrailers` asked for, which end the stream.
+  public mutating func sendTrailers(_ stream: Int32, _ fields: Span<HeaderField>, of bytes: Span<UInt8>, _ workspace: inout Workspace) -> Bool {
+    unsafe bytes.withUnsafeBufferPointer { text in
+      guard let base = text.baseAddress, unsafe workspace.collect(fields, base) else { return false }
+      return unsafe workspace.fields.span.withUnsafeBufferPointer {
+        unsafe nghttp2_submit_trailer(session, stream, $0.baseAddress, $0.count) == 0
+      }
+    }
+  }
+
+  /// There is more of a stream's body, or its end, than `produce` was told of.
+  public mutating func resume(_ stream: Int32) {
+    unsafe nghttp2_session_resume_data(session, stream)
+  }
+
+  // MARK: Out
+
+  /// Appends frames to `output` until it holds `limit` bytes or there are no more. `supply` is asked for bodies.
+  /// `output` has room for `limit` and `ServerSession.slack` bytes.
+  public mutating func produce(into output: inout Buffer, limit: Int, _ workspace: inout Workspace, _ supply: BodySource) -> ProduceOutcome {
+    withoutActuallyEscaping(supply) { supply in
+      unsafe withUnsafeMutablePointer(to: &workspace) { workspace in
+        unsafe withUnsafeMutablePointer(to: &output) { output in
+          unsafe context.pointee.workspace = workspace
+          unsafe context.pointee.output = output
+          unsafe context.pointee.supply = supply
+          unsafe context.pointee.outputLimit = limit
+          unsafe context.pointee.isFull = false
+          let outcome = unsafe drain(output, limit)
+          unsafe context.pointee.supply = nil
+          unsafe context.pointee.output = nil
+          unsafe context.pointee.workspace = nil
+          return outcome
+        }
+      }
+    }
+  }
+
+  /// What one frame may take beyond the limit.
+  public static var slack: Int { 32 << 10 }
+
+  private mutating func drain(_ output: UnsafeMutablePointer<Buffer>, _ limit: Int) -> ProduceOutcome {
+    while true {
+      guard unsafe output.pointee.count < limit, unsafe output.pointee.freeCapacity >= Self.slack else { return .full }
+      var bytes: UnsafePointer<UInt8>?
+      let count = unsafe nghttp2_session_mem_send(session, &bytes)
+      guard count > 0, let bytes = unsafe bytes else {
+        if count < 0 { return .failed }
+        return unsafe context.pointee.isFull ? .full : .idle
+      }
+      guard unsafe output.pointee.freeCapacity >= count else { return .failed }
+      unsafe output.pointee.append(Span(_unsafeStart: bytes, count: count))
+    }
+  }
+
+  // MARK: The end
+
+  /// Whether nothing is to be expected of the session any more, in either direction.
+  public var isOver: Bool { unsafe nghttp2_session_want_read(session) == 0 && nghttp2_session_want_write(session) == 0 }
+
+  /// Says that the connection will end, while requests that are under way are still taken (RFC 9113 §6.8).
+  public mutating func announceEnd() {
+    unsafe nghttp2_submit_shutdown_notice(session)
+  }
+
+  /// Says which request was the last; those that come later are ignored, for the client to repeat elsewhere.
+  public mutating func refuseNewStreams() {
+    let last = unsafe nghttp2_session_get_last_proc_stream_id(session)
+    unsafe nghttp2_submit_goaway(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), last, NGHTTP2_NO_ERROR.rawValue, nil, 0)
+  }
+
+  /// Ends the session: GOAWAY with an error code, and nothing after it.
+  public mutating func terminate(code: UInt32) {
+    unsafe nghttp2_session_terminate_session(session, code)
+  }
+}
+
+extension Workspace {
+  /// Makes `fields` those of a response head whose text begins at `text`.
+  mutating func collect(_ head: borrowing ResponseHead, _ text: UnsafePointer<UInt8>) -> Bool {
+    unsafe fields.removeAll()
+    // "HTTP/1.1 200 …": the digits of the status stand where a status line has them.
+    guard unsafe fields.append(nghttp2_nv(Self.statusName, text + 9, 3)) else { return false }
+    return unsafe append(head.records, text)
+  }
+
+  /// Makes `fields` those of a trailer section.
+  mutating func collect(_ records: Span<HeaderField>, _ text: UnsafePointer<UInt8>) -> Bool {
+    unsafe fields.removeAll()
+    return unsafe append(records, text)
+  }
+
+  private mutating func append(_ records: Span<HeaderField>, _ text: UnsafePointer<UInt8>) -> Bool {
+    for index in records.indices {
+      let record = records[index]
+      guard !record.name.concernsConnection else { continue }
+      var field = unsafe nghttp2_nv(text + record.nameText.lower, Int(record.nameText.count), text + record.value.lower, Int(record.value.count))
+      // What differs each time would only push useful entries out of the table.
+      if record.name == .requestID { unsafe field.flags = UInt8(NGHTTP2_NV_FLAG_NO_INDEX.rawValue) }
+      guard unsafe fields.append(field) else { return false }
+    }
+    return true
+  }
+
+  private static var statusName: StaticString { ":status" }
+}
+
+extension HeaderName {
+  /// Whether HTTP/2 has no such field (RFC 9113 §8.2.2).
+  fileprivate var concernsConnection: Bool {
+    switch self {
+    case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade: true
+    default: false
+    }
+  }
+}
+
+extension nghttp2_nv {
+  /// A field that nghttp2 copies, its name in lower case.
+  fileprivate init(_ name: UnsafePointer<UInt8>, _ nameCount: Int, _ value: UnsafePointer<UInt8>, _ valueCount: Int) {
+    unsafe self.init(
+      name: UnsafeMutablePointer(mutating: name), value: UnsafeMutablePointer(mutating: value), namelen: nameCount, valuelen: valueCount,
+      flags: UInt8(NGHTTP2_NV_FLAG_NONE.rawValue))
+  }
+
+  fileprivate init(_ name: StaticString, _ value: UnsafePointer<UInt8>, _ valueCount: Int) {
+    unsafe self.init(name.utf8Start, name.utf8CodeUnitCount, value, valueCount)
+  }
+}

@@ -1,0 +1,228 @@
+// SessionContext — what nghttp2's callbacks find by their user data.
+//
+// The only code that nghttp2 calls. Invariants: a context lives exactly as long as its session; `workspace`, `output`,
+// `supply` and `input` are set for the duration of one call into nghttp2 and nil at all other times; a callback that finds
+// them nil does nothing. Nothing that nghttp2 lends is kept beyond the callback.
+
+import CNghttp2
+import HTTPModel
+import Memory
+import Wire
+
+/// What is there to be sent of a body.
+public struct BodyState: BitwiseCopyable {
+  /// Bytes that can be sent now.
+  public var count: Int
+  /// Nothing will come after these.
+  public var isComplete: Bool
+  /// Trailers follow.
+  public var hasTrailers: Bool
+
+  public init(count: Int, isComplete: Bool, hasTrailers: Bool) {
+    self.count = count
+    self.isComplete = isComplete
+    self.hasTrailers = hasTrailers
+  }
+}
+
+/// Says what there is of the body of the stream with this tag, after moving `take` bytes of it, which are there, to the output.
+public typealias BodySource = (_ tag: UInt64, _ take: Int, _ output: inout Buffer) -> BodyState
+
+@safe
+struct SessionContext: ~Copyable {
+  /// The session itself; set right after it has been made.
+  var session: OpaquePointer?
+  var workspace: UnsafeMutablePointer<Workspace>?
+  var output: UnsafeMutablePointer<Buffer>?
+  var supply: BodySource?
+  var input: UnsafePointer<UInt8>?
+  /// Where `output` counts as full.
+  var outputLimit = 0
+  /// DATA had to wait because `output` is full.
+  var isFull = false
+  /// The section being filled, as its position in the workspace; -1: there is none.
+  var current = -1
+  /// The stream of that section, or of one that will be begun with its first field.
+  var sectionStream: Int32 = 0
+  var sectionIsTrailers = false
+  /// The section being filled between two reads.
+  var partial: UnsafeMutablePointer<FieldSection>?
+  var flood: FloodGuard
+  let headerListLimit: Int
+
+  init(_ settings: SessionSettings) {
+    flood = FloodGuard(settings.floods)
+    headerListLimit = settings.maxHeaderListSize
+  }
+
+  deinit {
+    guard let partial = unsafe partial else { return }
+    unsafe partial.deinitialize(count: 1)
+    unsafe partial.deallocate()
+  }
+
+  // MARK: Events
+
+  mutating func append(_ event: SessionEvent) {
+    unsafe workspace?.pointee.append(event)
+  }
+
+  /// Counts a frame that may be part of a flood, and ends the session when it is.
+  mutating func count(_ kind: Flood) {
+    guard !flood.count(kind) else { return }
+    append(.flooded(kind))
+    unsafe nghttp2_session_terminate_session(session, NGHTTP2_ENHANCE_YOUR_CALM.rawValue)
+  }
+
+  // MARK: Frames taken in
+
+  mutating func frameBegan(_ header: nghttp2_frame_hd) {
+    switch nghttp2_frame_type(UInt32(header.type)) {
+    case NGHTTP2_DATA, NGHTTP2_HEADERS:
+      let ends = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
+      if header.length == 0, !ends { count(.emptyFrames) }
+      flood.headerSectionBegan()
+    case NGHTTP2_CONTINUATION:
+      if header.length == 0 { count(.emptyFrames) }
+      count(.continuations)
+    case NGHTTP2_RST_STREAM:
+      append(.resetReceived)
+      count(.resets)
+    case NGHTTP2_SETTINGS:
+      if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { count(.settings) }
+    case NGHTTP2_PING:
+      if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { count(.pings) }
+    case NGHTTP2_WINDOW_UPDATE: count(.windowUpdates)
+    case NGHTTP2_PRIORITY, NGHTTP2_PRIORITY_UPDATE: count(.priorities)
+    default: break
+    }
+  }
+
+  mutating func headersBegan(_ frame: nghttp2_frame) {
+    let category = unsafe frame.headers.cat
+    sectionStream = unsafe frame.hd.stream_id
+    sectionIsTrailers = category == NGHTTP2_HCAT_HEADERS
+    current = -1
+  }
+
+  /// Returns what nghttp2 wants to know: go on, pause, or reset the stream.
+  mutating func field(_ name: Span<UInt8>, _ value: Span<UInt8>) -> CInt {
+    guard let workspace = unsafe workspace else { return CInt(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue) }
+    if current < 0 { current = unsafe workspace.pointee.takeSection(sectionStream, isTrailers: sectionIsTrailers) }
+    guard unsafe workspace.pointee.sections[current].count(name.count, value.count, limit: headerListLimit) else {
+      return reset(sectionStream, NGHTTP2_ENHANCE_YOUR_CALM)
+    }
+    guard unsafe workspace.pointee.sections[current].add(name, value) else { return reset(sectionStream, NGHTTP2_PROTOCOL_ERROR) }
+    return unsafe workspace.pointee.used > Workspace.sectionLimit ? CInt(NGHTTP2_ERR_PAUSE.rawValue) : 0
+  }
+
+  /// Resets a stream for the client's mistake. Counted like the client's own resets: either way work was begun in vain.
+  mutating func reset(_ stream: Int32, _ code: nghttp2_error_code) -> CInt {
+    append(.streamError(stream: stream, code: code.rawValue))
+    unsafe nghttp2_submit_rst_stream(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream, code.rawValue)
+    return CInt(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
+  }
+
+  mutating func frameCame(_ frame: nghttp2_frame) {
+    let header = unsafe frame.hd
+    let ends = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
+    switch nghttp2_frame_type(UInt32(header.type)) {
+    case NGHTTP2_HEADERS: sectionCame(header.stream_id, ends)
+    case NGHTTP2_DATA: if ends { append(.end(stream: header.stream_id)) }
+    default: break
+    }
+  }
+
+  private mutating func sectionCame(_ stream: Int32, _ ends: Bool) {
+    guard let workspace = unsafe workspace else { return }
+    let position = current
+    current = -1
+    guard position >= 0 else {
+      // Without a field: a request is malformed, and trailers are nothing.
+      if sectionIsTrailers { append(.end(stream: stream)) } else { _ = reset(stream, NGHTTP2_PROTOCOL_ERROR) }
+      return
+    }
+    guard unsafe workspace.pointee.sections[position].finish(endsStream: ends) else { return _ = reset(stream, NGHTTP2_PROTOCOL_ERROR) }
+    if sectionIsTrailers {
+      append(.trailers(stream: stream, section: position))
+    } else {
+      append(.request(stream: stream, section: position, endsStream: ends))
+    }
+  }
+
+  mutating func dataCame(_ stream: Int32, _ bytes: UnsafePointer<UInt8>?, _ count: Int) {
+    guard let input = unsafe input, let bytes = unsafe bytes, count > 0 else { return }
+    append(.data(stream: stream, start: unsafe bytes - input, count: count))
+  }
+
+  // MARK: Frames put out
+
+  mutating func frameWent(_ frame: nghttp2_frame) {
+    switch nghttp2_frame_type(UInt32(unsafe frame.hd.type)) {
+    case NGHTTP2_RST_STREAM:
+      let code = unsafe frame.rst_stream.error_code
+      switch nghttp2_error_code(code) {
+      case NGHTTP2_NO_ERROR, NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR: break  // ours, not for a mistake of the client
+      default: count(.resets)
+      }
+    case NGHTTP2_GOAWAY:
+      let code = unsafe frame.goaway.error_code
+      if code != NGHTTP2_NO_ERROR.rawValue, flood.flood == nil { append(.connectionError(code: code)) }
+    default: break
+    }
+  }
+
+  /// How much of a body goes into the next DATA frame, which may hold `most` bytes.
+  mutating func offer(_ tag: UInt64, _ stream: Int32, _ most: Int, _ flags: inout UInt32) -> Int {
+    guard let output = unsafe output, let supply else { return Int(NGHTTP2_ERR_DEFERRED.rawValue) }
+    let room = unsafe min(outputLimit, output.pointee.capacity) - output.pointee.count - 9
+    let state = supply(tag, 0, &(unsafe output.pointee))
+    if state.count > 0, room <= 0 {
+      isFull = true
+      return Int(NGHTTP2_ERR_PAUSE.rawValue)
+    }
+    let count = min(most, state.count, max(0, room))
+    guard count > 0 || state.isComplete else { return Int(NGHTTP2_ERR_DEFERRED.rawValue) }
+    if count > 0 { flags |= UInt32(NGHTTP2_DATA_FLAG_NO_COPY.rawValue) }
+    if count == state.count, state.isComplete {
+      flags |= UInt32(NGHTTP2_DATA_FLAG_EOF.rawValue)
+      if state.hasTrailers {
+        flags |= UInt32(NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue)
+        append(.wantsTrailers(tag: tag, stream: stream))
+      }
+      flood.dataWasSent(count, isLast: true)
+    } else {
+      flood.dataWasSent(count, isLast: false)
+    }
+    return count
+  }
+
+  /// Writes a DATA frame: the nine bytes at `header`, and `count` of the body.
+  func write(_ tag: UInt64, _ header: UnsafePointer<UInt8>, _ count: Int) -> CInt {
+    guard let output = unsafe output, let supply, unsafe output.pointee.freeCapacity >= count + 9 else { return CInt(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue) }
+    unsafe output.pointee.append(Span(_unsafeStart: header, count: 9))
+    let before = unsafe output.pointee.count
+    _ = supply(tag, count, &(unsafe output.pointee))
+    let written = unsafe output.pointee.count - before
+    return written == count ? 0 : CInt(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue)
+  }
+
+  // MARK: Sections across reads
+
+  /// Moves the unfinished section into the workspace.
+  mutating func resume() {
+    guard let section = unsafe partial, let workspace = unsafe workspace else { return }
+    current = unsafe workspace.pointee.attach(section.move())
+    unsafe section.deallocate()
+    unsafe partial = nil
+  }
+
+  /// Moves the unfinished section out of the workspace, which others will use.
+  mutating func suspend() {
+    guard current >= 0, let workspace = unsafe workspace else { return }
+    let section = UnsafeMutablePointer<FieldSection>.allocate(capacity: 1)
+    unsafe section.initialize(to: workspace.pointee.detach(current))
+    unsafe partial = section
+    current = -1
+  }
+}
