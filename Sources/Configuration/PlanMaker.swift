@@ -12,6 +12,7 @@ extension Plan {
     limits = settings.limits
     timeouts = settings.timeouts
     http1 = settings.http1
+    http2 = settings.http2
     serverHeader = settings.serverHeader
     health = settings.health
     stats = settings.stats
@@ -94,7 +95,7 @@ extension Plan {
       } else {
         address = .unix(listener.unix, mode: UInt16(listener.mode, radix: 8) ?? 0o660)
       }
-      plans.append(ListenerPlan(address: address, backlog: listener.backlog, ipv6Only: listener.ipv6Only))
+      plans.append(ListenerPlan(address: address, backlog: listener.backlog, ipv6Only: listener.ipv6Only, http2: listener.http2))
     }
     return plans
   }

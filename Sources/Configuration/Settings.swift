@@ -21,6 +21,7 @@ public struct Settings: Equatable, Sendable {
   public var limits = LimitPlan()
   public var timeouts = TimeoutPlan()
   public var http1 = HTTP1Plan()
+  public var http2 = HTTP2Plan()
   public var serverHeader = initial.serverHeader
   public var health = initial.health
   public var stats = initial.stats
@@ -81,6 +82,7 @@ public struct ListenerSettings: Equatable, Sendable {
   public var ipv6Only = ListenerPlan(address: .ip("", port: 0)).ipv6Only
   /// Nil: in the clear.
   public var tls: ListenerTLSSettings?
+  public var http2 = ListenerPlan(address: .ip("", port: 0)).http2
 
   public init() {}
 }

@@ -45,9 +45,10 @@ enum SettingsTable {
       .section("log", \.log, log, "The error log."),
       .section("access_log", \.accessLog, accessLog, "The access log."),
       .section("http1", \.http1, http1, "HTTP/1.1 clients."),
+      .section("http2", \.http2, http2, "HTTP/2 clients."),
       .list("upstreams", \.upstreams, upstream, "Backends."),
       .list("routes", \.routes, route, "Which requests are answered how; tried before the route_prefix of any upstream."),
-      .later("max_ws_message_size"), .later("http2"), .later("dns"), .later("rate_limit"), .later("auth"), .later("observability"),
+      .later("max_ws_message_size"), .later("dns"), .later("rate_limit"), .later("auth"), .later("observability"),
     ])
 
   static let listener = SettingTable<ListenerSettings>(
@@ -59,8 +60,9 @@ enum SettingsTable {
       .text("mode", \.mode, .fileMode, "Permissions of the Unix socket."),
       .integer("backlog", \.backlog, 1...1_048_576, "Connections the system keeps waiting for each worker."),
       .boolean("ipv6_only", \.ipv6Only, "Whether an IPv6 address refuses IPv4 clients."),
+      .boolean("http2", \.http2, "Whether clients may speak HTTP/2 on it, as far as http2.enabled allows."),
       .optional("tls", \.tls, listenerTLS, "TLS: clients speak it on this address, and nothing else."),
-      .later("http2"), .later("proxy_protocol"),
+      .later("proxy_protocol"),
     ])
 
   private static let versions: [(name: String, value: TLSPlan.Version)] = [("1.2", .tls12), ("1.3", .tls13)]
@@ -137,6 +139,44 @@ enum SettingsTable {
     [
       .quantity("high_water_bytes", \.highWater, .bytes, 1...(1 << 30), "Bytes waiting for the backend above which the client is no longer read."),
       .quantity("low_water_bytes", \.lowWater, .bytes, 0...(1 << 30), "Bytes waiting below which it is read again; less than high_water_bytes."),
+    ])
+
+  static let http2 = SettingTable<HTTP2Plan>(
+    HTTP2Plan(),
+    [
+      .boolean("enabled", \.enabled, "Whether HTTP/2 is spoken, where a listener allows it.").variable("HTTP2_ENABLED"),
+      .integer("max_concurrent_streams", \.maxConcurrentStreams, 1...1_000_000, "Streams a client may have open at the same time; more are refused.")
+        .variable("HTTP2_MAX_CONCURRENT_STREAMS"),
+      .quantity("initial_window_size", \.initialWindow, .bytes, 1...2_147_483_647, "Body bytes a client may send on a stream before some have been passed on.")
+        .variable("HTTP2_INITIAL_WINDOW_SIZE"),
+      .quantity("connection_window_size", \.connectionWindow, .bytes, 65_535...2_147_483_647, "…and on all streams of a connection together.")
+        .variable("HTTP2_CONNECTION_WINDOW_SIZE"),
+      .quantity("max_frame_size", \.maxFrameSize, .bytes, 16_384...16_777_215, "The longest frame accepted.").variable("HTTP2_MAX_FRAME_SIZE"),
+      .quantity("max_header_list_size", \.maxHeaderListSize, .bytes, 4096...(16 << 20), "Names, values and 32 for each field of a request; a stream with more is reset. max_header_size holds as well.")
+        .variable("HTTP2_MAX_HEADER_LIST_SIZE"),
+      .boolean("enable_push", \.enablePush, "Must be false: there is no server push, which browsers no longer take.").variable("HTTP2_ENABLE_PUSH"),
+      .section("streaming", \.self, http2Streaming, "Request bodies on their way to a backend."),
+      .section("flood", \.floods, http2Floods, "What one client may send in ten seconds before its connection is ended."),
+    ])
+
+  private static let http2Streaming = SettingTable<HTTP2Plan>(
+    HTTP2Plan(),
+    [
+      .quantity("high_water_bytes", \.highWater, .bytes, 1...(1 << 30), "Bytes waiting for the backend above which no more are taken from the stream."),
+      .quantity("low_water_bytes", \.lowWater, .bytes, 0...(1 << 30), "Bytes waiting below which they are again; less than high_water_bytes."),
+      .quantity("window_update_bytes", \.windowUpdate, .bytes, 1...(1 << 30), "Bytes passed on after which the client may send as many more; at most a quarter of the window."),
+    ])
+
+  private static let http2Floods = SettingTable<HTTP2FloodPlan>(
+    HTTP2FloodPlan(),
+    [
+      .integer("max_resets", \.resets, 1...1_000_000_000, zero: "no limit", "Streams reset by the client, or for its mistakes."),
+      .integer("max_settings", \.settings, 1...1_000_000_000, zero: "no limit", "SETTINGS frames."),
+      .integer("max_pings", \.pings, 1...1_000_000_000, zero: "no limit", "PING frames."),
+      .integer("max_empty_frames", \.emptyFrames, 1...1_000_000_000, zero: "no limit", "DATA, HEADERS and CONTINUATION frames without content that end nothing."),
+      .integer("max_window_updates", \.windowUpdates, 1...1_000_000_000, zero: "no limit", "WINDOW_UPDATE frames beyond four for each DATA frame of a useful size."),
+      .integer("max_priorities", \.priorities, 1...1_000_000_000, zero: "no limit", "PRIORITY and PRIORITY_UPDATE frames."),
+      .integer("max_continuations", \.continuations, 1...1_000_000_000, zero: "no limit", "CONTINUATION frames of one header section."),
     ])
 
   static let upstream = SettingTable<UpstreamSettings>(
@@ -232,8 +272,7 @@ enum SettingsTable {
 
   /// Environment variables for which there is no setting yet, by name without prefix.
   static let laterVariables: Set<String> = [
-    "HTTP2_ENABLED", "HTTP2_MAX_CONCURRENT_STREAMS", "HTTP2_INITIAL_WINDOW_SIZE", "HTTP2_MAX_FRAME_SIZE",
-    "HTTP2_MAX_HEADER_LIST_SIZE", "HTTP2_ENABLE_PUSH", "RATE_LIMIT_ENABLED", "RATE_LIMIT_DRY_RUN", "RATE_LIMIT_STATUS_CODE", "DNS_LOOKUP_FAMILY",
+    "RATE_LIMIT_ENABLED", "RATE_LIMIT_DRY_RUN", "RATE_LIMIT_STATUS_CODE", "DNS_LOOKUP_FAMILY",
     "DNS_RESOLVE_TIMEOUT_MS", "DNS_OVERALL_TIMEOUT_MS", "DNS_STALE_ON_ERROR",
   ]
 

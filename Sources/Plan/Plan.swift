@@ -16,6 +16,7 @@ public struct Plan: Equatable, Sendable {
   public var limits = LimitPlan()
   public var timeouts = TimeoutPlan()
   public var http1 = HTTP1Plan()
+  public var http2 = HTTP2Plan()
   /// Whether responses made by the gateway carry `Server: gateway`.
   public var serverHeader = true
   public var health = true
@@ -47,8 +48,11 @@ public struct ListenerPlan: Equatable, Sendable {
   public var ipv6Only: Bool
   /// Nil: clients speak in the clear.
   public var tls: TLSPlan?
+  /// Whether clients may speak HTTP/2 on it.
+  public var http2: Bool
 
-  public init(address: Address, backlog: Int = 4096, ipv6Only: Bool = false, tls: TLSPlan? = nil) {
+  public init(address: Address, backlog: Int = 4096, ipv6Only: Bool = false, tls: TLSPlan? = nil, http2: Bool = true) {
+    self.http2 = http2
     self.address = address
     self.backlog = backlog
     self.ipv6Only = ipv6Only
@@ -102,6 +106,44 @@ public struct HTTP1Plan: Equatable, Sendable {
   /// …and below which it is read again.
   public var lowWater = 65_536
   public var halfClose = HalfClose.answer
+
+  public init() {}
+}
+
+/// What is particular to HTTP/2 clients. Sizes are bytes.
+public struct HTTP2Plan: Equatable, Sendable {
+  public var enabled = true
+  /// Streams a client may have open at the same time.
+  public var maxConcurrentStreams = 100
+  /// Body bytes a client may send on one stream, and on all of a connection, before some have been passed on.
+  public var initialWindow = 65_535
+  public var connectionWindow = 1 << 20
+  public var maxFrameSize = 16_384
+  /// Names, values and 32 for each field of a header section.
+  public var maxHeaderListSize = 65_536
+  /// Always false in a plan: there is no server push.
+  public var enablePush = false
+  /// Request-body bytes waiting for a backend above which no more are taken from the stream.
+  public var highWater = 262_144
+  /// …and below which they are again.
+  public var lowWater = 65_536
+  /// Bytes passed on after which a client is told that it may send as many more.
+  public var windowUpdate = 32_768
+  public var floods = HTTP2FloodPlan()
+
+  public init() {}
+}
+
+/// What one HTTP/2 client may send in ten seconds before its connection is ended; 0: any number.
+public struct HTTP2FloodPlan: Equatable, Sendable {
+  public var resets = 100
+  public var settings = 100
+  public var pings = 50
+  public var emptyFrames = 100
+  public var windowUpdates = 1_000
+  public var priorities = 1_000
+  /// In one header section.
+  public var continuations = 8
 
   public init() {}
 }

@@ -12,6 +12,7 @@ extension Plan {
     limits.code(with: &coder)
     timeouts.code(with: &coder)
     http1.code(with: &coder)
+    http2.code(with: &coder)
     coder.code(&serverHeader)
     coder.code(&health)
     coder.code(&stats)
@@ -37,6 +38,7 @@ extension ListenerPlan {
     address = kind == 0 ? .ip(text, port: number) : .unix(text, mode: number)
     coder.code(&backlog)
     coder.code(&ipv6Only)
+    coder.code(&http2)
     coder.code(&tls, blank: TLSPlan()) { $0.code(with: &$1) }
   }
 }
@@ -97,6 +99,34 @@ extension HTTP1Plan {
     coder.code(&highWater)
     coder.code(&lowWater)
     coder.code(&halfClose, of: 2)
+  }
+}
+
+extension HTTP2Plan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&enabled)
+    coder.code(&maxConcurrentStreams)
+    coder.code(&initialWindow)
+    coder.code(&connectionWindow)
+    coder.code(&maxFrameSize)
+    coder.code(&maxHeaderListSize)
+    coder.code(&enablePush)
+    coder.code(&highWater)
+    coder.code(&lowWater)
+    coder.code(&windowUpdate)
+    floods.code(with: &coder)
+  }
+}
+
+extension HTTP2FloodPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&resets)
+    coder.code(&settings)
+    coder.code(&pings)
+    coder.code(&emptyFrames)
+    coder.code(&windowUpdates)
+    coder.code(&priorities)
+    coder.code(&continuations)
   }
 }
 

@@ -79,14 +79,16 @@ import Testing
   @Test func fieldsAreCounted() {
     func count(_ value: Any) -> Int { Mirror(reflecting: value).children.count }
     let plan = Plan()
-    #expect(count(plan) == 15)
+    #expect(count(plan) == 16)
     #expect(count(plan.limits) == 4)
     #expect(count(plan.timeouts) == 5)
     #expect(count(plan.http1) == 3)
+    #expect(count(plan.http2) == 11)
+    #expect(count(plan.http2.floods) == 7)
     #expect(count(plan.log) == 4)
     #expect(count(plan.accessLog) == 5)
     #expect(count(plan.identity) == 2)
-    #expect(count(ListenerPlan(address: .ip("", port: 0))) == 4)
+    #expect(count(ListenerPlan(address: .ip("", port: 0))) == 5)
     #expect(count(TLSPlan()) == 9)
     #expect(count(CertificatePlan()) == 6)
     #expect(count(TicketPlan()) == 2)

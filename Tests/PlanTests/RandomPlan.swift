@@ -56,6 +56,23 @@ func randomPlan(_ seed: UInt64) -> Plan {
   plan.http1.highWater = r.int()
   plan.http1.lowWater = r.int()
   plan.http1.halfClose = r.flag() ? .answer : .cancel
+  plan.http2.enabled = r.flag()
+  plan.http2.maxConcurrentStreams = r.int()
+  plan.http2.initialWindow = r.int()
+  plan.http2.connectionWindow = r.int()
+  plan.http2.maxFrameSize = r.int()
+  plan.http2.maxHeaderListSize = r.int()
+  plan.http2.enablePush = r.flag()
+  plan.http2.highWater = r.int()
+  plan.http2.lowWater = r.int()
+  plan.http2.windowUpdate = r.int()
+  plan.http2.floods.resets = r.int()
+  plan.http2.floods.settings = r.int()
+  plan.http2.floods.pings = r.int()
+  plan.http2.floods.emptyFrames = r.int()
+  plan.http2.floods.windowUpdates = r.int()
+  plan.http2.floods.priorities = r.int()
+  plan.http2.floods.continuations = r.int()
   plan.serverHeader = r.flag()
   plan.health = r.flag()
   plan.stats = r.flag()
@@ -75,7 +92,7 @@ func randomPlan(_ seed: UInt64) -> Plan {
   plan.listeners = (0..<r.below(4)).map { _ in
     ListenerPlan(
       address: r.flag() ? .ip(r.text(), port: r.short()) : .unix(r.text(), mode: r.short()), backlog: r.int(), ipv6Only: r.flag(),
-      tls: r.flag() ? nil : randomTLS(&r))
+      tls: r.flag() ? nil : randomTLS(&r), http2: r.flag())
   }
   plan.upstreams = (0..<1 + r.below(4)).map { _ in
     var upstream = UpstreamPlan(name: r.text(), host: r.text(), port: r.short(), addresses: r.texts() + ["::1"])
