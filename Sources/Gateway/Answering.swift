@@ -257,7 +257,7 @@ extension Gateway {
     var entry = AccessEntry()
     entry.status = status
     entry.method = services.head.method
-    entry.protocolMinor = services.head.flags.contains(.version11) || services.head.target.isEmpty ? 1 : 0
+    entry.version = services.head.target.isEmpty && !clients[client].flags.contains(.stream) ? .http11 : AccessProtocol(services.head.flags)
     entry.fault = fault
     entry.route = Int32(truncatingIfNeeded: route)
     entry.bytesReceived = UInt64(max(0, length))

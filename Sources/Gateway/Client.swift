@@ -1,7 +1,8 @@
 // Client — one client connection: what has arrived and is not used yet, what waits to be sent, and where it stands.
 //
 // Invariants: `input` is nil unless bytes have arrived that belong to no request being worked on; while an
-// exchange runs, its head's bytes belong to the exchange. Only `Gateway` closes a client.
+// exchange runs, its head's bytes belong to the exchange. Only `Gateway` closes a client. A stream of an HTTP/2 connection is
+// a client as well: one whose requests come, and whose answers go, by way of its connection (Multiplexing, StreamSending).
 
 import HTTPModel
 import Kernel
@@ -10,8 +11,8 @@ import Wire
 
 /// What is true of a client connection.
 struct ClientFlags: OptionSet, BitwiseCopyable {
-  let rawValue: UInt16
-  init(rawValue: UInt16) { self.rawValue = rawValue }
+  let rawValue: UInt32
+  init(rawValue: UInt32) { self.rawValue = rawValue }
 
   /// The kernel has something to read, or had when it was last looked at.
   static var readable: ClientFlags { ClientFlags(rawValue: 1) }
@@ -40,8 +41,17 @@ struct ClientFlags: OptionSet, BitwiseCopyable {
   /// It took nothing for too long.
   static var stalled: ClientFlags { ClientFlags(rawValue: 2048) }
 
-  /// No further request may be begun.
-  static var finished: ClientFlags { [.closing, .doomed, .lingering] }
+  /// It is a stream of an HTTP/2 connection and has no socket; `carrier` names its record.
+  static var stream: ClientFlags { ClientFlags(rawValue: 4096) }
+  /// It is a connection that speaks HTTP/2, whose requests are clients of their own; `carrier` names its multiplexer.
+  static var multiplexed: ClientFlags { ClientFlags(rawValue: 8192) }
+  /// No request has come on it yet, so that it may still turn out to speak HTTP/2.
+  static var fresh: ClientFlags { ClientFlags(rawValue: 16384) }
+  /// It is in the queue of HTTP/2 connections that have frames to write.
+  static var unflushed: ClientFlags { ClientFlags(rawValue: 32768) }
+
+  /// No further request may be begun on its socket in HTTP/1.
+  static var finished: ClientFlags { [.closing, .doomed, .lingering, .stream, .multiplexed] }
 }
 
 /// What a client's timer means when it fires.
@@ -54,7 +64,9 @@ struct Client: ~Copyable {
   let socket: Socket
   let peer: PeerText
   let listener: UInt16
-  var flags = ClientFlags()
+  var flags = ClientFlags.fresh
+  /// For a stream its record, for an HTTP/2 connection its multiplexer; otherwise meaningless.
+  var carrier = Handle(index: 0, generation: 0)
   var waiting = ClientWaiting.firstByte
   /// Milliseconds of the monotonic clock; meaningless while `waiting` is `nothing`.
   var deadline: Int64 = 0
@@ -96,20 +108,27 @@ struct Client: ~Copyable {
   /// A whole head has been read. `now`: microseconds of the monotonic clock.
   @inline(__always)
   mutating func headIsComplete(now: Int64) {
-    if flags.contains(.inHead) { flags.remove(.inHead) } else { requestStart = now }
+    if !flags.contains(.inHead) { requestStart = now }
+    flags.remove([.inHead, .fresh])
   }
 
   /// A request has been read that has a body like this; `received`: its bytes that have come.
   @inline(__always)
   mutating func takeBody(_ framing: BodyFraming, received: Int) {
-    body = BodyReader(framing)
+    beginBody(framing)
     self.received = UInt64(received)
     flags.remove(.owesContinue)
   }
 
   /// Whether what is composed for it can go to its socket at once.
   @inline(__always)
-  var isClear: Bool { backlog.isEmpty && flags.isDisjoint(with: [.holding, .doomed]) }
+  var isClear: Bool { backlog.isEmpty && flags.isDisjoint(with: [.holding, .doomed, .stream]) }
+
+  /// The body that is framed so is to be read. A stream's has no framing of its own but the stream's end.
+  @inline(__always)
+  mutating func beginBody(_ framing: BodyFraming) {
+    body = BodyReader(framing == .chunked && flags.contains(.stream) ? .untilClose : framing)
+  }
 
   /// Whether it is to be ended now that everything has been sent.
   @inline(__always)
@@ -119,5 +138,15 @@ struct Client: ~Copyable {
     self.socket = socket
     self.peer = peer
     self.listener = listener
+  }
+
+  /// A stream of the connection that `peer` and `listener` are of: one request, and no other.
+  init(streamOf peer: PeerText, listener: UInt16, carrier: Handle) {
+    socket = Socket(Descriptor.none)
+    self.peer = peer
+    self.listener = listener
+    self.carrier = carrier
+    flags = [.stream, .closing]
+    waiting = .nothing
   }
 }

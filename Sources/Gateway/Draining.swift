@@ -58,12 +58,19 @@ extension Gateway {
     if services.now >= drain.deadline { drain.isOver = true }
     var next = clients.nextHandle(from: 0)
     while let client = next {
-      if drain.isOver { cut(client) } else if services.now >= drain.idleUntil { closeIfIdle(client) }
+      if !clients[client].flags.isDisjoint(with: [.stream, .multiplexed]) {
+        // Streams end with their connection.
+        if clients[client].flags.contains(.multiplexed) { drainMultiplexed(client) }
+      } else if drain.isOver {
+        cut(client)
+      } else if services.now >= drain.idleUntil {
+        closeIfIdle(client)
+      }
       next = clients.nextHandle(from: client.index + 1)
     }
   }
 
-  private mutating func cut(_ client: Handle) {
+  mutating func cut(_ client: Handle) {
     if let exchange = clients[client].exchange, !exchanges[exchange].flags.contains(.committed) { return fail(exchange, .drainDeadline) }
     doom(client)
   }

@@ -64,7 +64,11 @@ extension Gateway {
   /// Ends a response that has begun and cannot be completed. In chunks or with a length the missing end shows; where the
   /// connection's end is the body's, only a reset does.
   private mutating func cutOff(_ exchange: Handle, _ client: Handle) {
-    if exchanges[exchange].flags.contains(.untilClose) || !clients[client].backlog.isEmpty { clients[client].socket.resetOnClose() }
+    if clients[client].flags.contains(.stream) {
+      streams[clients[client].carrier].code = exchanges[exchange].fault.row.side == .client ? .cancel : .internalError
+    } else if exchanges[exchange].flags.contains(.untilClose) || !clients[client].backlog.isEmpty {
+      clients[client].socket.resetOnClose()
+    }
     services.responses.output.removeAll()
     doom(client)
   }
@@ -253,7 +257,7 @@ extension Gateway {
     var entry = AccessEntry()
     entry.status = exchanges[handle].status
     entry.method = exchanges[handle].head.method
-    entry.protocolMinor = exchanges[handle].head.flags.contains(.version11) ? 1 : 0
+    entry.version = AccessProtocol(exchanges[handle].head.flags)
     entry.fault = exchanges[handle].fault
     entry.route = exchanges[handle].route
     entry.upstream = exchanges[handle].upstream

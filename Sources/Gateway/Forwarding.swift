@@ -41,7 +41,8 @@ extension Gateway {
   func wantsBody(_ exchange: Handle) -> Bool {
     if exchanges[exchange].flags.contains(.collecting) { return true }
     guard let backend = exchanges[exchange].backend, backends.connections[backend].state == .leased else { return false }
-    return backends.connections[backend].backlog.count < plan.http1.highWater
+    let limit = clients[exchanges[exchange].client].flags.contains(.stream) ? plan.http2.highWater : plan.http1.highWater
+    return backends.connections[backend].backlog.count < limit
   }
 
   // MARK: A connection
@@ -160,7 +161,7 @@ extension Gateway {
       return flushRequest(exchange)
     }
     // Sent for a second time, the body that came with the head is read once more.
-    clients[client].body = BodyReader(exchanges[pinned].head.body)
+    clients[client].beginBody(exchanges[pinned].head.body)
     exchanges[pinned].used = exchanges[pinned].headLength
     exchanges[pinned].bodyReceived = 0
     if let fault = passHeldBody(exchange) { return fail(exchange, fault) }
@@ -236,7 +237,7 @@ extension Gateway {
   }
 
   /// Collects a trailer line; the section may be as long as a header section.
-  private mutating func collectTrailer(_ exchange: Handle, _ line: Span<UInt8>) -> Fault? {
+  mutating func collectTrailer(_ exchange: Handle, _ line: Span<UInt8>) -> Fault? {
     if exchanges[exchange].trailers == nil { exchanges[exchange].trailers = services.small.take() }
     let room = exchanges[exchange].trailers?.freeCapacity ?? 0
     let size = exchanges[exchange].trailers?.count ?? 0

@@ -2,13 +2,15 @@
 //
 // The steps of a request are extensions of this type, one file each, in this order:
 //   Accepting → Reading → Dispatching → Answering | Forwarding → Relaying → Finishing
-// and, across them, Sending, Timing, Draining, Reporting.
+// and, across them, Sending, Timing, Draining, Reporting. Requests of HTTP/2 connections come and go by way of
+// Multiplexing and StreamSending.
 //
 // Its parts are separate stored properties, so that one can be changed in place while another is lent out.
 // Clients, exchanges and backends name each other by handles; a handle that has gone stale matches nothing,
 // so a late event is harmless. Invariant: a client's slot stays valid for the whole of an event; what has to
 // go is marked (`doom`) and removed when the event has been handled (`reap`).
 
+import HTTP2
 import HTTPModel
 import Kernel
 import Memory
@@ -35,6 +37,8 @@ struct Services: ~Copyable {
   /// The head being parsed; an exchange takes it along.
   var head: RequestHead
   var responseHead = ResponseHead()
+  /// A head composed for a stream, being taken apart.
+  var streamHead = ResponseHead(fieldLimit: 300)
   var captures = Captures()
   var ids = RequestIDs()
   /// Milliseconds and microseconds of the monotonic clock, and microseconds of the wall clock, at the start of the turn.
@@ -70,6 +74,7 @@ public struct Gateway: ~Copyable {
   let table: RouteTable
   var actions: RouteActions
   var listeners = Stack<ServedListener>()
+  /// Client connections, and the streams of those that speak HTTP/2.
   var clients: Slab<Client>
   /// TLS of clients that speak it.
   var secured: Slab<SecuredClient>
@@ -78,6 +83,18 @@ public struct Gateway: ~Copyable {
   /// The keys of session tickets, for all listeners; nil: nobody speaks TLS.
   let tickets: TicketKeys?
   var ciphertext = Ciphertext()
+  /// What only streams have, and what only HTTP/2 connections have.
+  var streams: Slab<Stream>
+  var multiplexers: Slab<Multiplexer>
+  /// How HTTP/2 sessions are set up; nil: HTTP/2 is not spoken.
+  let profile: SessionProfile?
+  var workspace: Workspace
+  /// Frames being put together for one connection.
+  var frames: Buffer
+  /// Streams whose backlog has shrunk while frames were put together.
+  var relieved = TokenQueue(capacity: 128)
+  /// HTTP/2 connections that have frames to write.
+  var unflushed = TokenQueue(capacity: 64)
   var exchanges: Slab<Exchange>
   var backends: Backends
   var services: Services
@@ -115,7 +132,11 @@ public struct Gateway: ~Copyable {
     let servers = try Self.makeServers(plan, tickets)
     let now = Clock().milliseconds
     let backendCapacity = UInt32(clamping: plan.upstreams.reduce(64) { $0 + max(1, $1.pool.maxConnections) })
-    let clientCapacity = UInt32(clamping: plan.limits.maxConnections == 0 ? 1 << 20 : min(plan.limits.maxConnections, 1 << 20))
+    let connectionCapacity = UInt32(clamping: plan.limits.maxConnections == 0 ? 1 << 20 : min(plan.limits.maxConnections, 1 << 20))
+    let profile = try Self.makeProfile(plan)
+    // Streams are clients, but not all connections will have many at the same time; beyond that they are refused.
+    let streamCapacity = plan.http2.enabled ? max(16_384, min(8 * connectionCapacity, 1 << 20)) : 0
+    let clientCapacity = connectionCapacity + streamCapacity
     self.table = table
     self.poller = poller
     self.actions = actions
@@ -126,7 +147,13 @@ public struct Gateway: ~Copyable {
     self.tickets = tickets
     self.servers = servers
     exchanges = Slab(capacity: clientCapacity)
-    services = Services(plan.limits)
+    streams = Slab(capacity: streamCapacity)
+    multiplexers = Slab(capacity: plan.http2.enabled ? connectionCapacity : 0)
+    let services = Services(plan.limits)
+    workspace = Workspace(sectionCapacity: services.small.bufferCapacity, fieldLimit: services.fieldLimit)
+    frames = Buffer(capacity: plan.http2.enabled ? Self.frameLimit + ServerSession.slack : 0)
+    self.services = services
+    self.profile = profile
     clientTimers = TimerWheel(capacity: clientCapacity, now: now)
     backendTimers = TimerWheel(capacity: backendCapacity, now: now)
     spare = try? Descriptor.spare()
@@ -152,6 +179,12 @@ public struct Gateway: ~Copyable {
     return AccessLog(
       format: format, descriptor: destination, bufferSize: plan.accessLog.bufferSize, worker: worker.name, routes: plan.routes.map(\.pattern),
       upstreams: plan.upstreams.map(\.name))
+  }
+
+  private static func makeProfile(_ plan: Plan) throws(GatewayFailure) -> SessionProfile? {
+    guard plan.http2.enabled else { return nil }
+    guard let profile = SessionProfile(SessionSettings(plan.http2)) else { throw GatewayFailure("http2: out of memory") }
+    return profile
   }
 
   // MARK: Turns
@@ -193,8 +226,9 @@ public struct Gateway: ~Copyable {
   @inline(__always)
   public mutating func turnEnded() -> CInt {
     if !pending.isEmpty { continuePending() }
+    if !unflushed.isEmpty { flushConnections() }
     fireTimers()
-    if pending.isEmpty { return delayUntilTimer() }
+    if pending.isEmpty, unflushed.isEmpty { return delayUntilTimer() }
     return 0
   }
 

@@ -3,6 +3,7 @@
 // A client is read only while someone wants its bytes. Readiness that comes at another time is remembered
 // in `.readable` and used when it does. A turn reads a bounded amount from each client.
 
+import HTTP2
 import HTTPModel
 import Kernel
 import Memory
@@ -25,7 +26,9 @@ extension Gateway {
   mutating func read(_ client: Handle) {
     let flags = clients[client].flags
     guard flags.isDisjoint(with: .finished) else {
-      if flags.contains(.lingering) { dropInput(client) }
+      if flags.contains(.lingering) { return dropInput(client) }
+      if flags.contains(.stream) { return readStream(client) }
+      if flags.contains(.multiplexed), flags.isDisjoint(with: [.closing, .doomed]) { receiveFrames(client) }
       return
     }
     if let exchange = clients[client].exchange {
@@ -112,6 +115,15 @@ extension Gateway {
         headIsIncomplete(client, input)
         return send(client)
       case .rejected(let fault):
+        if fault == .versionNotSupported, mayBePreface(client) {
+          switch ClientPreface.compare(input.bytes) {
+          case .part:
+            headIsIncomplete(client, input)
+            return send(client)
+          case .whole: return beginMultiplexing(client, &input)
+          case .other: break
+          }
+        }
         clients[client].headIsComplete(now: services.nowMicroseconds)
         refuse(client, fault, input)
       }

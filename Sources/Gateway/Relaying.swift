@@ -53,12 +53,16 @@ extension Gateway {
   /// The backend has taken request bytes: its client may be read again.
   private mutating func resumeRequest(_ exchange: Handle, _ backend: Handle) {
     guard backends.connections.contains(backend), exchanges.contains(exchange),
-      backends.connections[backend].backlog.count <= plan.http1.lowWater
+      backends.connections[backend].backlog.count <= lowWater(exchanges[exchange].client)
     else { return }
     let client = exchanges[exchange].client
     guard !clients[client].body.isComplete else { return }
     if clients[client].waiting == .nothing { setClientTimer(client, .body, plan.timeouts.request) }
     if clients[client].flags.contains(.readable) { enqueue(client) }
+  }
+
+  private func lowWater(_ client: Handle) -> Int {
+    clients[client].flags.contains(.stream) ? plan.http2.lowWater : plan.http1.lowWater
   }
 
   /// The client has taken response bytes: its backend may be read again.
@@ -222,6 +226,8 @@ extension Gateway {
     switch services.responseHead.body {
     case .none, .length: return .asReceived
     case .chunked, .untilClose:
+      // A stream has an end of its own.
+      if exchanges[exchange].head.flags.contains(.version2) { return .asReceived }
       if exchanges[exchange].head.flags.contains(.version11) { return .chunked }
       exchanges[exchange].flags.insert(.untilClose)
       return .asReceived
@@ -264,11 +270,12 @@ extension Gateway {
       framing = .length(length)
     }
     if framing != .asReceived || services.responseHead.status.code == 204 { dropped.insert(HeaderNameSet(.contentLength)) }
-    if forwardsTrailers, framing == .chunked { dropped.remove(HeaderNameSet(.trailer)) }
+    let mayHaveTrailers = forwardsTrailers && (framing == .chunked || exchanges[exchange].head.flags.contains(.version2) && services.responseHead.body == .chunked)
+    if mayHaveTrailers { dropped.remove(HeaderNameSet(.trailer)) }
     services.responses.relay(
       services.responseHead, of: bytes, context, framing: framing, dropped: dropped, via: actions.forwards[rule].plan.setVia)
     exchanges[exchange].sent += services.responses.output.count
-    if forwardsTrailers, framing == .chunked { keepAnnouncement(exchange, bytes) }
+    if mayHaveTrailers { keepAnnouncement(exchange, bytes) }
     return nil
   }
 
@@ -331,7 +338,7 @@ extension Gateway {
           send(client, body: data)
         }
       case .trailer(let range):
-        if isChunked, exchanges[pinned].flags.contains(.trailers), let fault = collectResponseTrailer(exchange, buffer.bytes.extracting(range)) {
+        if exchanges[pinned].flags.contains(.trailers), let fault = collectResponseTrailer(exchange, buffer.bytes.extracting(range)) {
           return .failed(fault)
         }
       case .needsMore:
@@ -343,7 +350,7 @@ extension Gateway {
       case .malformed: return .failed(.responseProtocolError)
       case .end(let next):
         if isOpen { services.responses.output.append("\r\n") }
-        if isChunked, let fault = endChunks(exchange) { return .failed(fault) }
+        if isChunked || exchanges[exchange].flags.contains(.trailers), let fault = endChunks(exchange) { return .failed(fault) }
         buffer.consume(next)
         if !isHolding { commit(exchange, client) }
         return .complete
@@ -387,6 +394,7 @@ extension Gateway {
 
   /// Ends a chunked response: the last chunk, and the trailers that were announced.
   private mutating func endChunks(_ exchange: Handle) -> Fault? {
+    guard exchanges[exchange].flags.contains(.chunked) else { return keepStreamTrailers(exchange) }
     services.responses.output.append("0\r\n")
     if let lines = exchanges[exchange].trailers.take(), let announced = exchanges[exchange].heldHead.take() {
       let fault = Trailers.append(lines, announcedIn: announced.bytes, to: &services.responses.output, scratch: &services.head)

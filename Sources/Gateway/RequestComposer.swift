@@ -115,7 +115,8 @@ enum RequestComposer {
     if plan.setVia {
       output.append("Via: ")
       if names.contains(.via) { output.append(viaOf: exchange.head.records, bytes) }
-      output.append(exchange.head.flags.contains(.version11) ? "1.1 gateway\r\n" : "1.0 gateway\r\n")
+      let flags = exchange.head.flags
+      output.append(flags.contains(.version2) ? "2.0 gateway\r\n" : flags.contains(.version11) ? "1.1 gateway\r\n" : "1.0 gateway\r\n")
     }
   }
 }

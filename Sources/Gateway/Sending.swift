@@ -35,6 +35,7 @@ extension Gateway {
   /// The rest of the shared output waits in the client's backlog.
   @inline(never)
   private mutating func keep(_ client: Handle, from start: Int) {
+    if clients[client].flags.contains(.stream) { return sendOnStream(client) }
     let wasEmpty = clients[client].backlog.isEmpty
     clients[client].backlog.append(copying: services.responses.output, from: start, &services.large)
     if wasEmpty, !clients[client].flags.contains(.holding) { setClientTimer(client, .send, plan.timeouts.send) }
@@ -67,6 +68,7 @@ extension Gateway {
 
   /// `bytes` wait in the client's backlog.
   mutating func keep(_ client: Handle, _ bytes: Span<UInt8>) {
+    if clients[client].flags.contains(.stream) { return keepForStream(client, bytes) }
     let wasEmpty = clients[client].backlog.isEmpty
     clients[client].backlog.append(bytes, &services.large)
     if wasEmpty, !clients[client].flags.contains(.holding) { setClientTimer(client, .send, plan.timeouts.send) }
@@ -74,7 +76,10 @@ extension Gateway {
 
   /// Sends what waits, as much as the kernel takes, and goes on with whatever was held back by it.
   mutating func flushBacklog(_ client: Handle) {
-    guard clients[client].flags.isDisjoint(with: [.holding, .doomed]) else { return }
+    guard clients[client].flags.isDisjoint(with: [.holding, .doomed, .stream]) else {
+      if clients[client].flags.contains(.stream) { streamHasMore(client) }
+      return
+    }
     var progress = false
     while !clients[client].backlog.isEmpty {
       let count = clients[client].backlog.frontCount
@@ -93,6 +98,7 @@ extension Gateway {
 
   /// Sends what waits of a response that is complete, while its exchange has not ended yet.
   mutating func flushBacklogOfExchange(_ client: Handle) {
+    if clients[client].flags.contains(.stream) { return streamHasMore(client) }
     while clients[client].flags.isDisjoint(with: [.holding, .doomed]), !clients[client].backlog.isEmpty {
       let count = clients[client].backlog.frontCount
       switch clients[client].backlog.withFront({ clients[client].socket.send($0) }) {
@@ -106,7 +112,8 @@ extension Gateway {
     }
   }
 
-  private mutating func backlogShrank(_ client: Handle, _ progress: Bool) {
+  mutating func backlogShrank(_ client: Handle, _ progress: Bool) {
+    if clients[client].flags.contains(.multiplexed) { return framesWent(client, progress) }
     let isEmpty = clients[client].backlog.isEmpty
     if let exchange = clients[client].exchange {
       if isEmpty { resumeClientTimer(client) } else if progress { setClientTimer(client, .send, plan.timeouts.send) }
@@ -125,7 +132,9 @@ extension Gateway {
   @inline(never)
   mutating func endClient(_ client: Handle) {
     let flags = clients[client].flags
-    guard flags.isDisjoint(with: [.lingering, .doomed]), sayGoodbye(client) else { return }
+    guard flags.isDisjoint(with: [.lingering, .doomed]) else { return }
+    if flags.contains(.stream) { return streamHasMore(client) }
+    guard sayGoodbye(client) else { return }
     guard flags.contains(.mustLinger) || flags.contains(.readable) else { return doom(client) }
     // RFC 9112 §9.6: close the sending side, then read until the peer has closed as well.
     clients[client].socket.endSending()
@@ -152,6 +161,13 @@ extension Gateway {
       let client = Token.handle(token)
       guard clients.contains(client) else { continue }
       if let exchange = clients[client].exchange, exchanges.contains(exchange) { abandon(exchange) }
+      if !clients[client].flags.isDisjoint(with: [.stream, .multiplexed]) {
+        if clients[client].flags.contains(.stream) {
+          removeStream(client)
+          continue
+        }
+        endMultiplexing(client)
+      }
       remove(client)
     }
   }

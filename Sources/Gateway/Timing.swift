@@ -88,6 +88,7 @@ extension Gateway {
     guard waiting != .nothing, clients[client].flags.isDisjoint(with: .doomed) else { return }
     guard clients[client].deadline <= services.now else { return clientTimers.arm(client.index, deadline: clients[client].deadline) }
     clients[client].waiting = .nothing
+    if !clients[client].flags.isDisjoint(with: [.stream, .multiplexed]), multiplexedTimerFired(client, waiting) { return }
     switch waiting {
     case .nothing: break
     case .firstByte, .idle:

@@ -94,7 +94,7 @@ public struct FieldSection: ~Copyable {
       bytes.append("\r\n")
       head.names.insert(HeaderNameSet(.host))
       head.size += 8 + value.count
-      return note(HeaderField(name: .host, nameText: Extent(head.host.lower - 6..<head.host.lower - 2), value: head.host))
+      return note(HeaderField(name: .host, nameText: Extent(head.host.lower - 6..<head.host.lower - 2), value: head.host, isCanonical: true))
     }
     return true
   }
@@ -144,7 +144,7 @@ public struct FieldSection: ~Copyable {
     bytes.append(field: name, value)
     head.size += name.count + value.count + 4
     let valueStart = start + name.count + 2
-    return note(HeaderField(name: known, nameText: Extent(start..<start + name.count), value: Extent(valueStart..<valueStart + value.count)))
+    return note(HeaderField(name: known, nameText: Extent(start..<start + name.count), value: Extent(valueStart..<valueStart + value.count), isCanonical: true))
   }
 
   private mutating func note(_ field: HeaderField) -> Bool {
@@ -178,7 +178,7 @@ public struct FieldSection: ~Copyable {
     let end = bytes.count
     bytes.append("\r\n")
     head.size += value.count + 2
-    head.replace(cookie, with: HeaderField(name: .other, nameText: Extent(start - 8..<start - 2), value: Extent(start..<end)))
+    head.replace(cookie, with: HeaderField(name: .other, nameText: Extent(start - 8..<start - 2), value: Extent(start..<end), isCanonical: true))
     return true
   }
 

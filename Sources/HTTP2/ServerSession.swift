@@ -115,14 +115,34 @@ public struct ServerSession: ~Copyable {
     UInt64(UInt(bitPattern: unsafe nghttp2_session_get_stream_user_data(session, stream)))
   }
 
-  /// Bytes of a stream's body have been passed on: their room in the windows is given back.
-  public mutating func consume(_ stream: Int32, _ count: Int) {
-    unsafe nghttp2_session_consume(session, stream, count)
+  /// Bytes of a stream's body have been passed on: their room in the window of the stream is given back, and in that of the
+  /// connection once there is enough to be worth a frame. Of a stream that has gone, only the connection's.
+  public mutating func giveBack(_ stream: Int32, _ count: Int) {
+    if count > 0 { unsafe nghttp2_submit_window_update(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream, Int32(clamping: count)) }
   }
 
-  /// Resets a stream, with an error code of RFC 9113 §7.
-  public mutating func reset(_ stream: Int32, code: UInt32) {
-    unsafe nghttp2_submit_rst_stream(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream, code)
+  /// Bytes of some body have been passed on: their room in the window of the connection is given back, once there is enough
+  /// to be worth a frame.
+  public mutating func giveBackToConnection(_ count: Int) {
+    unsafe context.pointee.owed += count
+    guard unsafe context.pointee.owed >= context.pointee.owedLimit else { return }
+    unsafe nghttp2_submit_window_update(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, Int32(clamping: context.pointee.owed))
+    unsafe context.pointee.owed = 0
+  }
+
+  /// Resets a stream.
+  public mutating func reset(_ stream: Int32, _ code: ErrorCode) {
+    unsafe nghttp2_submit_rst_stream(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream, code.rawValue)
+  }
+
+  /// Forgets the tag of a stream: nothing more is to be heard of it.
+  public mutating func untag(_ stream: Int32) {
+    unsafe nghttp2_session_set_stream_user_data(session, stream, nil)
+  }
+
+  /// Whether the client gives room to send on this stream, so that what waits there waits for others.
+  public func hasRoom(_ stream: Int32) -> Bool {
+    unsafe nghttp2_session_get_remote_window_size(session) > 0 && nghttp2_session_get_stream_remote_window_size(session, stream) > 0
   }
 
   // MARK: Responses
@@ -220,8 +240,8 @@ public struct ServerSession: ~Copyable {
   }
 
   /// Ends the session: GOAWAY with an error code, and nothing after it.
-  public mutating func terminate(code: UInt32) {
-    unsafe nghttp2_session_terminate_session(session, code)
+  public mutating func terminate(_ code: ErrorCode) {
+    unsafe nghttp2_session_terminate_session(session, code.rawValue)
   }
 }
 

@@ -49,8 +49,12 @@ struct SessionContext: ~Copyable {
   var partial: UnsafeMutablePointer<FieldSection>?
   var flood: FloodGuard
   let headerListLimit: Int
+  /// Body bytes passed on of which the connection's window has not been told, and how many are worth a frame.
+  var owed = 0
+  let owedLimit: Int
 
   init(_ settings: SessionSettings) {
+    owedLimit = max(1, settings.connectionWindow / 4)
     flood = FloodGuard(settings.floods)
     headerListLimit = settings.maxHeaderListSize
   }
@@ -161,10 +165,15 @@ struct SessionContext: ~Copyable {
     switch nghttp2_frame_type(UInt32(unsafe frame.hd.type)) {
     case NGHTTP2_RST_STREAM:
       let code = unsafe frame.rst_stream.error_code
+      append(.resetSent)
       switch nghttp2_error_code(code) {
       case NGHTTP2_NO_ERROR, NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR: break  // ours, not for a mistake of the client
       default: count(.resets)
       }
+    case NGHTTP2_HEADERS, NGHTTP2_DATA:
+      guard unsafe frame.hd.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 else { break }
+      let stream = unsafe frame.hd.stream_id
+      if unsafe nghttp2_session_get_stream_remote_close(session, stream) == 0 { append(.answered(stream: stream)) }
     case NGHTTP2_GOAWAY:
       let code = unsafe frame.goaway.error_code
       if code != NGHTTP2_NO_ERROR.rawValue, flood.flood == nil { append(.connectionError(code: code)) }

@@ -12,7 +12,7 @@ import Memory
 public enum SessionEvent: BitwiseCopyable {
   /// A well-formed request has begun; its head is `sections[section]`.
   case request(stream: Int32, section: Int, endsStream: Bool)
-  /// Body bytes: a range of the input. They are to be given back with `consume`.
+  /// Body bytes: a range of the input. They are to be given back, to the stream and the connection.
   case data(stream: Int32, start: Int, count: Int)
   /// The trailers of a request, as lines; the request ends with them.
   case trailers(stream: Int32, section: Int)
@@ -20,6 +20,8 @@ public enum SessionEvent: BitwiseCopyable {
   case end(stream: Int32)
   /// All DATA of a stream has been produced, and its trailers are asked for.
   case wantsTrailers(tag: UInt64, stream: Int32)
+  /// The response of a stream has been produced to its end, while the request still goes on.
+  case answered(stream: Int32)
   /// A stream that had a tag is closed, with an error code of RFC 9113 §7.
   case closed(tag: UInt64, code: UInt32)
   /// The client broke a rule on one stream, which is reset.
@@ -30,6 +32,8 @@ public enum SessionEvent: BitwiseCopyable {
   case flooded(Flood)
   /// The client has reset a stream.
   case resetReceived
+  /// A stream has been reset from here.
+  case resetSent
 }
 
 /// Scratch space for sessions.

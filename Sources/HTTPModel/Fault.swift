@@ -32,6 +32,9 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case responseProtocolError, responseHeadersTooLarge, responseIncomplete, responseTooLarge, upgradeFailed
   // The client's again.
   case plainRequest
+  // The client's, on HTTP/2.
+  case http2ConnectionError, http2StreamRefused
+  case http2RapidReset, http2SettingsFlood, http2PingFlood, http2EmptyFrameFlood, http2WindowUpdateFlood, http2PriorityFlood, http2ContinuationFlood
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -86,6 +89,15 @@ public struct FaultRow: Sendable {
     row(.responseTooLarge, "http_response_body_size", .upstream, .never, 502, 4, "The response is larger than what may be buffered (64 MiB)."),
     row(.upgradeFailed, "http_upgrade_failed", .upstream, .never, 502, 4, "The backend switched protocols, which was not asked for."),
     row(.plainRequest, "http_request_without_tls", .client, .never, 400, 2, "A plain HTTP request was sent to a port that speaks TLS."),
+    row(.http2ConnectionError, "http2_connection_error", .client, .never, 0, 2, "The client broke a rule of HTTP/2 that concerns the whole connection, which was ended."),
+    row(.http2StreamRefused, "http2_stream_refused", .client, .never, 0, 2, "The client opened more streams than http2.max_concurrent_streams, or than there is room for."),
+    row(.http2RapidReset, "http2_rapid_reset", .client, .never, 0, 3, "More streams were reset than http2.flood.max_resets; the connection was ended."),
+    row(.http2SettingsFlood, "http2_settings_flood", .client, .never, 0, 3, "More SETTINGS frames came than http2.flood.max_settings; the connection was ended."),
+    row(.http2PingFlood, "http2_ping_flood", .client, .never, 0, 3, "More PING frames came than http2.flood.max_pings; the connection was ended."),
+    row(.http2EmptyFrameFlood, "http2_empty_frame_flood", .client, .never, 0, 3, "More frames without content came than http2.flood.max_empty_frames; the connection was ended."),
+    row(.http2WindowUpdateFlood, "http2_window_update_flood", .client, .never, 0, 3, "More WINDOW_UPDATE frames came than http2.flood.max_window_updates; the connection was ended."),
+    row(.http2PriorityFlood, "http2_priority_flood", .client, .never, 0, 3, "More PRIORITY and PRIORITY_UPDATE frames came than http2.flood.max_priorities; the connection was ended."),
+    row(.http2ContinuationFlood, "http2_continuation_flood", .client, .never, 0, 3, "A header section had more CONTINUATION frames than http2.flood.max_continuations; the connection was ended."),
   ]
 
   private static func row(

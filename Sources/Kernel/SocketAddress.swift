@@ -148,3 +148,11 @@ public struct PeerText: BitwiseCopyable, Sendable {
     borrowing get { bytes.span.extracting(first: Int(count)) }
   }
 }
+
+extension PeerText: CustomStringConvertible {
+  public var description: String {
+    var text: [UInt8] = []
+    for index in span.indices { text.append(span[index]) }
+    return String(decoding: text, as: UTF8.self)
+  }
+}

@@ -35,6 +35,14 @@ public struct BufferChain: ~Copyable {
     }
   }
 
+  /// The size of the first buffer, which tells where it came from.
+  public var frontCapacity: Int {
+    switch first {
+    case .some(let buffer): buffer.capacity
+    case .none: 0
+    }
+  }
+
   /// Lends the bytes of the first buffer to `body`; none when the chain is empty.
   public func withFront<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
     switch first {

@@ -19,9 +19,12 @@ public enum Counter: Int, Sendable, CaseIterable {
   case tlsHandshakes, tlsResumptions
   case tlsNotTLS, tlsVersion, tlsCipher, tlsNoClientCertificate, tlsBadClientCertificate, tlsAlert, tlsTimeout, tlsAbandoned
   case tlsProtocolError, tlsInternalError
+  // HTTP/2: two gauges, then totals.
+  case http2ConnectionsActive, http2StreamsActive
+  case http2Connections, http2Streams, http2ResetsReceived, http2ResetsSent
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
-  public var isGauge: Bool { rawValue <= Counter.waiting.rawValue }
+  public var isGauge: Bool { rawValue <= Counter.waiting.rawValue || self == .http2ConnectionsActive || self == .http2StreamsActive }
 }
 
 /// A worker's counters.

@@ -5,13 +5,19 @@
 
 import HTTPModel
 
+/// What the client spoke.
+public enum AccessProtocol: UInt8, Sendable, BitwiseCopyable {
+  case http10, http11, http2
+
+  public init(_ flags: HeadFlags) { self = flags.contains(.version2) ? .http2 : flags.contains(.version11) ? .http11 : .http10 }
+}
+
 /// One finished request. Durations are microseconds, -1 where there is none; sizes are bytes.
 public struct AccessEntry: BitwiseCopyable, Sendable {
   /// The status sent; 0 when no response was begun.
   public var status: UInt16 = 0
   public var method = Method.other
-  /// 1 for HTTP/1.1, 0 for HTTP/1.0.
-  public var protocolMinor: UInt8 = 1
+  public var version = AccessProtocol.http11
   public var fault = Fault.none
   /// Times the request was sent to a backend; 0 for a local answer.
   public var attempts: UInt8 = 0

@@ -56,8 +56,13 @@ struct AccessLine: ~Escapable {
         line.append(milli: microseconds / 1000)
       case .client: AccessLine.put(client, style, &line)
       case .requestID: AccessLine.put(requestID, style, &line)
-      case .protocolName: if entry.protocolMinor == 1 { line.append("HTTP/1.1") } else { line.append("HTTP/1.0") }
-      case .protocolVersion: if entry.protocolMinor == 1 { line.append("1.1") } else { line.append("1.0") }
+      case .protocolName: AccessLine.put(entry.version, &line)
+      case .protocolVersion:
+        switch entry.version {
+        case .http11: line.append("1.1")
+        case .http10: line.append("1.0")
+        case .http2: line.append("2.0")
+        }
       case .status: line.append(decimal: UInt64(entry.status))
       case .bytesSent: line.append(decimal: entry.bytesSent)
       case .bodyBytesSent: line.append(decimal: entry.bodyBytesSent)
@@ -80,7 +85,10 @@ struct AccessLine: ~Escapable {
         let part = isParsed ? AccessLine.part(operation, head, bytes, text) : .none
         if !part.isEmpty {
           line.append(text: self.text(part), style: style)
-          if operation.value == .request { if entry.protocolMinor == 1 { line.append(" HTTP/1.1") } else { line.append(" HTTP/1.0") } }
+          if operation.value == .request {
+            line.append(" ")
+            AccessLine.put(entry.version, &line)
+          }
         } else if operation.value == .request {
           AccessLine.put(bytes.extracting(0..<firstLineEnd), style, &line)
         } else {
@@ -155,6 +163,15 @@ struct AccessLine: ~Escapable {
   }
 
   // MARK: Values
+
+  @inline(__always)
+  private static func put(_ version: AccessProtocol, _ line: inout LineWriter) {
+    switch version {
+    case .http11: line.append("HTTP/1.1")
+    case .http10: line.append("HTTP/1.0")
+    case .http2: line.append("HTTP/2.0")
+    }
+  }
 
   @inline(__always)
   private static func put(_ text: Span<UInt8>, _ style: AccessLogFormat.Style, _ line: inout LineWriter) {

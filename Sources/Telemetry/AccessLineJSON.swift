@@ -39,10 +39,10 @@ extension AccessLine {
         line.append(text: text(head.query), style: .json)
       }
     }
-    if entry.protocolMinor == 1 {
-      line.append("\",\"network.protocol.version\":\"1.1\",\"http.response.status_code\":")
-    } else {
-      line.append("\",\"network.protocol.version\":\"1.0\",\"http.response.status_code\":")
+    switch entry.version {
+    case .http11: line.append("\",\"network.protocol.version\":\"1.1\",\"http.response.status_code\":")
+    case .http10: line.append("\",\"network.protocol.version\":\"1.0\",\"http.response.status_code\":")
+    case .http2: line.append("\",\"network.protocol.version\":\"2\",\"http.response.status_code\":")
     }
     line.append(decimal: UInt64(entry.status))
     line.append(",\"http.request.size\":")

@@ -110,7 +110,9 @@ final class Talk {
     case .streamError(let stream, let code): return "stream error \(stream) \(code)"
     case .connectionError(let code): return "connection error \(code)"
     case .flooded(let flood): return "flooded \(flood)"
+    case .answered(let stream): return "answered \(stream)"
     case .resetReceived: return "reset"
+    case .resetSent: return "reset sent"
     }
   }
 

@@ -109,7 +109,7 @@ import Wire
     let half = [UInt8](repeating: 0x61, count: 16_000)
     _ = talk.receive(data(1, half) + data(1, half) + data(1, half))
     #expect(talk.produce().isEmpty)
-    talk.session.consume(1, 48_000)
+    talk.session.giveBack(1, 48_000)
     #expect(talk.produce() == [Frame(type: Frame.windowUpdate, stream: 1, payload: big(48_000))])
     // More than the window holds is an error of the stream or the connection.
     let greedy = try begun()

@@ -41,7 +41,7 @@ private let localTime: String = {
     var entry = AccessEntry()
     entry.status = 400
     entry.fault = .httpRequestError
-    entry.protocolMinor = 0
+    entry.version = .http10
     let request = SampleRequest(target: [])
     let members = try #require(FlatJSON.parse(String(try request.line("json", entry, requestID: "").dropLast())))
     #expect(members == [
@@ -59,9 +59,17 @@ private let localTime: String = {
   @Test func combinedEscapesAndMarksWhatIsAbsent() throws {
     let request = SampleRequest(method: "BREW", target: Array("/\"\\".utf8) + [0x01, 0xff], fields: [])
     var entry = sampleEntry
-    entry.protocolMinor = 0
+    entry.version = .http10
     #expect(try request.line("combined", entry) ==
       "192.0.2.7 - - [\(localTime)] \"BREW /\\x22\\x5c\\x01\\xff HTTP/1.0\" 200 1200 \"-\" \"-\"\n")
+  }
+
+  @Test func http2IsCalledByItsName() throws {
+    let request = SampleRequest(target: Array("/a".utf8), fields: [])
+    var entry = sampleEntry
+    entry.version = .http2
+    #expect(try request.line("$request|$protocol|$protocol_version", entry) == "GET /a HTTP/2.0|HTTP/2.0|2.0\n")
+    #expect(try request.line("json", entry).contains("\"network.protocol.version\":\"2\","))
   }
 
   @Test func everyVariable() throws {

@@ -1,0 +1,95 @@
+// Stream — what a client that is a stream of an HTTP/2 connection has beyond other clients; and what a connection that
+// carries streams has.
+//
+// Invariants: a stream's record, its client and its place in the list of its multiplexer come and go together (`beginStream`,
+// `removeStream`). A multiplexer lives as long as its connection's client. Streams and their connection name each other by
+// handles, so that one which outlives the other finds nothing.
+
+import HTTP2
+import Kernel
+import Memory
+import Plan
+import SharedState
+
+/// What is true of a stream.
+struct StreamFlags: OptionSet, BitwiseCopyable {
+  let rawValue: UInt8
+  init(rawValue: UInt8) { self.rawValue = rawValue }
+
+  /// The method is HEAD.
+  static var isHead: StreamFlags { StreamFlags(rawValue: 1) }
+  /// The final response head has been handed to the session.
+  static var hasHead: StreamFlags { StreamFlags(rawValue: 2) }
+  /// The response has no DATA.
+  static var isBodyless: StreamFlags { StreamFlags(rawValue: 4) }
+  /// The client has ended the stream on its side.
+  static var ended: StreamFlags { StreamFlags(rawValue: 8) }
+  /// The session knows the stream no more.
+  static var closed: StreamFlags { StreamFlags(rawValue: 16) }
+}
+
+/// One stream.
+struct Stream: ~Copyable {
+  let id: Int32
+  /// The client that is its connection, and the multiplexer of that.
+  let connection: Handle
+  let multiplexer: Handle
+  var flags: StreamFlags
+  /// With which the stream is reset when it goes before its end.
+  var code = ErrorCode.cancel
+  /// Body bytes that have come and that the backend cannot take yet.
+  var incoming = BufferChain()
+  /// Body bytes passed on that the stream's window has not been told of.
+  var owed = 0
+  /// The trailers of the response, as lines.
+  var trailers: Buffer?
+  /// Neighbours in the list of the connection's streams, as clients.
+  var next: Handle?
+  var previous: Handle?
+
+  init(_ id: Int32, connection: Handle, multiplexer: Handle, flags: StreamFlags) {
+    self.id = id
+    self.connection = connection
+    self.multiplexer = multiplexer
+    self.flags = flags
+  }
+}
+
+/// How far the end of an HTTP/2 connection has been announced.
+enum EndStage: BitwiseCopyable {
+  case none
+  /// The client knows that the connection will end.
+  case announced
+  /// …and which request was the last.
+  case refusing
+}
+
+/// One HTTP/2 connection.
+struct Multiplexer: ~Copyable {
+  var session: ServerSession
+  var firstStream: Handle?
+  var streamCount = 0
+  var stage = EndStage.none
+  /// Milliseconds of the monotonic clock at the announcement.
+  var announcedAt: Int64 = 0
+
+  init(_ session: consuming ServerSession) { self.session = session }
+}
+
+extension SessionSettings {
+  init(_ plan: HTTP2Plan) {
+    self.init()
+    maxConcurrentStreams = plan.maxConcurrentStreams
+    initialWindow = plan.initialWindow
+    connectionWindow = max(plan.connectionWindow, 65_535)
+    maxFrameSize = plan.maxFrameSize
+    maxHeaderListSize = plan.maxHeaderListSize
+    floods.resets = plan.floods.resets
+    floods.settings = plan.floods.settings
+    floods.pings = plan.floods.pings
+    floods.emptyFrames = plan.floods.emptyFrames
+    floods.windowUpdates = plan.floods.windowUpdates
+    floods.priorities = plan.floods.priorities
+    floods.continuations = plan.floods.continuations
+  }
+}
