@@ -5,7 +5,7 @@
 // pseudo-header fields (RFC 9113 §8.2, §8.3); what it leaves open is decided here. Trailers are lines only.
 //
 // Invariants: every extent of `head` lies in `bytes`, whose first byte is never consumed; `outcome` is final once `finish`
-// has returned.
+// has returned; then the method, a blank and the target stand next to each other, as in a request line.
 
 import HTTPModel
 import Memory
@@ -82,6 +82,7 @@ public struct FieldSection: ~Copyable {
       head.target = write(value)
     case 7 where name[1] == 0x6d:  // :method
       head.methodText = write(value)
+      bytes.append(0x20)
       head.method = Method(value)
     case 7:  // :scheme
       scheme = value.equalsIgnoringCase("https") ? .https : value.equalsIgnoringCase("http") ? .http : .other
@@ -194,16 +195,37 @@ public struct FieldSection: ~Copyable {
       // The body ends with the stream; towards HTTP/1.1 it goes in chunks.
       head.body = .chunked
     }
-    if outcome != .none { return true }
+    if outcome != .none {
+      // Only part of it is there, of which only a whole request line is of use.
+      if head.target.lower != head.methodText.upper + 1 { (head.methodText, head.target) = (.none, .none) }
+      return true
+    }
     guard !head.methodText.isEmpty else { return false }
     if head.method == .connect {
       outcome = .methodNotImplemented
       if connectProtocol.isEmpty { return true }
     }
-    let target = head.target
+    var target = head.target
     head.target = .none
-    guard head.names.contains(.host) else { return false }
+    guard head.names.contains(.host), joinRequestLine(&target) else { return false }
     return Self.setPath(target, bytes, &head)
+  }
+
+  /// Makes the target stand behind the method and a blank, as in a request line. The client may have sent them in any order.
+  /// False when there is no room, which means that the head is too large.
+  private mutating func joinRequestLine(_ target: inout Extent) -> Bool {
+    guard target.lower != head.methodText.upper + 1 else { return true }
+    guard bytes.freeCapacity > Int(head.methodText.count) + Int(target.count) else {
+      outcome = .headersTooLarge
+      return true
+    }
+    let start = bytes.count
+    bytes.append(copying: head.methodText.lower..<head.methodText.upper)
+    bytes.append(0x20)
+    bytes.append(copying: target.lower..<target.upper)
+    head.methodText = Extent(start..<start + Int(head.methodText.count))
+    target = Extent(head.methodText.upper + 1..<bytes.count)
+    return true
   }
 
   private static func setPath(_ target: Extent, _ bytes: borrowing Buffer, _ head: inout RequestHead) -> Bool {

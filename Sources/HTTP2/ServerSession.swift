@@ -80,23 +80,80 @@ public struct ServerSession: ~Copyable {
   /// - Parameter now: milliseconds of the monotonic clock.
   public mutating func receive(_ bytes: Span<UInt8>, now: Int64, _ workspace: inout Workspace) -> ReceiveOutcome {
     unsafe context.pointee.flood.timeIs(now)
-    let count = unsafe withUnsafeMutablePointer(to: &workspace) { pointer in
-      unsafe bytes.withUnsafeBufferPointer { input in
-        unsafe context.pointee.workspace = pointer
-        unsafe context.pointee.input = input.baseAddress
-        unsafe context.pointee.resume()
-        let count = unsafe nghttp2_session_mem_recv(session, input.baseAddress, input.count)
-        unsafe context.pointee.suspend()
-        unsafe context.pointee.input = nil
-        unsafe context.pointee.workspace = nil
-        return count
-      }
+    return unsafe withUnsafeMutablePointer(to: &workspace) { workspace in
+      unsafe context.pointee.workspace = workspace
+      defer { unsafe context.pointee.workspace = nil }
+      return take(bytes)
     }
-    guard count < 0 else { return .consumed(count) }
-    let calm = count == Int(NGHTTP2_ERR_FLOODED.rawValue)
-    if calm, unsafe context.pointee.flood.flood == nil { workspace.append(.flooded(.settings)) }
-    let code = calm ? NGHTTP2_ENHANCE_YOUR_CALM : count == Int(NGHTTP2_ERR_BAD_CLIENT_MAGIC.rawValue) ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_INTERNAL_ERROR
-    unsafe nghttp2_session_terminate_session(session, code.rawValue)
+  }
+
+  /// Hands `bytes` on to nghttp2, up to each frame that must be judged by the state that those before it have left.
+  private mutating func take(_ bytes: Span<UInt8>) -> ReceiveOutcome {
+    if unsafe context.pointee.isTerminated { return .consumed(bytes.count) }
+    var taken = 0
+    var scanned = unsafe min(context.pointee.ahead, bytes.count)
+    unsafe context.pointee.ahead = 0
+    while taken < bytes.count {
+      let suspect = scan(bytes, &scanned)
+      // The header of the suspect is held back, as far as it came with these bytes.
+      let end = suspect == nil ? bytes.count : max(taken, scanned - 9)
+      let count = end > taken ? hand(bytes, taken, end) : 0
+      guard count >= 0 else { return fail(count) }
+      taken += count
+      if taken < end {
+        unsafe context.pointee.ahead = scanned - taken
+        return .consumed(taken)
+      }
+      guard let suspect, unsafe context.pointee.isStray(suspect) else { continue }
+      guard let code = unsafe context.pointee.strayError(suspect) else { continue }
+      unsafe context.pointee.terminate(code)
+      return .consumed(bytes.count)
+    }
+    return .consumed(bytes.count)
+  }
+
+  /// Looks at frame headers until one that may have to be refused, or until the bytes are used up.
+  private mutating func scan(_ bytes: Span<UInt8>, _ position: inout Int) -> FrameHeader? {
+    while let frame = unsafe context.pointee.scanner.next(bytes, &position) {
+      guard unsafe context.pointee.count(frame) else {
+        // The session has been ended; what follows is not looked at.
+        position = bytes.count
+        return nil
+      }
+      if frame.type == FrameType.priority, isMisplaced(frame, bytes, position) {
+        unsafe context.pointee.terminate(NGHTTP2_PROTOCOL_ERROR)
+        position = bytes.count
+        return nil
+      }
+      if unsafe context.pointee.isStray(frame) { return frame }
+    }
+    return nil
+  }
+
+  /// Whether a PRIORITY frame is on no stream, or makes a stream depend on itself (RFC 9113 §6.3, RFC 7540 §5.3.1). What it
+  /// says is ignored, so one that comes in pieces is not waited for.
+  private func isMisplaced(_ frame: FrameHeader, _ bytes: Span<UInt8>, _ position: Int) -> Bool {
+    if frame.stream == 0 { return true }
+    guard frame.length == 5, bytes.count - position >= 4 else { return false }
+    return UInt32(bigEndian: bytes.word(UInt32.self, at: position)) & 0x7fff_ffff == UInt32(bitPattern: frame.stream)
+  }
+
+  private mutating func hand(_ bytes: Span<UInt8>, _ start: Int, _ end: Int) -> Int {
+    unsafe bytes.withUnsafeBufferPointer { input in
+      unsafe context.pointee.input = input.baseAddress
+      unsafe context.pointee.resume()
+      let count = unsafe nghttp2_session_mem_recv(session, input.baseAddress.map { unsafe $0 + start }, end - start)
+      unsafe context.pointee.suspend()
+      unsafe context.pointee.input = nil
+      return count
+    }
+  }
+
+  private mutating func fail(_ error: Int) -> ReceiveOutcome {
+    let calm = error == Int(NGHTTP2_ERR_FLOODED.rawValue)
+    if calm, unsafe context.pointee.flood.flood == nil { unsafe context.pointee.append(.flooded(.settings)) }
+    let code = calm ? NGHTTP2_ENHANCE_YOUR_CALM : error == Int(NGHTTP2_ERR_BAD_CLIENT_MAGIC.rawValue) ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_INTERNAL_ERROR
+    unsafe context.pointee.terminate(code)
     return .failed
   }
 
@@ -235,13 +292,14 @@ public struct ServerSession: ~Copyable {
 
   /// Says which request was the last; those that come later are ignored, for the client to repeat elsewhere.
   public mutating func refuseNewStreams() {
+    unsafe context.pointee.isEnding = true
     let last = unsafe nghttp2_session_get_last_proc_stream_id(session)
     unsafe nghttp2_submit_goaway(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), last, NGHTTP2_NO_ERROR.rawValue, nil, 0)
   }
 
   /// Ends the session: GOAWAY with an error code, and nothing after it.
   public mutating func terminate(_ code: ErrorCode) {
-    unsafe nghttp2_session_terminate_session(session, code.rawValue)
+    unsafe context.pointee.terminate(nghttp2_error_code(code.rawValue))
   }
 }
 

@@ -48,6 +48,18 @@ struct SessionContext: ~Copyable {
   /// The section being filled between two reads.
   var partial: UnsafeMutablePointer<FieldSection>?
   var flood: FloodGuard
+  var scanner = FrameScanner()
+  /// Bytes at the front of the next input that have been scanned already.
+  var ahead = 0
+  /// The highest stream that the client has opened, or tried to.
+  var lastStream: Int32 = 0
+  var closed = ClosedStreams()
+  /// The stream that was reset last from here.
+  var lastReset: Int32 = 0
+  /// New streams are ignored, so that frames on streams that are not there mean nothing.
+  var isEnding = false
+  /// What still comes is not looked at.
+  var isTerminated = false
   let headerListLimit: Int
   /// Body bytes passed on of which the connection's window has not been told, and how many are worth a frame.
   var owed = 0
@@ -71,35 +83,74 @@ struct SessionContext: ~Copyable {
     unsafe workspace?.pointee.append(event)
   }
 
-  /// Counts a frame that may be part of a flood, and ends the session when it is.
-  mutating func count(_ kind: Flood) {
-    guard !flood.count(kind) else { return }
+  /// Counts something that may be part of a flood. When it is, ends the session and returns false.
+  @discardableResult
+  mutating func count(_ kind: Flood) -> Bool {
+    guard !flood.count(kind) else { return true }
     append(.flooded(kind))
-    unsafe nghttp2_session_terminate_session(session, NGHTTP2_ENHANCE_YOUR_CALM.rawValue)
+    terminate(NGHTTP2_ENHANCE_YOUR_CALM)
+    return false
+  }
+
+  /// Ends the session: GOAWAY with an error code, and nothing after it.
+  mutating func terminate(_ code: nghttp2_error_code) {
+    isEnding = true
+    isTerminated = true
+    unsafe nghttp2_session_terminate_session(session, code.rawValue)
   }
 
   // MARK: Frames taken in
 
-  mutating func frameBegan(_ header: nghttp2_frame_hd) {
-    switch nghttp2_frame_type(UInt32(header.type)) {
-    case NGHTTP2_DATA, NGHTTP2_HEADERS:
-      let ends = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
-      if header.length == 0, !ends { count(.emptyFrames) }
+  /// Counts a frame that may be part of a flood; false when it is.
+  mutating func count(_ frame: FrameHeader) -> Bool {
+    switch frame.type {
+    case FrameType.data: return frame.length > 0 || frame.endsStream || count(.emptyFrames)
+    case FrameType.headers:
       flood.headerSectionBegan()
-    case NGHTTP2_CONTINUATION:
-      if header.length == 0 { count(.emptyFrames) }
-      count(.continuations)
-    case NGHTTP2_RST_STREAM:
+      return frame.length > 0 || frame.endsStream || count(.emptyFrames)
+    case FrameType.continuation: return (frame.length > 0 || count(.emptyFrames)) && count(.continuations)
+    case FrameType.reset:
       append(.resetReceived)
-      count(.resets)
-    case NGHTTP2_SETTINGS:
-      if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { count(.settings) }
-    case NGHTTP2_PING:
-      if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { count(.pings) }
-    case NGHTTP2_WINDOW_UPDATE: count(.windowUpdates)
-    case NGHTTP2_PRIORITY, NGHTTP2_PRIORITY_UPDATE: count(.priorities)
-    default: break
+      return count(.resets)
+    case FrameType.settings: return frame.isAcknowledgement || count(.settings)
+    case FrameType.ping: return frame.isAcknowledgement || count(.pings)
+    case FrameType.windowUpdate: return count(.windowUpdates)
+    case FrameType.priority, FrameType.priorityUpdate: return count(.priorities)
+    default: return true
     }
+  }
+
+  /// Whether a frame belongs to a stream that is neither open nor about to be opened by it.
+  mutating func isStray(_ frame: FrameHeader) -> Bool {
+    guard frame.type == FrameType.headers || frame.type == FrameType.data, frame.stream > 0, !isEnding else { return false }
+    if frame.stream > lastStream {
+      if frame.type == FrameType.headers { lastStream = frame.stream }
+      return false
+    }
+    // A stream with an even number never was the client's, which nghttp2 sees by itself.
+    guard frame.stream & 1 == 1 else { return false }
+    return unsafe nghttp2_session_get_stream_local_close(session, frame.stream) < 0
+  }
+
+  /// The error that a frame on a stream that is not open amounts to; nil when it is to be ignored.
+  func strayError(_ frame: FrameHeader) -> nghttp2_error_code? {
+    switch closed.standing(of: frame.stream) {
+    case .closed: NGHTTP2_STREAM_CLOSED
+    case .neverOpened: frame.type == FrameType.headers ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_STREAM_CLOSED
+    case .resetFromHere, .forgotten: nil
+    }
+  }
+
+  mutating func streamClosed(_ stream: Int32, _ code: UInt32, _ tag: UInt64) {
+    closed.note(stream, resetFromHere: stream == lastReset)
+    if tag != 0 { append(.closed(tag: tag, code: code)) }
+  }
+
+  mutating func frameIsInvalid(_ stream: Int32, _ code: nghttp2_error_code) {
+    guard stream != 0 else { return }
+    append(.streamError(stream: stream, code: code.rawValue))
+    // A stream that is refused is never opened.
+    if code == NGHTTP2_REFUSED_STREAM { closed.note(stream, resetFromHere: true) }
   }
 
   mutating func headersBegan(_ frame: nghttp2_frame) {
@@ -165,6 +216,7 @@ struct SessionContext: ~Copyable {
     switch nghttp2_frame_type(UInt32(unsafe frame.hd.type)) {
     case NGHTTP2_RST_STREAM:
       let code = unsafe frame.rst_stream.error_code
+      lastReset = unsafe frame.hd.stream_id
       append(.resetSent)
       switch nghttp2_error_code(code) {
       case NGHTTP2_NO_ERROR, NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR: break  // ours, not for a mistake of the client

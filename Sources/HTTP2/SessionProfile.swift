@@ -40,10 +40,6 @@ public struct SessionProfile: ~Copyable {
   }
 
   private static func fill(_ table: OpaquePointer) {
-    unsafe nghttp2_session_callbacks_set_on_begin_frame_callback(table) { _, header, user in
-      if let context = unsafe context(user), let header = unsafe header { unsafe context.pointee.frameBegan(header.pointee) }
-      return 0
-    }
     unsafe nghttp2_session_callbacks_set_on_begin_headers_callback(table) { _, frame, user in
       if let context = unsafe context(user), let frame = unsafe frame { unsafe context.pointee.headersBegan(frame.pointee) }
       return 0
@@ -62,8 +58,7 @@ public struct SessionProfile: ~Copyable {
     }
     unsafe nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table) { _, frame, code, user in
       guard let context = unsafe context(user), let frame = unsafe frame else { return 0 }
-      let stream = unsafe frame.pointee.hd.stream_id
-      if stream != 0 { unsafe context.pointee.append(.streamError(stream: stream, code: errorCode(code))) }
+      unsafe context.pointee.frameIsInvalid(frame.pointee.hd.stream_id, errorCode(code))
       return 0
     }
     unsafe nghttp2_session_callbacks_set_on_data_chunk_recv_callback(table) { _, _, stream, bytes, count, user in
@@ -72,8 +67,7 @@ public struct SessionProfile: ~Copyable {
     }
     unsafe nghttp2_session_callbacks_set_on_stream_close_callback(table) { session, stream, code, user in
       guard let context = unsafe context(user) else { return 0 }
-      let tag = unsafe UInt64(UInt(bitPattern: nghttp2_session_get_stream_user_data(session, stream)))
-      if tag != 0 { unsafe context.pointee.append(.closed(tag: tag, code: code)) }
+      unsafe context.pointee.streamClosed(stream, code, UInt64(UInt(bitPattern: nghttp2_session_get_stream_user_data(session, stream))))
       return 0
     }
     unsafe nghttp2_session_callbacks_set_on_frame_send_callback(table) { _, frame, user in
@@ -106,12 +100,12 @@ private func context(_ user: UnsafeMutableRawPointer?) -> UnsafeMutablePointer<S
 }
 
 /// The code on the wire for one of nghttp2's own.
-private func errorCode(_ code: CInt) -> UInt32 {
+private func errorCode(_ code: CInt) -> nghttp2_error_code {
   switch nghttp2_error(code) {
-  case NGHTTP2_ERR_STREAM_CLOSED: NGHTTP2_STREAM_CLOSED.rawValue
-  case NGHTTP2_ERR_FLOW_CONTROL: NGHTTP2_FLOW_CONTROL_ERROR.rawValue
-  case NGHTTP2_ERR_FRAME_SIZE_ERROR: NGHTTP2_FRAME_SIZE_ERROR.rawValue
-  case NGHTTP2_ERR_REFUSED_STREAM: NGHTTP2_REFUSED_STREAM.rawValue
-  default: NGHTTP2_PROTOCOL_ERROR.rawValue
+  case NGHTTP2_ERR_STREAM_CLOSED: NGHTTP2_STREAM_CLOSED
+  case NGHTTP2_ERR_FLOW_CONTROL: NGHTTP2_FLOW_CONTROL_ERROR
+  case NGHTTP2_ERR_FRAME_SIZE_ERROR: NGHTTP2_FRAME_SIZE_ERROR
+  case NGHTTP2_ERR_REFUSED_STREAM: NGHTTP2_REFUSED_STREAM
+  default: NGHTTP2_PROTOCOL_ERROR
   }
 }

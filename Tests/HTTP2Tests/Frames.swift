@@ -152,6 +152,7 @@ extension FieldSection {
       let record = head.records[index]
       parts.append("\(part(record.nameText)): \(part(record.value))")
     }
+    if !head.target.isEmpty, head.target.lower != head.methodText.upper + 1 { parts.append("method and target apart") }
     if outcome != .none { parts.append("\(outcome)") }
     return parts.joined(separator: " | ")
   }

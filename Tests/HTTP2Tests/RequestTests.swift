@@ -17,6 +17,12 @@ import Testing
     #expect(events == ["request 1 ends GET /a?b host:80 none | host: host:80 | accept: */* | x-a: "])
   }
 
+  @Test func pseudoHeadersMayStandInAnyOrder() throws {
+    let fields: [Field] = [(":path", "/a?b"), (":authority", "host"), (":scheme", "http"), (":method", "DELETE")]
+    #expect(try events(headers(1, fields)) == ["request 1 ends DELETE /a?b host none | host: host"])
+    #expect(try events(headers(1, [fields[3], fields[0], fields[1], fields[2]])) == ["request 1 ends DELETE /a?b host none | host: host"])
+  }
+
   @Test func hostMayStandInForAuthority() throws {
     let events = try events(headers(1, [(":method", "GET"), (":scheme", "http"), (":path", "/"), ("host", "one")]))
     #expect(events == ["request 1 ends GET / one none | host: one"])

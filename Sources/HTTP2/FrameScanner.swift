@@ -1,0 +1,100 @@
+// FrameScanner — looks at the header of each frame before nghttp2 gets the bytes.
+//
+// For two reasons. Frames that cost their sender next to nothing are counted, also those that nghttp2 drops without a word.
+// And frames on streams that are closed are found: nghttp2 forgets streams at once and then ignores what comes on them, where
+// RFC 9113 §5.1 wants an error unless the stream was reset from here.
+//
+// Invariant: `left` bytes of the current frame's payload (or of the preface) are still to come, after `have` bytes of a header.
+
+import Memory
+
+/// The header of a frame (RFC 9113 §4.1).
+struct FrameHeader: BitwiseCopyable {
+  var length: Int
+  var type: UInt8
+  var flags: UInt8
+  var stream: Int32
+
+  var endsStream: Bool { flags & 1 != 0 }
+  var isAcknowledgement: Bool { flags & 1 != 0 }
+}
+
+/// The types of frames that are told apart here.
+enum FrameType {
+  static let data: UInt8 = 0, headers: UInt8 = 1, priority: UInt8 = 2, reset: UInt8 = 3, settings: UInt8 = 4, ping: UInt8 = 6
+  static let windowUpdate: UInt8 = 8, continuation: UInt8 = 9, priorityUpdate: UInt8 = 16
+}
+
+struct FrameScanner {
+  private static let prefaceLength = 24
+
+  private var left = FrameScanner.prefaceLength
+  /// The bytes of a header that has come in part, as a big-endian number.
+  private var low: UInt64 = 0
+  private var high: UInt64 = 0
+  private var have = 0
+
+  /// The next frame header that is complete within `bytes`, from `position` on, which moves behind it. Nil when the bytes
+  /// are used up.
+  mutating func next(_ bytes: Span<UInt8>, _ position: inout Int) -> FrameHeader? {
+    if left > 0 {
+      let skipped = min(left, bytes.count - position)
+      left -= skipped
+      position += skipped
+      if left > 0 { return nil }
+    }
+    if have == 0, bytes.count - position >= 9 {
+      let first = UInt64(bigEndian: bytes.word(UInt64.self, at: position))
+      let last = bytes[position + 8]
+      position += 9
+      return take(first, last)
+    }
+    while position < bytes.count {
+      if have < 8 { low = low << 8 | UInt64(bytes[position]) } else { high = UInt64(bytes[position]) }
+      have += 1
+      position += 1
+      if have == 9 {
+        have = 0
+        defer { low = 0 }
+        return take(low, UInt8(truncatingIfNeeded: high))
+      }
+    }
+    return nil
+  }
+
+  private mutating func take(_ first: UInt64, _ last: UInt8) -> FrameHeader {
+    left = Int(first >> 40)
+    // The highest bit of the stream is reserved.
+    let stream = UInt32(truncatingIfNeeded: first << 8 | UInt64(last)) & 0x7fff_ffff
+    return FrameHeader(
+      length: left, type: UInt8(truncatingIfNeeded: first >> 32), flags: UInt8(truncatingIfNeeded: first >> 24), stream: Int32(bitPattern: stream))
+  }
+}
+
+/// The streams that were closed last, and by whom.
+struct ClosedStreams {
+  enum Standing { case closed, resetFromHere, neverOpened, forgotten }
+
+  private static let capacity = 32
+  /// Negative: reset from here.
+  private var ids = InlineArray<32, Int32>(repeating: 0)
+  private var next = 0
+  private var oldest: Int32 = 0
+
+  mutating func note(_ stream: Int32, resetFromHere: Bool) {
+    for index in ids.indices where ids[index] == stream || ids[index] == -stream { return }
+    // What has gone out of sight bounds what is known to have never been opened.
+    if ids[next] != 0 { oldest = max(oldest, abs(ids[next])) }
+    ids[next] = resetFromHere ? -stream : stream
+    next = (next + 1) % Self.capacity
+  }
+
+  /// What is known of a stream below the last one that the client has opened, and not open now.
+  func standing(of stream: Int32) -> Standing {
+    for index in ids.indices {
+      if ids[index] == stream { return .closed }
+      if ids[index] == -stream { return .resetFromHere }
+    }
+    return stream > oldest ? .neverOpened : .forgotten
+  }
+}
