@@ -114,6 +114,7 @@ public struct ServerSession: ~Copyable {
 
   /// Looks at frame headers until one that may have to be refused, or until the bytes are used up.
   private mutating func scan(_ bytes: Span<UInt8>, _ position: inout Int) -> FrameHeader? {
+    var mayHaveClosed = false
     while let frame = unsafe context.pointee.scanner.next(bytes, &position) {
       guard unsafe context.pointee.count(frame) else {
         // The session has been ended; what follows is not looked at.
@@ -125,7 +126,8 @@ public struct ServerSession: ~Copyable {
         position = bytes.count
         return nil
       }
-      if unsafe context.pointee.isStray(frame) { return frame }
+      if unsafe context.pointee.isStray(frame, mayHaveClosed: mayHaveClosed) { return frame }
+      mayHaveClosed = mayHaveClosed || frame.type == FrameType.reset || frame.type <= FrameType.headers && frame.endsStream
     }
     return nil
   }

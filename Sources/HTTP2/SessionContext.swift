@@ -121,7 +121,8 @@ struct SessionContext: ~Copyable {
   }
 
   /// Whether a frame belongs to a stream that is neither open nor about to be opened by it.
-  mutating func isStray(_ frame: FrameHeader) -> Bool {
+  /// - Parameter mayHaveClosed: frames that may have closed the stream have come, but nghttp2 has not seen them yet.
+  mutating func isStray(_ frame: FrameHeader, mayHaveClosed: Bool = false) -> Bool {
     guard frame.type == FrameType.headers || frame.type == FrameType.data, frame.stream > 0, !isEnding else { return false }
     if frame.stream > lastStream {
       if frame.type == FrameType.headers { lastStream = frame.stream }
@@ -129,6 +130,7 @@ struct SessionContext: ~Copyable {
     }
     // A stream with an even number never was the client's, which nghttp2 sees by itself.
     guard frame.stream & 1 == 1 else { return false }
+    if mayHaveClosed { return true }
     return unsafe nghttp2_session_get_stream_local_close(session, frame.stream) < 0
   }
 

@@ -161,6 +161,46 @@ import Wire
     #expect(tag == 0 && !isTagged)
   }
 
+  /// RFC 9113 §5.1: an error, unless the stream was reset from here and the client may not know it yet.
+  @Test(arguments: [[1], [1000]])
+  func framesOnClosedStreamsAreErrors(_ pieces: [Int]) throws {
+    func outcome(_ frames: [UInt8], prepare: (Talk) throws -> Void = { _ in }) throws -> [String] {
+      let talk = try begun()
+      _ = talk.receive(headers(1, plainGet, ends: false))
+      try prepare(talk)
+      var events: [String] = [], rest = frames[...]
+      while !rest.isEmpty {
+        events += talk.receive(Array(rest.prefix(pieces[0])))
+        rest = rest.dropFirst(pieces[0])
+      }
+      return talk.produce(&events).filter { $0.type == Frame.goAway }.map { "GOAWAY \($0.code)" }
+    }
+    let reset = Frame(type: Frame.reset, stream: 1, payload: big(8)).bytes
+    #expect(try outcome(reset + data(1, [1])) == ["GOAWAY 5"])
+    #expect(try outcome(reset + headers(1, plainGet)) == ["GOAWAY 5"])
+    #expect(try outcome(data(1, [], ends: true) + data(1, [1])) == ["GOAWAY 5"])
+    let answered: (Talk) throws -> Void = { talk in
+      try respond(talk, 1, "HTTP/1.1 204 No Content\r\n\r\n", hasBody: false)
+      _ = talk.produce()
+    }
+    #expect(try outcome(data(1, [1], ends: true) + data(1, [1]), prepare: answered) == ["GOAWAY 5"])
+    // A stream that was passed over is closed as well.
+    #expect(try outcome(headers(5, plainGet) + headers(3, plainGet)) == ["GOAWAY 1"])
+    #expect(try outcome(headers(5, plainGet) + data(3, [1])) == ["GOAWAY 5"])
+    #expect(try outcome(data(7, [1])) == ["GOAWAY 1"])
+    // Reset from here: what comes is ignored.
+    let refused: (Talk) throws -> Void = { talk in
+      talk.session.reset(1, .cancel)
+      _ = talk.produce()
+    }
+    #expect(try outcome(data(1, [1]) + data(1, [], ends: true) + headers(1, plainGet), prepare: refused).isEmpty)
+    // PRIORITY: on no stream, and a stream that depends on itself.
+    #expect(try outcome(Frame(type: Frame.priority, stream: 0, payload: [0, 0, 0, 0, 1]).bytes) == ["GOAWAY 1"])
+    if pieces[0] > 1 { #expect(try outcome(Frame(type: Frame.priority, stream: 1, payload: [0, 0, 0, 1, 1]).bytes) == ["GOAWAY 1"]) }
+    // Trailers, and an ordinary end, are neither.
+    #expect(try outcome(data(1, [1]) + headers(1, [("x", "y")])).isEmpty)
+  }
+
   @Test func theEndComesInTwoSteps() throws {
     let talk = try begun()
     _ = talk.receive(headers(1, plainGet))
