@@ -42,13 +42,13 @@ struct ClientFlags: OptionSet, BitwiseCopyable {
   static var stalled: ClientFlags { ClientFlags(rawValue: 2048) }
 
   /// It is a stream of an HTTP/2 connection and has no socket; `carrier` names its record.
-  static var stream: ClientFlags { ClientFlags(rawValue: 4096) }
-  /// It is a connection that speaks HTTP/2, whose requests are clients of their own; `carrier` names its multiplexer.
-  static var multiplexed: ClientFlags { ClientFlags(rawValue: 8192) }
+  static var stream: ClientFlags { ClientFlags(rawValue: 8192) }
+  /// It is a connection that speaks HTTP/2, whose requests are clients of their own; `multiplexer` names what carries them.
+  static var multiplexed: ClientFlags { ClientFlags(rawValue: 16384) }
   /// No request has come on it yet, so that it may still turn out to speak HTTP/2.
-  static var fresh: ClientFlags { ClientFlags(rawValue: 16384) }
+  static var fresh: ClientFlags { ClientFlags(rawValue: 32768) }
   /// It is in the queue of HTTP/2 connections that have frames to write.
-  static var unflushed: ClientFlags { ClientFlags(rawValue: 32768) }
+  static var unflushed: ClientFlags { ClientFlags(rawValue: 65536) }
 
   /// No further request may be begun on its socket in HTTP/1.
   static var finished: ClientFlags { [.closing, .doomed, .lingering, .stream, .multiplexed] }
@@ -65,14 +65,14 @@ struct Client: ~Copyable {
   let peer: PeerText
   let listener: UInt16
   var flags = ClientFlags.fresh
-  /// For a stream its record, for an HTTP/2 connection its multiplexer; otherwise meaningless.
-  var carrier = Handle(index: 0, generation: 0)
   var waiting = ClientWaiting.firstByte
   /// Milliseconds of the monotonic clock; meaningless while `waiting` is `nothing`.
   var deadline: Int64 = 0
   var exchange: Handle?
-  /// What its bytes are carried by, where that is not the socket itself; valid with `.secure`.
+  /// What its bytes are carried by, where that is not the socket itself: with `.secure` its TLS session, with `.stream` its record.
   var carrier = Handle(index: 0, generation: 0)
+  /// What carries its streams; valid with `.multiplexed`.
+  var multiplexer = Handle(index: 0, generation: 0)
   var input: Buffer?
   var backlog = BufferChain()
   var parser = RequestParser()

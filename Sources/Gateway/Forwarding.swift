@@ -140,7 +140,7 @@ extension Gateway {
     services.request.removeAll()
     let peer = clients[client].peer
     let rule = Int(exchanges[pinned].rule)
-    let isSecure = clients[client].flags.contains(.secure)
+    let isSecure = clients[connection(of: client)].flags.contains(.secure)
     RequestComposer.compose(
       &exchanges[pinned], actions.forwards[rule], host: actions.hosts[pool], peer: peer.span, isSecure: isSecure, ids: &services.ids,
       into: &services.request)

@@ -38,16 +38,17 @@ extension Gateway {
   mutating func clientSpeaksHTTP2(_ client: Handle) {
     guard makeMultiplexer(client) else { return doom(client) }
     queueOutput(client)
+    // What came together with the end of the handshake is read from there.
+    enqueue(client)
   }
 
   private mutating func makeMultiplexer(_ client: Handle) -> Bool {
     guard let session = makeSession(), let multiplexer = multiplexers.insert(Multiplexer(session)) else { return false }
-    clients[client].carrier = multiplexer
+    clients[client].multiplexer = multiplexer
     clients[client].flags.insert(.multiplexed)
     clients[client].flags.remove([.fresh, .inHead])
     counters.add(.http2Connections)
     counters.add(.http2ConnectionsActive)
-    setClientTimer(client, .idle, plan.timeouts.idle)
     return true
   }
 
@@ -66,7 +67,7 @@ extension Gateway {
     for _ in 0..<Self.frameBudget {
       buffer.removeAll()
       let room = buffer.freeCapacity
-      switch buffer.fill({ clients[client].socket.receive(into: &$0) }) {
+      switch receive(client, into: &buffer) {
       case .moved(let count):
         counters.add(.bytesReceived, UInt64(count))
         if count < room { clients[client].noteShortRead() }
@@ -87,7 +88,7 @@ extension Gateway {
   }
 
   private mutating func takeFrames(_ client: Handle, _ buffer: borrowing Buffer) {
-    let multiplexer = clients[client].carrier
+    let multiplexer = clients[client].multiplexer
     var start = 0
     while start < buffer.count {
       let piece = buffer.bytes.extracting(droppingFirst: start)
@@ -102,7 +103,7 @@ extension Gateway {
     }
     if multiplexers[multiplexer].session.isWithinSection {
       if clients[client].waiting != .head { setClientTimer(client, .head, plan.timeouts.request) }
-    } else if clients[client].waiting == .head {
+    } else if clients[client].waiting == .head || clients[client].waiting == .firstByte {
       rest(client, multiplexer)
     }
     queueOutput(client)
@@ -138,6 +139,12 @@ extension Gateway {
       }
     }
     workspace.clear()
+  }
+
+  /// The connection that a client is, or is a stream of.
+  @inline(__always)
+  func connection(of client: Handle) -> Handle {
+    clients[client].flags.contains(.stream) ? streams[clients[client].carrier].connection : client
   }
 
   private func client(of stream: Int32, _ multiplexer: Handle) -> Handle? {
@@ -323,10 +330,10 @@ extension Gateway {
     switch waiting {
     case .idle, .firstByte:
       counters.add(.idleCloses)
-      multiplexers[clients[client].carrier].session.terminate(.noError)
+      multiplexers[clients[client].multiplexer].session.terminate(.noError)
     case .head:
       report(client, .requestTimeout, "a header section was not completed")
-      multiplexers[clients[client].carrier].session.terminate(.enhanceYourCalm)
+      multiplexers[clients[client].multiplexer].session.terminate(.enhanceYourCalm)
     default: return false
     }
     queueOutput(client)
@@ -369,7 +376,6 @@ extension Gateway {
     gone.backlog.removeAll(&services.large)
     let unused = stream.incoming.count
     stream.incoming.removeAll(&services.small)
-    guard multiplexers.contains(stream.multiplexer) else { return }
     let multiplexer = stream.multiplexer
     if let next = stream.next { streams[clients[next].carrier].previous = stream.previous }
     if let previous = stream.previous {
@@ -391,13 +397,12 @@ extension Gateway {
 
   /// An HTTP/2 connection is closed: so are its streams, of which the client need not be told.
   mutating func endMultiplexing(_ client: Handle) {
-    let multiplexer = clients[client].carrier
-    var next = multiplexers[multiplexer].firstStream
-    while let stream = next {
-      let record = clients[stream].carrier
-      next = streams[record].next
-      streams[record].flags.insert(.closed)
-      doom(stream)
+    let multiplexer = clients[client].multiplexer
+    while let stream = multiplexers[multiplexer].firstStream {
+      streams[clients[stream].carrier].flags.insert(.closed)
+      clients[stream].flags.insert(.doomed)
+      if let exchange = clients[stream].exchange, exchanges.contains(exchange) { abandon(exchange) }
+      removeStream(stream)
     }
     _ = multiplexers.remove(multiplexer)
     counters.subtract(.http2ConnectionsActive)
@@ -407,7 +412,7 @@ extension Gateway {
   /// answered. At the deadline what is left is cut off.
   mutating func drainMultiplexed(_ client: Handle) {
     guard clients[client].flags.isDisjoint(with: [.doomed, .lingering, .closing]) else { return }
-    let multiplexer = clients[client].carrier
+    let multiplexer = clients[client].multiplexer
     if drain.isOver { return cutMultiplexed(client, multiplexer) }
     switch multiplexers[multiplexer].stage {
     case .none:

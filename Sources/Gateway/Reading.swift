@@ -43,6 +43,9 @@ extension Gateway {
 
   /// Goes on with a client that was put off, or whose last request is done: what it has sent already comes first, then its socket.
   mutating func proceed(_ client: Handle) {
+    if clients[client].flags.contains(.multiplexed) {
+      if clients[client].flags.isDisjoint(with: [.closing, .doomed, .lingering]) { return receiveFrames(client) }
+    }
     if clients[client].exchange == nil, clients[client].backlog.isEmpty, clients[client].flags.isDisjoint(with: .finished),
       var input = clients[client].input.take()
     {
@@ -54,7 +57,7 @@ extension Gateway {
 
   /// Reads once from the client, appending what arrived to `buffer`: `Socket.receive`, through whatever carries it.
   @inline(__always)
-  private mutating func receive(_ client: Handle, into buffer: inout Buffer) -> Transfer {
+  mutating func receive(_ client: Handle, into buffer: inout Buffer) -> Transfer {
     if clients[client].flags.contains(.secure) { return receiveSecurely(client, into: &buffer) }
     return buffer.fill { clients[client].socket.receive(into: &$0) }
   }

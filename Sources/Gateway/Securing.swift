@@ -73,7 +73,9 @@ extension Gateway {
         continue
       }
       do throws(TLSError) {
-        servers.append(try TLSServer(TLSServerSettings(tls, ticketLifetime: plan.tickets.lifetime), tickets: tls.sessionTickets ? tickets : nil))
+        var settings = TLSServerSettings(tls, ticketLifetime: plan.tickets.lifetime)
+        settings.offersHTTP2 = plan.http2.enabled && listener.http2
+        servers.append(try TLSServer(settings, tickets: tls.sessionTickets ? tickets : nil))
       } catch {
         throw GatewayFailure("listeners[\(index)].tls: \(error.reason)")
       }
@@ -173,6 +175,8 @@ extension Gateway {
       }
       guard secured[handle].session.isEstablished else {
         guard shakeHands(client, handle, &cipher) else { return .blocked }
+        // What comes next is not for whoever reads requests.
+        guard clients[client].flags.isDisjoint(with: .multiplexed) else { break }
         continue
       }
       var used = 0
@@ -249,6 +253,7 @@ extension Gateway {
     if secured[handle].session.isResumed { counters.add(.tlsResumptions) }
     if plan.listeners[Int(clients[client].listener)].tls?.clientCertificates != .off { noteIdentity(handle) }
     setClientTimer(client, .firstByte, plan.timeouts.request)
+    if secured[handle].session.isHTTP2 { clientSpeaksHTTP2(client) }
   }
 
   private mutating func noteIdentity(_ handle: Handle) {
@@ -306,6 +311,8 @@ extension Gateway {
   }
 
   /// Encrypts `bytes`, sends what the kernel takes, and keeps the rest.
+  mutating func encrypt(_ client: Handle, _ bytes: borrowing Buffer) { encrypt(client, bytes.bytes) }
+
   private mutating func encrypt(_ client: Handle, _ bytes: Span<UInt8>) {
     let flags = clients[client].flags
     guard !flags.contains(.doomed) else { return }
@@ -355,6 +362,7 @@ extension Gateway {
 
   /// Adds to the request being composed who the client is, if it has shown a certificate.
   mutating func composeIdentity(_ client: Handle) {
+    let client = connection(of: client)
     let handle = clients[client].carrier
     guard !secured[handle].identity.isEmpty else { return }
     var identity = Buffer.absent
@@ -371,6 +379,7 @@ extension Gateway {
   /// Tells the access log about the connection of its next line.
   @inline(__always)
   mutating func describeConnection(_ client: Handle) {
+    let client = connection(of: client)
     let isSecure = clients[client].flags.contains(.secure)
     if isSecure || accessLog?.connection.isSecure == true { describeConnection(client, isSecure) }
   }

@@ -2,8 +2,7 @@
 // carries streams has.
 //
 // Invariants: a stream's record, its client and its place in the list of its multiplexer come and go together (`beginStream`,
-// `removeStream`). A multiplexer lives as long as its connection's client. Streams and their connection name each other by
-// handles, so that one which outlives the other finds nothing.
+// `removeStream`). A multiplexer lives as long as its connection's client, and no stream outlives its connection.
 
 import HTTP2
 import Kernel

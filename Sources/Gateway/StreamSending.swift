@@ -133,7 +133,7 @@ extension Gateway {
   /// Puts frames together and writes them, until there are none, or the client does not take them.
   mutating func writeFrames(_ client: Handle) {
     guard clients[client].flags.isDisjoint(with: [.doomed, .lingering, .closing]) else { return }
-    let multiplexer = clients[client].carrier
+    let multiplexer = clients[client].multiplexer
     for _ in 0..<Self.writeBudget {
       guard clients[client].backlog.isEmpty else { return }
       let outcome = Self.collect(&multiplexers[multiplexer], &clients, &streams, &services, &frames, &workspace, &relieved)
@@ -199,6 +199,12 @@ extension Gateway {
 
   /// Writes what `frames` holds; what the kernel does not take waits in the connection's backlog.
   private mutating func writeOut(_ client: Handle) {
+    if clients[client].flags.contains(.secure) {
+      var bytes = Buffer.absent
+      swap(&bytes, &frames)
+      encrypt(client, bytes)
+      return swap(&bytes, &frames)
+    }
     let count = frames.count
     switch clients[client].socket.send(frames.bytes) {
     case .moved(count): counters.add(.bytesSent, UInt64(count))
@@ -231,7 +237,7 @@ extension Gateway {
     }
     if clients[client].flags.contains(.closing) { return endClient(client) }
     if clients[client].waiting == .send {
-      if multiplexers[clients[client].carrier].streamCount == 0 { setClientTimer(client, .idle, plan.timeouts.idle) } else { clients[client].waiting = .nothing }
+      if multiplexers[clients[client].multiplexer].streamCount == 0 { setClientTimer(client, .idle, plan.timeouts.idle) } else { clients[client].waiting = .nothing }
     }
     queueOutput(client)
   }
