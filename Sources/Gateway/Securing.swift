@@ -21,6 +21,8 @@ struct SecuredClient: ~Copyable {
   /// Subject and, behind it, fingerprint of the client's certificate; empty when it has shown none.
   var identity = Buffer.absent
   var subjectLength = 0
+  /// Bytes that the protocol itself has answered while the client took nothing.
+  var unread = 0
   /// The first byte has been looked at.
   var hasBegun = false
   /// The handshake's outcome is in the counters.
@@ -179,7 +181,7 @@ extension Gateway {
       ciphertext.output.removeAll()
       let outcome = secured[handle].session.decrypt(cipher.bytes, used: &used, into: &plain, replies: &ciphertext.output)
       cipher.consume(used)
-      if !ciphertext.output.isEmpty { sendCiphertext(client) }
+      if !ciphertext.output.isEmpty, !sendReplies(client, handle) { return .failed(.protocolViolation) }
       switch outcome {
       case .drained: continue
       case .full: break
@@ -193,6 +195,17 @@ extension Gateway {
     if !cipher.isEmpty { keepRest(handle, cipher) }
     return plain.count > before ? moved(plain.count - before) : .blocked
   }
+
+  /// Sends what the protocol has to answer. False when the client asks for more and more of it and takes none.
+  @inline(never)
+  private mutating func sendReplies(_ client: Handle, _ handle: Handle) -> Bool {
+    if clients[client].backlog.isEmpty { secured[handle].unread = 0 }
+    secured[handle].unread += ciphertext.output.count
+    sendCiphertext(client)
+    return secured[handle].unread < Self.unreadLimit || clients[client].backlog.isEmpty
+  }
+
+  private static var unreadLimit: Int { 16 << 10 }
 
   /// The counter of bytes is of those on the wire: the caller adds what it is given.
   private func moved(_ count: Int) -> Transfer {
