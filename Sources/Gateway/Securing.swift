@@ -45,7 +45,7 @@ struct Ciphertext: ~Copyable {
     guard output.capacity == 0 else { return }
     small = Buffer(capacity: smallSize)
     large = Buffer(capacity: largeSize)
-    output = Buffer(capacity: 256 << 10)
+    output = Buffer(capacity: 72 << 10)
   }
 }
 
