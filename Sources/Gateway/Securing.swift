@@ -27,6 +27,8 @@ struct SecuredClient: ~Copyable {
   var hasBegun = false
   /// The handshake's outcome is in the counters.
   var isCounted = false
+  /// The client's close_notify has come.
+  var hasEnded = false
   /// close_notify is sent, or queued.
   var hasSaidGoodbye = false
 
@@ -147,6 +149,7 @@ extension Gateway {
   private mutating func receive(_ client: Handle, _ cipher: inout Buffer, into plain: inout Buffer) -> Transfer {
     let handle = clients[client].carrier
     let before = plain.count
+    if secured[handle].hasEnded { return .ended }
     if var rest = secured[handle].rest.take() {
       if rest.count <= cipher.capacity {
         cipher.append(rest.bytes)
@@ -187,6 +190,7 @@ extension Gateway {
       case .full: break
       case .closed:
         // As good as a FIN; what comes behind it is not looked at.
+        secured[handle].hasEnded = true
         clients[client].flags.insert(.ended)
         return plain.count > before ? moved(plain.count - before) : .ended
       case .failed: return .failed(.protocolViolation)
