@@ -61,11 +61,11 @@ let package = Package(
     step("Worker", ["Gateway", "Control", "SharedState", "Telemetry", "Transport", "Plan", "Kernel", "Memory"]),
     step("Master", ["Configuration", "Control", "SharedState", "Telemetry", "TLS", "Plan", "Kernel"]),
     // 10: the programs
-    .executableTarget(name: "gatewayd", dependencies: ["Master", "Worker", "Configuration", "Control", "Kernel"], swiftSettings: settings),
+    .executableTarget(name: "gatewayd", dependencies: ["Master", "Worker", "Configuration", "Control", "TLS", "Kernel"], swiftSettings: settings),
     .executableTarget(
       name: "gatewayctl",
       dependencies: [
-        "Configuration", "Control", "SharedState", "Plan", "Kernel",
+        "Configuration", "Control", "SharedState", "Plan", "TLS", "Kernel",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: settings),
     // Tests, one folder per target
@@ -90,7 +90,7 @@ let package = Package(
     // The checks that scripts/fuzz runs on arbitrary bytes, and the tests that replay what it found
     .target(
       name: "FuzzTargets",
-      dependencies: ["Wire", "Policy", "Configuration", "Telemetry", "HTTPModel", "Memory", "Kernel", "CLinux"],
+      dependencies: ["Wire", "Policy", "Configuration", "Telemetry", "TLS", "HTTPModel", "Memory", "Kernel", "CLinux"],
       path: "Tests/FuzzTargets", swiftSettings: settings),
     tests("FuzzReplay", ["FuzzTargets"]),
   ] + fuzzPrograms
@@ -103,6 +103,7 @@ var fuzzPrograms: [Target] {
   return [
     ("RequestHead", "request-head"), ("ResponseHead", "response-head"), ("ChunkedBody", "chunked-body"), ("RequestTarget", "request-target"),
     ("RoutePattern", "route-pattern"), ("Configuration", "configuration"), ("AccessLog", "access-log"),
+    ("ServerName", "server-name"),
   ].map { folder, name in
     .executableTarget(name: "fuzz-" + name, dependencies: ["FuzzTargets"], path: "Tests/Fuzz/" + folder, swiftSettings: settings)
   }

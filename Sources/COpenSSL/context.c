@@ -245,4 +245,6 @@ void copenssl_set_tickets(SSL_CTX *context, const copenssl_ticket_keys *keys, lo
   SSL_CTX_set_ex_data(context, ticket_index, (void *)keys);
   SSL_CTX_set_tlsext_ticket_key_evp_cb(context, ticket_key);
   SSL_CTX_set_timeout(context, lifetime);
+  /* A client that opens several connections at once may use one ticket for all; more cost each handshake its time. */
+  SSL_CTX_set_num_tickets(context, 1);
 }

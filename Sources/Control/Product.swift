@@ -5,10 +5,10 @@ public enum Product {
   public static let tool = "gatewayctl"
   public static let version = "1.0.0"
   /// What this build can do, for `--version-verbose`.
-  public static let features = ["HTTP/1.1"]
+  public static let features = ["HTTP/1.1", "TLS"]
 
-  /// The version with compiler, platform and features, one per line.
-  public static func details(of program: String) -> String {
+  /// The version with compiler, platform, libraries and features, one per line.
+  public static func details(of program: String, libraries: [String]) -> String {
     #if compiler(>=6.4)
       let compiler = "Swift 6.4 or later"
     #elseif compiler(>=6.3)
@@ -27,6 +27,7 @@ public enum Product {
       \(program) \(version)
       compiler: \(compiler)
       platform: Linux \(processor)
+      libraries: \(libraries.joined(separator: ", "))
       features: \(features.joined(separator: ", "))
       """
   }

@@ -21,10 +21,14 @@ struct SecuredClient: ~Copyable {
   /// Subject and, behind it, fingerprint of the client's certificate; empty when it has shown none.
   var identity = Buffer.absent
   var subjectLength = 0
+  /// Bytes that the protocol itself has answered while the client took nothing.
+  var unread = 0
   /// The first byte has been looked at.
   var hasBegun = false
   /// The handshake's outcome is in the counters.
   var isCounted = false
+  /// The client's close_notify has come.
+  var hasEnded = false
   /// close_notify is sent, or queued.
   var hasSaidGoodbye = false
 
@@ -43,7 +47,7 @@ struct Ciphertext: ~Copyable {
     guard output.capacity == 0 else { return }
     small = Buffer(capacity: smallSize)
     large = Buffer(capacity: largeSize)
-    output = Buffer(capacity: 256 << 10)
+    output = Buffer(capacity: 72 << 10)
   }
 }
 
@@ -147,6 +151,7 @@ extension Gateway {
   private mutating func receive(_ client: Handle, _ cipher: inout Buffer, into plain: inout Buffer) -> Transfer {
     let handle = clients[client].carrier
     let before = plain.count
+    if secured[handle].hasEnded { return .ended }
     if var rest = secured[handle].rest.take() {
       if rest.count <= cipher.capacity {
         cipher.append(rest.bytes)
@@ -183,12 +188,13 @@ extension Gateway {
       ciphertext.output.removeAll()
       let outcome = secured[handle].session.decrypt(cipher.bytes, used: &used, into: &plain, replies: &ciphertext.output)
       cipher.consume(used)
-      if !ciphertext.output.isEmpty { sendCiphertext(client) }
+      if !ciphertext.output.isEmpty, !sendReplies(client, handle) { return .failed(.protocolViolation) }
       switch outcome {
       case .drained: continue
       case .full: break
       case .closed:
         // As good as a FIN; what comes behind it is not looked at.
+        secured[handle].hasEnded = true
         clients[client].flags.insert(.ended)
         return plain.count > before ? moved(plain.count - before) : .ended
       case .failed: return .failed(.protocolViolation)
@@ -197,6 +203,17 @@ extension Gateway {
     if !cipher.isEmpty { keepRest(handle, cipher) }
     return plain.count > before ? moved(plain.count - before) : .blocked
   }
+
+  /// Sends what the protocol has to answer. False when the client asks for more and more of it and takes none.
+  @inline(never)
+  private mutating func sendReplies(_ client: Handle, _ handle: Handle) -> Bool {
+    if clients[client].backlog.isEmpty { secured[handle].unread = 0 }
+    secured[handle].unread += ciphertext.output.count
+    sendCiphertext(client)
+    return secured[handle].unread < Self.unreadLimit || clients[client].backlog.isEmpty
+  }
+
+  private static var unreadLimit: Int { 16 << 10 }
 
   /// The counter of bytes is of those on the wire: the caller adds what it is given.
   private func moved(_ count: Int) -> Transfer {

@@ -34,7 +34,8 @@ enum Trailers {
   private static func isAllowed(_ name: HeaderName, _ text: Span<UInt8>) -> Bool {
     switch name {
     case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade, .te, .contentLength, .host, .authorization, .contentType,
-      .contentEncoding, .contentRange, .trailer, .proxyAuthenticate, .proxyAuthorization, .expect, .forwardedFor, .forwardedProto, .forwardedHost, .via, .requestID:
+      .contentEncoding, .contentRange, .trailer, .proxyAuthenticate, .proxyAuthorization, .expect, .forwardedFor, .forwardedProto, .forwardedHost, .via, .requestID,
+      .clientCertSubject, .clientCertFingerprint:
       return false
     default: return !text.equalsIgnoringCase("set-cookie") && !text.equalsIgnoringCase("cookie")
     }

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Control
+import TLS
 
 struct GatewayControl: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -21,7 +22,7 @@ struct GatewayControl: ParsableCommand {
 
   func run() throws {
     if showsDetails {
-      Terminal.print(Product.details(of: Product.tool))
+      Terminal.print(Product.details(of: Product.tool, libraries: [TLSServer.library]))
     } else if showsVersion {
       Terminal.print("\(Product.tool) \(Product.version)")
     } else {
@@ -37,7 +38,7 @@ struct VersionCommand: ParsableCommand {
   var showsDetails = false
 
   func run() {
-    Terminal.print(showsDetails ? Product.details(of: Product.tool) : "\(Product.tool) \(Product.version)")
+    Terminal.print(showsDetails ? Product.details(of: Product.tool, libraries: [TLSServer.library]) : "\(Product.tool) \(Product.version)")
   }
 }
 

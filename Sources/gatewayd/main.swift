@@ -6,6 +6,7 @@ import Configuration
 import Control
 import Kernel
 import Master
+import TLS
 import Worker
 
 /// Finds the configuration file now, so that it means the same after a change of directory.
@@ -75,7 +76,7 @@ func main() -> CInt {
       Files.write("\(Product.daemon) \(Product.version)\n", to: 1)
       return 0
     case .versionDetails:
-      Files.write(Product.details(of: Product.daemon) + "\n", to: 1)
+      Files.write(Product.details(of: Product.daemon, libraries: [TLSServer.library]) + "\n", to: 1)
       return 0
     case .worker: return work()
     case .serve, .single: return serve(arguments)

@@ -16,6 +16,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   case routePattern = "route-pattern"
   case configuration
   case accessLog = "access-log"
+  case serverName = "server-name"
 
   /// Runs the parser on `bytes`.
   public func check(_ bytes: [UInt8]) throws(Violation) {
@@ -27,6 +28,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case .routePattern: fuzzPattern(bytes.span)
     case .configuration: fuzzConfiguration(bytes)
     case .accessLog: try checkAccessLog(bytes)
+    case .serverName: try checkServerName(bytes)
     }
   }
 

@@ -60,6 +60,19 @@ def test_told_to_backend_and_log(secure, client, authority: Authority, backend: 
     assert lines[2] == "200 https TLSv1.3 site.test [-] -"
 
 
+def test_never_taken_from_trailers(secure, client, authority: Authority, backend: Backend) -> None:
+    gateway: Gateway = secure(
+        tls={"client_certificates": "request", "client_ca_file": str(authority.middle.chain)},
+        upstreams=[upstream(backend.port, header_rewrite={"set_client_certificate": True})])
+    answer = backend.answer
+    backend.answer = lambda connection, seen: (connection.read_body(seen), answer(connection, seen))[1]
+    with client(gateway) as connection:
+        connection.send("POST /api HTTP/1.1\r\nHost: site.test\r\nTrailer: X-Kept\r\nTransfer-Encoding: chunked\r\n\r\n"
+                        "1\r\na\r\n0\r\nX-Kept: 1\r\nX-Client-Cert-Subject: CN=root\r\nX-Client-Cert-Fingerprint: 00\r\n\r\n")
+        assert connection.read().status == 200
+    assert [name for name, _ in backend.last.trailers] == [b"X-Kept"]
+
+
 def test_never_taken_from_a_request_in_the_clear(proxied: Gateway, backend: Backend) -> None:
     assert proxied.get("/api", "X-Client-Cert-Subject: CN=root", "X-Client-Cert-Fingerprint: 00").status == 200
     assert backend.last.all("x-client-cert-subject") == [] and backend.last.all("x-client-cert-fingerprint") == []

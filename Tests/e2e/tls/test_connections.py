@@ -110,6 +110,44 @@ def test_a_client_that_says_goodbye_is_let_go(secure, client) -> None:
         connection.sock.unwrap()  # waits for the gateway's close_notify
 
 
+@pytest.mark.parametrize("half_close", ["answer", "cancel"])
+def test_a_client_that_finishes_sending_is_answered(secure, authority: Authority, backend: Backend, half_close: str) -> None:
+    """close_notify right behind the request is what a FIN is in the clear."""
+    gateway: Gateway = secure(upstreams=[upstream(backend.port)], http1={"half_close": half_close})
+    backend.answer = lambda connection, seen: (time.sleep(0.3), reply(body=b"late")(connection, seen))[1]
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = authority.context(minimum_version=ssl.TLSVersion.TLSv1_3).wrap_bio(incoming, outgoing, server_hostname="site.test")
+    with socket.create_connection(("127.0.0.1", gateway.port), 5) as sock:
+        while True:
+            try:
+                session.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                sock.sendall(outgoing.read())
+                incoming.write(sock.recv(65_536))
+        session.write(request("GET", "/api"))
+        with pytest.raises(ssl.SSLWantReadError):
+            session.unwrap()
+        sock.sendall(outgoing.read())
+        received = b""
+        sock.settimeout(5)
+        try:
+            while data := sock.recv(65_536):
+                received += data
+        except ConnectionResetError:
+            pass
+        # Then the gateway has closed, and not by a timeout.
+        incoming.write(received)
+        if half_close == "answer":
+            assert b"late" in session.read(65_536)
+            with pytest.raises(ssl.SSLZeroReturnError):
+                session.read(1)
+        else:
+            with pytest.raises(ssl.SSLError):
+                assert b"late" not in session.read(65_536)
+                session.read(1)
+
+
 def test_a_request_that_is_cut_off_is_none(secure, client, backend: Backend) -> None:
     """The end of the TCP connection within a request is no end of the request."""
     gateway: Gateway = secure(upstreams=[upstream(backend.port)])
