@@ -33,12 +33,14 @@ let package = Package(
     .target(name: "CLinux"),
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
     .target(name: "COpenSSL", linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     // 1: bytes, system calls, the nouns of HTTP
     step("Memory", ["CLinux"]),
     step("Kernel", ["CLinux"]),
     step("HTTPModel", ["Memory", "CLinux"]),
     // 2: codecs without I/O
     step("Wire", ["HTTPModel", "Memory", "CLinux"]),
+    step("WebSocket", ["Wire", "HTTPModel", "Memory", "CLinux", "CZlib"]),
     // 3: the event loop and its timers, TLS without I/O
     step("Transport", ["Kernel", "Memory"]),
     step("TLS", ["Memory", "COpenSSL"]),
@@ -71,6 +73,7 @@ let package = Package(
     tests("Kernel", ["Kernel"]),
     tests("HTTPModel", ["HTTPModel"]),
     tests("Wire", ["Wire", "HTTPModel", "Memory"]),
+    tests("WebSocket", ["WebSocket", "HTTPModel", "Wire", "Memory"]),
     tests("Transport", ["Transport", "Kernel"]),
     .target(name: "TLSPeer", dependencies: ["COpenSSL"], path: "Tests/TLSPeer"),
     .target(name: "TLSTestSupport", dependencies: ["TLSPeer"], path: "Tests/TLSTestSupport", swiftSettings: settings),
@@ -87,7 +90,7 @@ let package = Package(
     // The checks that scripts/fuzz runs on arbitrary bytes, and the tests that replay what it found
     .target(
       name: "FuzzTargets",
-      dependencies: ["Wire", "Policy", "Configuration", "Telemetry", "HTTPModel", "Memory", "Kernel", "CLinux"],
+      dependencies: ["WebSocket", "Wire", "Policy", "Configuration", "Telemetry", "HTTPModel", "Memory", "Kernel", "CLinux"],
       path: "Tests/FuzzTargets", swiftSettings: settings),
     tests("FuzzReplay", ["FuzzTargets"]),
   ] + fuzzPrograms
@@ -99,7 +102,7 @@ var fuzzPrograms: [Target] {
   guard Context.environment["GATEWAY_FUZZ"] != nil else { return [] }
   return [
     ("RequestHead", "request-head"), ("ResponseHead", "response-head"), ("ChunkedBody", "chunked-body"), ("RequestTarget", "request-target"),
-    ("RoutePattern", "route-pattern"), ("Configuration", "configuration"), ("AccessLog", "access-log"),
+    ("RoutePattern", "route-pattern"), ("Configuration", "configuration"), ("AccessLog", "access-log"), ("WebSocket", "web-socket"), ("Deflate", "deflate"),
   ].map { folder, name in
     .executableTarget(name: "fuzz-" + name, dependencies: ["FuzzTargets"], path: "Tests/Fuzz/" + folder, swiftSettings: settings)
   }

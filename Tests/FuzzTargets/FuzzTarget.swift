@@ -16,6 +16,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   case routePattern = "route-pattern"
   case configuration
   case accessLog = "access-log"
+  case webSocket = "web-socket"
+  case deflate
 
   /// Runs the parser on `bytes`.
   public func check(_ bytes: [UInt8]) throws(Violation) {
@@ -27,6 +29,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case .routePattern: fuzzPattern(bytes.span)
     case .configuration: fuzzConfiguration(bytes)
     case .accessLog: try checkAccessLog(bytes)
+    case .webSocket: try checkWebSocket(bytes)
+    case .deflate: try checkDeflate(bytes)
     }
   }
 
