@@ -78,6 +78,7 @@ struct RouteActions: ~Copyable {
         action = .redirect(redirects.count - 1)
       case .health: action = .health
       case .stats: action = .stats
+      case .echo: action = .stats
       }
       _ = index.append(action)
     }

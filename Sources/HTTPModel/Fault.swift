@@ -32,6 +32,9 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case responseProtocolError, responseHeadersTooLarge, responseIncomplete, responseTooLarge, upgradeFailed
   // The client's again.
   case plainRequest
+  // WebSocket.
+  case webSocketHandshakeError, webSocketVersion, webSocketRequired, webSocketDraining
+  case webSocketProtocolError, webSocketInvalidData, webSocketMessageTooLarge, webSocketIdle
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -84,8 +87,16 @@ public struct FaultRow: Sendable {
     row(.responseHeadersTooLarge, "http_response_header_section_size", .upstream, .never, 502, 4, "The backend's response header section is too large."),
     row(.responseIncomplete, "http_response_incomplete", .upstream, .never, 502, 4, "The backend's response ended early."),
     row(.responseTooLarge, "http_response_body_size", .upstream, .never, 502, 4, "The response is larger than what may be buffered (64 MiB)."),
-    row(.upgradeFailed, "http_upgrade_failed", .upstream, .never, 502, 4, "The backend switched protocols, which was not asked for."),
+    row(.upgradeFailed, "http_upgrade_failed", .upstream, .never, 502, 4, "The backend switched protocols, which was not asked for, or not to what was asked for."),
     row(.plainRequest, "http_request_without_tls", .client, .never, 400, 2, "A plain HTTP request was sent to a port that speaks TLS."),
+    row(.webSocketHandshakeError, "websocket_handshake_error", .client, .never, 400, 2, "The request asks for a WebSocket, but not as RFC 6455 says."),
+    row(.webSocketVersion, "websocket_version_not_supported", .client, .never, 426, 2, "The request asks for a version of WebSocket other than 13."),
+    row(.webSocketRequired, "websocket_required", .client, .never, 426, 1, "The route is a WebSocket endpoint, and the request does not ask for a WebSocket."),
+    row(.webSocketDraining, "websocket_draining", .gateway, .never, 503, 2, "The worker is being stopped, so no WebSocket is begun."),
+    row(.webSocketProtocolError, "websocket_protocol_error", .client, .never, 0, 2, "The client broke the rules of WebSocket; it was told 1002."),
+    row(.webSocketInvalidData, "websocket_invalid_data", .client, .never, 0, 2, "A message is not UTF-8, or not what was agreed on for compression; the client was told 1007."),
+    row(.webSocketMessageTooLarge, "websocket_message_too_large", .client, .never, 0, 2, "A message exceeds max_ws_message_size; the client was told 1009."),
+    row(.webSocketIdle, "websocket_idle_timeout", .client, .never, 0, 2, "Nothing came over the WebSocket within its idle timeout."),
   ]
 
   private static func row(

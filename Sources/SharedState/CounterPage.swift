@@ -8,7 +8,7 @@ import Synchronization
 /// What a worker counts. The raw value is the position of the cell in its page; new ones go to the end.
 public enum Counter: Int, Sendable, CaseIterable {
   // Gauges: what is there now. The master clears them when the worker has died.
-  case connectionsActive, requestsActive, upstreamConnectionsActive, upstreamConnectionsIdle, waiting
+  case connectionsActive, requestsActive, upstreamConnectionsActive, upstreamConnectionsIdle, webSocketsActive, tunnelsActive, waiting
   // Totals.
   case connectionsAccepted, connectionsRefused, requests, bytesReceived, bytesSent
   case responses1xx, responses2xx, responses3xx, responses4xx, responses5xx
@@ -19,6 +19,9 @@ public enum Counter: Int, Sendable, CaseIterable {
   case tlsHandshakes, tlsResumptions
   case tlsNotTLS, tlsVersion, tlsCipher, tlsNoClientCertificate, tlsBadClientCertificate, tlsAlert, tlsTimeout, tlsAbandoned
   case tlsProtocolError, tlsInternalError
+  // WebSockets: begun here and through the proxy, and how those of our own endpoints ended, by close code.
+  case webSocketUpgrades, tunnelUpgrades, webSocketMessages
+  case closesNormal, closesGoingAway, closesProtocolError, closesAbnormal, closesInvalidData, closesTooBig, closesOther
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
   public var isGauge: Bool { rawValue <= Counter.waiting.rawValue }
