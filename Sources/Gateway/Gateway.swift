@@ -37,6 +37,9 @@ struct Services: ~Copyable {
   var responseHead = ResponseHead()
   var captures = Captures()
   var ids = RequestIDs()
+  /// For control frames, and for what is being compressed or decompressed; made when it is first needed.
+  var scratch = Buffer.absent
+  var random = SystemRandomNumberGenerator()
   /// Milliseconds and microseconds of the monotonic clock, and microseconds of the wall clock, at the start of the turn.
   var now: Int64 = 0
   var nowMicroseconds: Int64 = 0
@@ -80,6 +83,9 @@ public struct Gateway: ~Copyable {
   var ciphertext = Ciphertext()
   var exchanges: Slab<Exchange>
   var backends: Backends
+  /// What the exchanges that have become WebSockets keep: those through the proxy, and those that end here.
+  var tunnels: Slab<Tunnel>
+  var webSockets: Slab<WebSocketSession>
   var services: Services
   var clientTimers: TimerWheel
   var backendTimers: TimerWheel
@@ -126,6 +132,8 @@ public struct Gateway: ~Copyable {
     self.tickets = tickets
     self.servers = servers
     exchanges = Slab(capacity: clientCapacity)
+    tunnels = Slab(capacity: clientCapacity)
+    webSockets = Slab(capacity: clientCapacity)
     services = Services(plan.limits)
     clientTimers = TimerWheel(capacity: clientCapacity, now: now)
     backendTimers = TimerWheel(capacity: backendCapacity, now: now)

@@ -86,8 +86,8 @@ public struct MessageWriter: ~Copyable {
     if terms?.serverForgets ?? true { deflater?.reset() }
   }
 
-  /// Whether there is a window to give up.
-  public var holdsContext: Bool { deflater != nil }
+  /// Whether there is a window, and none of a message in it is still to be written.
+  public var mayReleaseContext: Bool { deflater != nil && !isOpen }
 
   /// Gives up the window, and its memory. A sender may always do so between messages: it only has to begin anew.
   public mutating func releaseContext() {
