@@ -25,7 +25,7 @@ extension Gateway {
     guard actions.forwards[rule].plan.webSocket else { return true }
     switch Handshake.examine(services.head, in: input.bytes) {
     case .notAsked: return true
-    case .valid where drain.isDraining: declineWebSocket(client, route, .webSocketDraining, id, length, &input)
+    case .valid where isStopping: declineWebSocket(client, route, .webSocketDraining, id, length, &input)
     case .valid(let place):
       key = place
       return true
@@ -33,6 +33,13 @@ extension Gateway {
     case .malformed: declineWebSocket(client, route, .webSocketHandshakeError, id, length, &input)
     }
     return false
+  }
+
+  /// Whether no WebSocket is begun, because the gateway is being stopped. A worker whose generation has been replaced still begins
+  /// those whose connections it has accepted: nobody could tell their clients to go elsewhere.
+  var isStopping: Bool {
+    guard drain.isDraining else { return false }
+    return board.map { $0.value(of: .generation) <= worker.generation } ?? true
   }
 
   /// Answers a request for a WebSocket with an error, and closes the connection: frames may have been sent behind it already.

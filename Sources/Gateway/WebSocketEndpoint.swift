@@ -83,7 +83,7 @@ extension Gateway {
     case .notAsked: declineWebSocket(client, route, .webSocketRequired, id, length, &input)
     case .otherVersion: declineWebSocket(client, route, .webSocketVersion, id, length, &input)
     case .malformed: declineWebSocket(client, route, .webSocketHandshakeError, id, length, &input)
-    case .valid where drain.isDraining: declineWebSocket(client, route, .webSocketDraining, id, length, &input)
+    case .valid where isStopping: declineWebSocket(client, route, .webSocketDraining, id, length, &input)
     case .valid(let key): beginWebSocket(client, route, echo: rule, key: key, id, length, &input)
     }
   }

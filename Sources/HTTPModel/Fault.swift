@@ -92,7 +92,7 @@ public struct FaultRow: Sendable {
     row(.webSocketHandshakeError, "websocket_handshake_error", .client, .never, 400, 2, "The request asks for a WebSocket, but not as RFC 6455 says."),
     row(.webSocketVersion, "websocket_version_not_supported", .client, .never, 426, 2, "The request asks for a version of WebSocket other than 13."),
     row(.webSocketRequired, "websocket_required", .client, .never, 426, 1, "The route is a WebSocket endpoint, and the request does not ask for a WebSocket."),
-    row(.webSocketDraining, "websocket_draining", .gateway, .never, 503, 2, "The worker is being stopped, so no WebSocket is begun."),
+    row(.webSocketDraining, "websocket_draining", .gateway, .never, 503, 2, "The gateway is being stopped, so no WebSocket is begun."),
     row(.webSocketProtocolError, "websocket_protocol_error", .client, .never, 0, 2, "The client broke the rules of WebSocket; it was told 1002."),
     row(.webSocketInvalidData, "websocket_invalid_data", .client, .never, 0, 2, "A message is not UTF-8, or not what was agreed on for compression; the client was told 1007."),
     row(.webSocketMessageTooLarge, "websocket_message_too_large", .client, .never, 0, 2, "A message exceeds max_ws_message_size; the client was told 1009."),
