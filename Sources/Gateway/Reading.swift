@@ -63,7 +63,7 @@ extension Gateway {
 
   /// Reads once from the client, appending what arrived to `buffer`: `Socket.receive`, through whatever carries it.
   @inline(__always)
-  private mutating func receive(_ client: Handle, into buffer: inout Buffer) -> Transfer {
+  mutating func receive(_ client: Handle, into buffer: inout Buffer) -> Transfer {
     if clients[client].flags.contains(.secure) { return receiveSecurely(client, into: &buffer) }
     return buffer.fill { clients[client].socket.receive(into: &$0) }
   }

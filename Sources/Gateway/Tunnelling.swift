@@ -75,7 +75,7 @@ extension Gateway {
     for _ in 0..<Self.tunnelBudget {
       guard backends.connections[backend].backlog.count < plan.http1.highWater else { return services.large.recycle(buffer) }
       let room = buffer.freeCapacity
-      switch buffer.fill({ clients[client].socket.receive(into: &$0) }) {
+      switch receive(client, into: &buffer) {
       case .moved(let count):
         counters.add(.bytesReceived, UInt64(count))
         if count < room { clients[client].noteShortRead() }
@@ -159,8 +159,11 @@ extension Gateway {
     if tunnels[session].flags.contains(.downOver), !tunnels[session].flags.contains(.clientTold), clients[client].backlog.isEmpty,
       clients[client].flags.isDisjoint(with: .doomed)
     {
-      tunnels[session].flags.insert(.clientTold)
-      clients[client].socket.endSending()
+      // A goodbye of the carrier may have to wait; this is come back to.
+      if sayGoodbye(client) {
+        tunnels[session].flags.insert(.clientTold)
+        clients[client].socket.endSending()
+      }
     }
     if tunnels[session].flags.contains(.upOver), !tunnels[session].flags.contains(.backendTold), backends.connections[backend].backlog.isEmpty {
       tunnels[session].flags.insert(.backendTold)

@@ -180,7 +180,7 @@ extension Gateway {
       budget -= 1
       makeRoom(&input)
       let room = input.freeCapacity
-      switch input.fill({ clients[client].socket.receive(into: &$0) }) {
+      switch receive(client, into: &input) {
       case .moved(let count):
         counters.add(.bytesReceived, UInt64(count))
         exchanges[exchange].bodyReceived += count
