@@ -34,6 +34,7 @@ let package = Package(
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
     .target(name: "COpenSSL", linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
     .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     // 1: bytes, system calls, the nouns of HTTP
     step("Memory", ["CLinux"]),
     step("Kernel", ["CLinux"]),
@@ -41,6 +42,7 @@ let package = Package(
     // 2: codecs without I/O
     step("Wire", ["HTTPModel", "Memory", "CLinux"]),
     step("HTTP2", ["Wire", "HTTPModel", "Memory", "CNghttp2"]),
+    step("WebSocket", ["Wire", "HTTPModel", "Memory", "CLinux", "CZlib"]),
     // 3: the event loop and its timers, TLS without I/O
     step("Transport", ["Kernel", "Memory"]),
     step("TLS", ["Memory", "COpenSSL"]),
@@ -55,7 +57,7 @@ let package = Package(
     // 7: text to plan; the master and gatewayctl only, a worker is handed the plan
     step("Configuration", ["Plan", "Policy", "Telemetry", "TLS", "HTTPModel", "Kernel", "CYAML"]),
     // 8: the life of a request
-    step("Gateway", ["HTTP2", "Upstream", "Policy", "SharedState", "Telemetry", "Transport", "TLS", "Wire", "HTTPModel", "Plan", "Memory", "Kernel"]),
+    step("Gateway", ["HTTP2", "WebSocket", "Upstream", "Policy", "SharedState", "Telemetry", "Transport", "TLS", "Wire", "HTTPModel", "Plan", "Memory", "Kernel"]),
     // 9: the two roles, and what they say to each other
     step("Control", ["SharedState", "Plan", "Kernel"]),
     step("Worker", ["Gateway", "Control", "SharedState", "Telemetry", "Transport", "Plan", "Kernel", "Memory"]),
@@ -74,6 +76,7 @@ let package = Package(
     tests("HTTPModel", ["HTTPModel"]),
     tests("Wire", ["Wire", "HTTPModel", "Memory"]),
     tests("HTTP2", ["HTTP2", "Wire", "HTTPModel", "Memory", "CNghttp2"]),
+    tests("WebSocket", ["WebSocket", "HTTPModel", "Wire", "Memory"]),
     tests("Transport", ["Transport", "Kernel"]),
     .target(name: "TLSPeer", dependencies: ["COpenSSL"], path: "Tests/TLSPeer"),
     .target(name: "TLSTestSupport", dependencies: ["TLSPeer"], path: "Tests/TLSTestSupport", swiftSettings: settings),
@@ -90,7 +93,7 @@ let package = Package(
     // The checks that scripts/fuzz runs on arbitrary bytes, and the tests that replay what it found
     .target(
       name: "FuzzTargets",
-      dependencies: ["Wire", "Policy", "Configuration", "Telemetry", "TLS", "HTTPModel", "Memory", "Kernel", "CLinux"],
+      dependencies: ["WebSocket", "Wire", "Policy", "Configuration", "Telemetry", "TLS", "HTTPModel", "Memory", "Kernel", "CLinux"],
       path: "Tests/FuzzTargets", swiftSettings: settings),
     tests("FuzzReplay", ["FuzzTargets"]),
   ] + fuzzPrograms
@@ -102,8 +105,8 @@ var fuzzPrograms: [Target] {
   guard Context.environment["GATEWAY_FUZZ"] != nil else { return [] }
   return [
     ("RequestHead", "request-head"), ("ResponseHead", "response-head"), ("ChunkedBody", "chunked-body"), ("RequestTarget", "request-target"),
-    ("RoutePattern", "route-pattern"), ("Configuration", "configuration"), ("AccessLog", "access-log"),
-    ("ServerName", "server-name"),
+    ("RoutePattern", "route-pattern"), ("Configuration", "configuration"), ("AccessLog", "access-log"), ("ServerName", "server-name"),
+    ("WebSocket", "web-socket"), ("Deflate", "deflate"),
   ].map { folder, name in
     .executableTarget(name: "fuzz-" + name, dependencies: ["FuzzTargets"], path: "Tests/Fuzz/" + folder, swiftSettings: settings)
   }

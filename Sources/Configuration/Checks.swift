@@ -131,14 +131,14 @@ extension Settings {
       let title = route.path.isEmpty ? path : "\(path) (\(JSON.quoted(route.path)))"
       let actions = [
         reading.origins["\(path).upstream"] != nil && !route.upstream.isEmpty ? "upstream" : nil, route.respond.map { _ in "respond" },
-        route.redirect.map { _ in "redirect" },
+        route.redirect.map { _ in "redirect" }, route.echo.map { _ in "echo" },
       ].compactMap { $0 }
       if actions.count != 1 {
         let rejected = reading.origins["\(path).upstream"] != nil && route.upstream.isEmpty && reading.errors.contains { $0.path == "\(path).upstream" }
         if actions.count > 1 {
-          reading.reject(path, "\(title) has \(actions.joined(separator: " and ")), but may have only one of upstream, respond and redirect")
+          reading.reject(path, "\(title) has \(actions.joined(separator: " and ")), but may have only one of upstream, respond, redirect and echo")
         } else if !rejected {
-          reading.reject(path, "\(title) needs one of upstream, respond and redirect")
+          reading.reject(path, "\(title) needs one of upstream, respond, redirect and echo")
         }
       }
       if !route.upstream.isEmpty, !known.contains(route.upstream) {

@@ -51,6 +51,7 @@ struct RouteExpansion {
   private static func action(of route: RouteSettings, _ upstreamIndex: [String: Int]) -> RouteAction? {
     if let respond = route.respond { return .respond(respond) }
     if let redirect = route.redirect { return .redirect(redirect) }
+    if let echo = route.echo { return .echo(echo) }
     guard let index = upstreamIndex[route.upstream] else { return nil }
     var forward = route.forward ?? ForwardPlan(upstream: index)
     forward.upstream = index

@@ -103,7 +103,7 @@ public struct UpstreamSettings: Equatable, Sendable {
   public init() {}
 }
 
-/// An element of `routes`: exactly one of `upstream`, `respond` and `redirect` is given.
+/// An element of `routes`: exactly one of `upstream`, `respond`, `redirect` and `echo` is given.
 public struct RouteSettings: Equatable, Sendable {
   public var hosts: [String] = []
   public var path = ""
@@ -114,6 +114,7 @@ public struct RouteSettings: Equatable, Sendable {
   public var forward: ForwardPlan?
   public var respond: RespondPlan?
   public var redirect: RedirectPlan?
+  public var echo: EchoPlan?
 
   public init() {}
 }

@@ -25,6 +25,10 @@ enum SettingsTable {
         .variable("MAX_HEADER_SIZE"),
       .integer("max_header_count", \.limits.maxHeaderCount, 1...1000, "Header fields in one request.").variable("MAX_HEADER_COUNT"),
       .quantity("max_body_size", \.limits.maxBodySize, .bytes, 1...maxSize, zero: "no limit", "Size of a request's body.").variable("MAX_BODY_SIZE"),
+      .quantity(
+        "max_ws_message_size", \.limits.maxWebSocketMessageSize, .bytes, 1...maxSize, zero: "no limit",
+        "Size of a message to a WebSocket endpoint of the gateway, after decompression.")
+        .variable("MAX_WS_MESSAGE_SIZE"),
       .quantity("idle_timeout_sec", \.timeouts.idle, .seconds, 10...year, zero: "none", "How long a connection may stay open without a request.")
         .variable("IDLE_TIMEOUT"),
       .quantity("request_timeout_sec", \.timeouts.request, .seconds, 10...year, zero: "none", "How long a request's head may take to arrive, and a pause in its body.")
@@ -48,7 +52,7 @@ enum SettingsTable {
       .section("http2", \.http2, http2, "HTTP/2 clients."),
       .list("upstreams", \.upstreams, upstream, "Backends."),
       .list("routes", \.routes, route, "Which requests are answered how; tried before the route_prefix of any upstream."),
-      .later("max_ws_message_size"), .later("dns"), .later("rate_limit"), .later("auth"), .later("observability"),
+      .later("dns"), .later("rate_limit"), .later("auth"), .later("observability"),
     ])
 
   static let listener = SettingTable<ListenerSettings>(
@@ -225,6 +229,13 @@ enum SettingsTable {
       .quantity("stream_max_duration_sec", \.streamMaxDuration, .seconds, 10...day, zero: "none", "How long a response may take in all."),
       .choice("h10_streaming", \.http10, [("close", .close), ("buffer", .buffer)], "To HTTP/1.0 clients: end a response of unknown length by closing, or collect it first."),
       .boolean("forward_trailers", \.forwardTrailers, "Send on the trailer fields of responses."),
+      .boolean("websocket", \.webSocket, "Pass on upgrades to WebSocket; otherwise such requests are forwarded without the upgrade."),
+      .quantity(
+        "websocket_idle_timeout_sec", \.webSocketIdleTimeout, .seconds, 10...year, zero: "none",
+        "How long nothing may pass through a WebSocket, in either direction, before it is closed."),
+      .quantity(
+        "websocket_ping_interval_sec", \.webSocketPingInterval, .seconds, 100...day, zero: "none",
+        "How long nothing may pass through a WebSocket before both sides are sent a ping."),
       .section("header_rewrite", \.self, headerRewrite, "Header fields of forwarded requests."),
       .later("auth"), .later("retry"),
     ])
@@ -248,11 +259,12 @@ enum SettingsTable {
       .texts("hosts", \.hosts, .hostPattern, "Host names, exact or \"*.example.com\"; none given: every host."),
       .text("path", \.path, .pattern, "Pattern such as \"/users/:id([0-9]+)/*rest\"; matches exactly unless it ends in a catch-all.").required(example: "/old/*rest"),
       .texts("methods", \.methods, .method, "Methods; none given: all for an upstream, GET and HEAD otherwise."),
-      .text("upstream", \.upstream, .name, mayBeEmpty: true, "Forward to the upstream of this name. A route has exactly one of upstream, respond and redirect.").example("demo"),
+      .text("upstream", \.upstream, .name, mayBeEmpty: true, "Forward to the upstream of this name. A route has exactly one of upstream, respond, redirect and echo.").example("demo"),
       .optional("proxy", \.forward, forward, "With upstream: how requests are forwarded. Independent of the upstream's own proxy."),
       .optional("respond", \.respond, respond, "Answer with fixed content."),
       .optional("redirect", \.redirect, redirect, "Answer with another address."),
-      .later("static"), .later("echo"),
+      .optional("echo", \.echo, echo, "Be a WebSocket endpoint that sends each message back."),
+      .later("static"),
     ])
 
   private static let respond = SettingTable<RespondPlan>(
@@ -268,6 +280,19 @@ enum SettingsTable {
     [
       .text("to", \.to, .redirectTarget, "The address; {host}, {path}, {query}, {uri} and the pattern's captures are filled in.").required(example: "https://{host}{uri}"),
       .numbers("status", \.status, [301, 302, 303, 307, 308], "Status of the answer."),
+    ])
+
+  private static let echo = SettingTable<EchoPlan>(
+    EchoPlan(),
+    [
+      .texts("subprotocols", \.subprotocols, .token, "Subprotocols accepted; the first of them that a client offers is chosen."),
+      .boolean("compression", \.compression, "Compress messages where the client offers it (permessage-deflate)."),
+      .boolean(
+        "context_takeover", \.contextTakeover,
+        "Keep the window of compression from one message to the next: messages get smaller, and a connection takes more memory."),
+      .integer("window_bits", \.windowBits, 9...15, "Size of that window, as a power of two."),
+      .quantity("idle_timeout_sec", \.idleTimeout, .seconds, 10...year, zero: "none", "How long a client may send nothing before the connection is closed."),
+      .quantity("ping_interval_sec", \.pingInterval, .seconds, 100...day, zero: "none", "How long a client may send nothing before it is sent a ping."),
     ])
 
   /// Environment variables for which there is no setting yet, by name without prefix.

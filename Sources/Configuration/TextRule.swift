@@ -77,6 +77,12 @@ struct TextRule: Sendable {
     return nil
   }
 
+  /// RFC 9110 §5.6.2.
+  static let token = TextRule(description: "token", pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$") { text in
+    let isToken = !text.isEmpty && text.utf8.allSatisfy { isDigit($0) || isLetter($0) || "!#$%&'*+-.^_`|~".utf8.contains($0) }
+    return isToken ? nil : "must be a token: letters, digits and !#$%&'*+-.^_`|~ (found \(JSON.quoted(text)))"
+  }
+
   static let pattern = TextRule(description: "path pattern", pattern: "^/") { RoutePath.complaint($0) }
 
   static let method = TextRule(description: "method", pattern: "^(" + MethodNames.all.joined(separator: "|") + ")$") { text in

@@ -159,7 +159,7 @@ extension Gateway {
     return clients[client].flags.isDisjoint(with: .doomed)
   }
 
-  private mutating func append(_ id: RequestID, _ bytes: Span<UInt8>) {
+  mutating func append(_ id: RequestID, _ bytes: Span<UInt8>) {
     switch id {
     case .generated:
       services.ids.show(id)
@@ -210,6 +210,7 @@ extension Gateway {
       services.responses.output.append(allow)
       services.responses.output.append("\r\n")
     }
+    if row.status == 426 { services.responses.output.append("Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n") }
     if fault == .bodyTooLarge { services.responses.output.append("X-Request-Body-Limit-Exceeded: true\r\n") }
     if fault == .connectionLimitReached { services.responses.output.append("Retry-After: 1\r\n") }
     services.responses.end(context)
@@ -251,7 +252,7 @@ extension Gateway {
   }
 
   @inline(never)
-  private mutating func logLocal(
+  mutating func logLocal(
     _ client: Handle, _ status: UInt16, _ fault: Fault, route: Int, _ id: RequestID, sent: Int, body: Int, _ length: Int, _ bytes: Span<UInt8>
   ) {
     var entry = AccessEntry()

@@ -56,7 +56,7 @@ struct ClientFlags: OptionSet, BitwiseCopyable {
 
 /// What a client's timer means when it fires.
 enum ClientWaiting: UInt8, BitwiseCopyable {
-  case nothing, firstByte, idle, head, body, queue, send, linger
+  case nothing, firstByte, idle, head, body, queue, send, linger, webSocket
 }
 
 /// The state of one client connection.

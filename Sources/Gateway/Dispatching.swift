@@ -59,6 +59,7 @@ extension Gateway {
       switch actions.index[route] {
       case .respond(let index): answer(client, route, response: index, id, length, &input)
       case .forward(let rule): forward(client, route, rule, isRewritten: isRewritten, id, length, &input)
+      case .echo(let index): beginWebSocket(client, route, echo: index, id, length, &input)
       case .redirect(let index): redirect(client, route, template: index, isRewritten: isRewritten, id, length, &input)
       case .health: answerHealth(client, route, id, length, &input)
       case .stats: answerStats(client, route, id, length, &input)
@@ -74,6 +75,8 @@ extension Gateway {
   private mutating func forward(
     _ client: Handle, _ route: Int, _ rule: Int, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer
   ) {
+    var key: Extent?
+    if services.head.names.contains(.upgrade), !admitUpgrade(client, route, rule, &key, id, length, &input) { return }
     // Pipelined answers go first; while the client does not take them, the request waits where it is and is parsed again.
     if !services.responses.output.isEmpty {
       send(client)
@@ -106,6 +109,7 @@ extension Gateway {
     }
     clients[client].exchange = handle
     counters.add(.requestsActive)
+    if let key { askForTunnel(handle, key: key) }
     start(handle)
   }
 

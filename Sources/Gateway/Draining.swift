@@ -27,6 +27,9 @@ extension Gateway {
   /// How long idle connections may stay when there is no hurry, in milliseconds.
   private static var idleGrace: Int64 { 2_000 }
 
+  /// How long a WebSocket may take to answer its Close when the deadline has passed, in milliseconds. The master waits a little longer.
+  static var closeGrace: Int64 { 700 }
+
   /// Stops accepting and begins to drain. May be called again, to hurry or with another deadline.
   /// - Parameters:
   ///   - milliseconds: until what is left is cut off.
@@ -71,6 +74,11 @@ extension Gateway {
   }
 
   mutating func cut(_ client: Handle) {
+    // A WebSocket is told, and gets a moment to answer.
+    if services.now < drain.deadline + Self.closeGrace {
+      if clients[client].flags.contains(.lingering) { return }
+      if let exchange = clients[client].exchange, exchanges[exchange].flags.contains(.upgraded) { return goAway(client, exchange) }
+    }
     if let exchange = clients[client].exchange, !exchanges[exchange].flags.contains(.committed) { return fail(exchange, .drainDeadline) }
     doom(client)
   }

@@ -41,6 +41,10 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   static var collected: ExchangeFlags { ExchangeFlags(rawValue: 8192) }
   /// Trailers of the response are passed on.
   static var trailers: ExchangeFlags { ExchangeFlags(rawValue: 4096) }
+  /// The backend is asked for a WebSocket.
+  static var upgrading: ExchangeFlags { ExchangeFlags(rawValue: 16384) }
+  /// It has become a WebSocket: a tunnel, or an endpoint of our own where there is no upstream.
+  static var upgraded: ExchangeFlags { ExchangeFlags(rawValue: 32768) }
 }
 
 /// The state of one proxied request. The slots of ended exchanges are used again as they are, so that `begin` sets everything
@@ -88,7 +92,9 @@ struct Exchange: ~Copyable {
   var bodySent = 0
   /// A collected request body.
   var requestBody = BufferChain()
-  /// The backend's head, while the response is collected.
+  /// The tunnel or the endpoint's session, from the request for a WebSocket to the end.
+  var session: Handle?
+  /// The backend's head, while the response is collected; before, the fields that ask it for an upgrade.
   var heldHead: Buffer?
   /// Trailer lines being collected, of the request or of the response.
   var trailers: Buffer?

@@ -88,7 +88,7 @@ extension Gateway {
     finish(exchange)
   }
 
-  private func report(_ exchange: Handle, _ fault: Fault) {
+  func report(_ exchange: Handle, _ fault: Fault) {
     let level: LogPlan.Level =
       switch fault.row.severity {
       case 4: .error
@@ -98,6 +98,11 @@ extension Gateway {
       }
     guard level >= log.level else { return }
     let upstream = Int(exchanges[exchange].upstream)
+    guard plan.upstreams.indices.contains(upstream) else {
+      return log.write(
+        level, key: EventKey("websocket fault", Int(fault.rawValue)),
+        "\(fault.row.token): \(fault.row.sentence) route=\(plan.routes[Int(exchanges[exchange].route)].pattern)")
+    }
     var address = ""
     if let backend = exchanges[exchange].backend, backends.connections.contains(backend) {
       address = " (\(backends.describe(address: Int(backends.connections[backend].address), of: upstream)))"
@@ -207,7 +212,7 @@ extension Gateway {
     let pinned = unsafe exchanges.pin(exchange)
     let client = exchanges[pinned].client
     counters.subtract(.requestsActive)
-    counters.add(.requestsForwarded)
+    counters.add(exchanges[pinned].upstream < 0 ? .requestsAnswered : .requestsForwarded)
     count(status: exchanges[pinned].status)
     if accessLog != nil { log(exchange) }
     clients[client].exchange = nil
@@ -236,6 +241,7 @@ extension Gateway {
     bytes.consume(min(exchanges[pinned].used, bytes.count))
     let hasMore = !bytes.isEmpty
     if hasMore, clients[client].input == nil { clients[client].input = consume bytes } else { services.small.recycle(bytes) }
+    if exchanges[pinned].session != nil { releaseSession(exchange) }
     if let lines = exchanges[pinned].trailers.take() { services.small.recycle(lines) }
     if exchanges[pinned].path != nil { exchanges[pinned].path = nil }
     if exchanges[pinned].heldHead != nil { exchanges[pinned].heldHead = nil }

@@ -41,6 +41,9 @@ struct Services: ~Copyable {
   var streamHead = ResponseHead(fieldLimit: 300)
   var captures = Captures()
   var ids = RequestIDs()
+  /// For control frames, and for what is being compressed or decompressed; made when it is first needed.
+  var scratch = Buffer.absent
+  var random = SystemRandomNumberGenerator()
   /// Milliseconds and microseconds of the monotonic clock, and microseconds of the wall clock, at the start of the turn.
   var now: Int64 = 0
   var nowMicroseconds: Int64 = 0
@@ -97,6 +100,9 @@ public struct Gateway: ~Copyable {
   var unflushed = TokenQueue(capacity: 64)
   var exchanges: Slab<Exchange>
   var backends: Backends
+  /// What the exchanges that have become WebSockets keep: those through the proxy, and those that end here.
+  var tunnels: Slab<Tunnel>
+  var webSockets: Slab<WebSocketSession>
   var services: Services
   var clientTimers: TimerWheel
   var backendTimers: TimerWheel
@@ -147,6 +153,8 @@ public struct Gateway: ~Copyable {
     self.tickets = tickets
     self.servers = servers
     exchanges = Slab(capacity: clientCapacity)
+    tunnels = Slab(capacity: clientCapacity)
+    webSockets = Slab(capacity: clientCapacity)
     streams = Slab(capacity: streamCapacity)
     multiplexers = Slab(capacity: plan.http2.enabled ? connectionCapacity : 0)
     let services = Services(plan.limits)

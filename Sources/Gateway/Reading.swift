@@ -16,10 +16,20 @@ extension Gateway {
   /// The client's socket has become ready.
   @inline(__always)
   mutating func clientIsReady(_ client: Handle, _ readiness: Readiness) {
-    if !readiness.isDisjoint(with: .broken) { return doom(client) }
+    if !readiness.isDisjoint(with: .broken) { return clientBroke(client) }
     if readiness.contains(.writable), !clients[client].backlog.isEmpty { flushBacklog(client) }
     guard !readiness.isDisjoint(with: .readable) else { return }
     if clients[client].noteReady(readiness) { receiveRequests(client) } else { read(client) }
+  }
+
+  /// The connection is closed in both directions, or reset. Where it is a WebSocket that we have ended, its last bytes count.
+  @inline(never)
+  private mutating func clientBroke(_ client: Handle) {
+    guard let exchange = clients[client].exchange, exchanges[exchange].flags.contains(.upgraded), clients[client].backlog.isEmpty else {
+      return doom(client)
+    }
+    clients[client].flags.formUnion([.readable, .ended])
+    serveUpgraded(client, exchange)
   }
 
   /// Does what the client's state allows with what it has to be read.
@@ -33,6 +43,7 @@ extension Gateway {
     }
     if let exchange = clients[client].exchange {
       if !clients[client].body.isComplete { return receiveBody(client, exchange) }
+      if exchanges[exchange].flags.contains(.upgraded) { return serveUpgraded(client, exchange) }
       // A FIN while the answer is awaited may be a half-close or the end: TCP cannot tell, so a setting does.
       if flags.contains(.ended), plan.http1.halfClose == .cancel { doom(client) }
       return
@@ -46,6 +57,7 @@ extension Gateway {
     if clients[client].flags.contains(.multiplexed) {
       if clients[client].flags.isDisjoint(with: [.closing, .doomed, .lingering]) { return receiveFrames(client) }
     }
+    if let exchange = clients[client].exchange, exchanges[exchange].flags.contains(.upgraded) { return serveUpgraded(client, exchange) }
     if clients[client].exchange == nil, clients[client].backlog.isEmpty, clients[client].flags.isDisjoint(with: .finished),
       var input = clients[client].input.take()
     {

@@ -15,6 +15,8 @@ import Wire
 private enum RelayOutcome {
   case more
   case complete
+  /// The connection is a tunnel from here on.
+  case upgraded
   case failed(Fault)
 }
 
@@ -55,6 +57,7 @@ extension Gateway {
     guard backends.connections.contains(backend), exchanges.contains(exchange),
       backends.connections[backend].backlog.count <= lowWater(exchanges[exchange].client)
     else { return }
+    guard backends.connections[backend].state != .tunnelled else { return backendOfTunnelDrained(exchange, backend) }
     let client = exchanges[exchange].client
     guard !clients[client].body.isComplete else { return }
     if clients[client].waiting == .nothing { setClientTimer(client, .body, plan.timeouts.request) }
@@ -85,7 +88,10 @@ extension Gateway {
   @inline(__always)
   mutating func receiveResponse(_ backend: Handle) {
     guard let exchange = backends.connections[backend].exchange else { return closeBackend(backend) }
-    guard backends.connections[backend].state == .leased else { return }
+    guard backends.connections[backend].state == .leased else {
+      if backends.connections[backend].state == .tunnelled { receiveTunnel(backend) }
+      return
+    }
     var buffer = backends.connections[backend].input.take() ?? services.large.take()
     for _ in 0..<Self.relayBudget {
       guard wantsResponse(exchange) else {
@@ -103,6 +109,9 @@ extension Gateway {
           let isClean = buffer.isEmpty
           services.large.recycle(buffer)
           return responseIsComplete(exchange, backend, isClean: isClean)
+        case .upgraded:
+          services.large.recycle(buffer)
+          return receiveTunnel(backend)
         case .failed(let fault):
           services.large.recycle(buffer)
           return fail(exchange, fault)
@@ -161,6 +170,10 @@ extension Gateway {
         }
       } while !exchanges[pinned].flags.contains(.hasHead) && !buffer.isEmpty
       if !exchanges[pinned].flags.contains(.hasHead) { return .more }
+      if exchanges[pinned].flags.contains(.upgraded) {
+        passDown(exchange, buffer.bytes)
+        return .upgraded
+      }
     }
     return relayBody(exchange, backend, &buffer)
   }
@@ -291,7 +304,7 @@ extension Gateway {
   /// Passes on an interim response (RFC 9110 §15.2). 100 is the gateway's own to give; HTTP/1.0 clients know none.
   @inline(never)
   private mutating func relayInterim(_ exchange: Handle, _ status: Status, _ bytes: Span<UInt8>) -> Fault? {
-    if status.code == 101 { return .upgradeFailed }
+    if status.code == 101 { return acceptUpgrade(exchange, bytes) }
     // There is no use for many; a backend that sends them without end is broken.
     guard exchanges[exchange].interims < 32 else { return .responseProtocolError }
     exchanges[exchange].interims += 1

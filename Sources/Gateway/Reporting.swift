@@ -64,6 +64,7 @@ extension Gateway {
       "bytes":{"received":\(total(.bytesReceived)),"sent":\(total(.bytesSent))},\
       "upstream_connections":{"active":\(total(.upstreamConnectionsActive)),"idle":\(total(.upstreamConnectionsIdle)),"waiting":\(total(.waiting)),"connects":\(total(.upstreamConnects)),"reuses":\(total(.upstreamReuses)),"requests":\(total(.upstreamRequests)),"failures":\(total(.upstreamFailures)),"resends":\(total(.upstreamResends)),"queue_timeouts":\(total(.queueTimeouts)),"queue_rejections":\(total(.queueRejections))},\
       "tls":{"handshakes":\(total(.tlsHandshakes)),"resumed":\(total(.tlsResumptions)),"failures":{\(failures.joined(separator: ","))}},\
+      "websockets":{"active":\(total(.webSocketsActive)),"upgrades":\(total(.webSocketUpgrades)),"messages":\(total(.webSocketMessages)),"tunnels_active":\(total(.tunnelsActive)),"tunnels":\(total(.tunnelUpgrades)),"closes":{"normal":\(total(.closesNormal)),"going_away":\(total(.closesGoingAway)),"protocol_error":\(total(.closesProtocolError)),"abnormal":\(total(.closesAbnormal)),"invalid_data":\(total(.closesInvalidData)),"too_big":\(total(.closesTooBig)),"other":\(total(.closesOther))}},\
       "faults":{\(faults.joined(separator: ","))},\
       "log_lines_dropped":\(total(.logLinesDropped)),\
       "config":{"listeners":[\(listeners.joined(separator: ","))],"workers":\(plan.workers),"max_connections":\(plan.limits.maxConnections),"idle_timeout_sec":\(plan.timeouts.idle / 1000),"request_timeout_sec":\(plan.timeouts.request / 1000)},\

@@ -41,7 +41,9 @@ enum RequestComposer {
     } else if exchange.head.body == .chunked {
       output.append("Transfer-Encoding: chunked\r\n")
     }
-    if rule.plan.forwardTrailers, exchange.head.flags.contains(.acceptsTrailers) {
+    if exchange.flags.contains(.upgrading) {
+      append(upgradeOf: exchange, &output)
+    } else if rule.plan.forwardTrailers, exchange.head.flags.contains(.acceptsTrailers) {
       output.append("TE: trailers\r\nConnection: TE\r\n")
     }
     provenance(exchange, rule.plan, bytes, peer, isSecure, &output)
@@ -53,6 +55,14 @@ enum RequestComposer {
     case .received(let text): output.append(text.text(in: bytes))
     }
     output.append("\r\n")
+  }
+
+  @inline(never)
+  private static func append(upgradeOf exchange: borrowing Exchange, _ output: inout Buffer) {
+    switch exchange.heldHead {
+    case .some(let fields): output.append(fields.bytes)
+    case .none: break
+    }
   }
 
   private static func append(length: Int, _ output: inout Buffer) {

@@ -14,6 +14,7 @@ enum ActionIndex: BitwiseCopyable {
   case forward(Int)
   case respond(Int)
   case redirect(Int)
+  case echo(Int)
   case health
   case stats
 }
@@ -52,6 +53,7 @@ struct RouteActions: ~Copyable {
   var responses = Stack<PreparedResponse>()
   var redirects: [RedirectTemplate] = []
   var redirectStatuses: [UInt16] = []
+  var echoes = Stack<EchoRule>()
   /// The Host each upstream is addressed by.
   var hosts = Stack<Buffer>()
 
@@ -78,6 +80,9 @@ struct RouteActions: ~Copyable {
         action = .redirect(redirects.count - 1)
       case .health: action = .health
       case .stats: action = .stats
+      case .echo(let echo):
+        echoes.append(EchoRule(echo))
+        action = .echo(echoes.count - 1)
       }
       _ = index.append(action)
     }

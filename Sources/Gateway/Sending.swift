@@ -117,7 +117,7 @@ extension Gateway {
     let isEmpty = clients[client].backlog.isEmpty
     if let exchange = clients[client].exchange {
       if isEmpty { resumeClientTimer(client) } else if progress { setClientTimer(client, .send, plan.timeouts.send) }
-      return resumeResponse(exchange)
+      return exchanges[exchange].flags.contains(.upgraded) ? resumeUpgraded(client, exchange) : resumeResponse(exchange)
     }
     guard isEmpty else {
       if progress { setClientTimer(client, .send, plan.timeouts.send) }

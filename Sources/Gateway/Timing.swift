@@ -112,6 +112,7 @@ extension Gateway {
       clients[client].socket.resetOnClose()
       doom(client)
     case .linger: doom(client)
+    case .webSocket: if let exchange = clients[client].exchange { webSocketTimerFired(client, exchange) }
     }
   }
 
@@ -126,6 +127,7 @@ extension Gateway {
     guard let exchange = backends.connections[backend].exchange else { return closeBackend(backend) }
     switch waiting {
     case .nothing, .idle: break
+    case .tunnel: tunnelTimerFired(backend, exchange)
     case .connect: connectTimedOut(backend, exchange)
     case .send: fail(exchange, .connectionWriteTimeout)
     case .head: fail(exchange, .responseTimeout)

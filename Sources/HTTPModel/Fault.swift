@@ -35,6 +35,9 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   // The client's, on HTTP/2.
   case http2ConnectionError, http2StreamRefused
   case http2RapidReset, http2SettingsFlood, http2PingFlood, http2EmptyFrameFlood, http2WindowUpdateFlood, http2PriorityFlood, http2ContinuationFlood
+  // WebSocket.
+  case webSocketHandshakeError, webSocketVersion, webSocketRequired, webSocketDraining
+  case webSocketProtocolError, webSocketInvalidData, webSocketMessageTooLarge, webSocketIdle
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -87,7 +90,7 @@ public struct FaultRow: Sendable {
     row(.responseHeadersTooLarge, "http_response_header_section_size", .upstream, .never, 502, 4, "The backend's response header section is too large."),
     row(.responseIncomplete, "http_response_incomplete", .upstream, .never, 502, 4, "The backend's response ended early."),
     row(.responseTooLarge, "http_response_body_size", .upstream, .never, 502, 4, "The response is larger than what may be buffered (64 MiB)."),
-    row(.upgradeFailed, "http_upgrade_failed", .upstream, .never, 502, 4, "The backend switched protocols, which was not asked for."),
+    row(.upgradeFailed, "http_upgrade_failed", .upstream, .never, 502, 4, "The backend switched protocols, which was not asked for, or not to what was asked for."),
     row(.plainRequest, "http_request_without_tls", .client, .never, 400, 2, "A plain HTTP request was sent to a port that speaks TLS."),
     row(.http2ConnectionError, "http2_connection_error", .client, .never, 0, 2, "The client broke a rule of HTTP/2 that concerns the whole connection, which was ended."),
     row(.http2StreamRefused, "http2_stream_refused", .client, .never, 0, 2, "The client opened more streams than http2.max_concurrent_streams, or than there is room for."),
@@ -98,6 +101,14 @@ public struct FaultRow: Sendable {
     row(.http2WindowUpdateFlood, "http2_window_update_flood", .client, .never, 0, 3, "More WINDOW_UPDATE frames came than http2.flood.max_window_updates; the connection was ended."),
     row(.http2PriorityFlood, "http2_priority_flood", .client, .never, 0, 3, "More PRIORITY and PRIORITY_UPDATE frames came than http2.flood.max_priorities; the connection was ended."),
     row(.http2ContinuationFlood, "http2_continuation_flood", .client, .never, 0, 3, "A header section had more CONTINUATION frames than http2.flood.max_continuations; the connection was ended."),
+    row(.webSocketHandshakeError, "websocket_handshake_error", .client, .never, 400, 2, "The request asks for a WebSocket, but not as RFC 6455 says."),
+    row(.webSocketVersion, "websocket_version_not_supported", .client, .never, 426, 2, "The request asks for a version of WebSocket other than 13."),
+    row(.webSocketRequired, "websocket_required", .client, .never, 426, 1, "The route is a WebSocket endpoint, and the request does not ask for a WebSocket."),
+    row(.webSocketDraining, "websocket_draining", .gateway, .never, 503, 2, "The gateway is being stopped, so no WebSocket is begun."),
+    row(.webSocketProtocolError, "websocket_protocol_error", .client, .never, 0, 2, "The client broke the rules of WebSocket; it was told 1002."),
+    row(.webSocketInvalidData, "websocket_invalid_data", .client, .never, 0, 2, "A message is not UTF-8, or not what was agreed on for compression; the client was told 1007."),
+    row(.webSocketMessageTooLarge, "websocket_message_too_large", .client, .never, 0, 2, "A message exceeds max_ws_message_size; the client was told 1009."),
+    row(.webSocketIdle, "websocket_idle_timeout", .client, .never, 0, 2, "Nothing came over the WebSocket within its idle timeout."),
   ]
 
   private static func row(

@@ -70,6 +70,8 @@ public struct LimitPlan: Equatable, Sendable {
   public var maxHeaderCount = 100
   /// Bytes of a request body.
   public var maxBodySize = 1 << 20
+  /// Bytes of a message that a WebSocket endpoint of the gateway takes, after decompression.
+  public var maxWebSocketMessageSize = 16 << 20
 
   public init() {}
 }

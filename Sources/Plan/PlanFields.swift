@@ -81,6 +81,7 @@ extension LimitPlan {
     coder.code(&maxHeaderSize)
     coder.code(&maxHeaderCount)
     coder.code(&maxBodySize)
+    coder.code(&maxWebSocketMessageSize)
   }
 }
 
@@ -191,7 +192,7 @@ extension RoutePlan {
 
 extension RouteAction {
   mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
-    var forward = ForwardPlan(upstream: 0), respond = RespondPlan(), redirect = RedirectPlan(to: "")
+    var forward = ForwardPlan(upstream: 0), respond = RespondPlan(), redirect = RedirectPlan(to: ""), echo = EchoPlan()
     let kind =
       switch self {
       case .forward(let plan): { forward = plan; return 0 }()
@@ -199,8 +200,9 @@ extension RouteAction {
       case .redirect(let plan): { redirect = plan; return 2 }()
       case .health: 3
       case .stats: 4
+      case .echo(let plan): { echo = plan; return 5 }()
       }
-    switch coder.code(alternative: kind, of: 5) {
+    switch coder.code(alternative: kind, of: 6) {
     case 0:
       forward.code(with: &coder)
       self = .forward(forward)
@@ -211,7 +213,10 @@ extension RouteAction {
       redirect.code(with: &coder)
       self = .redirect(redirect)
     case 3: self = .health
-    default: self = .stats
+    case 4: self = .stats
+    default:
+      echo.code(with: &coder)
+      self = .echo(echo)
     }
   }
 }
@@ -234,6 +239,17 @@ extension RedirectPlan {
   }
 }
 
+extension EchoPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&subprotocols)
+    coder.code(&compression)
+    coder.code(&contextTakeover)
+    coder.code(&windowBits)
+    coder.code(&idleTimeout)
+    coder.code(&pingInterval)
+  }
+}
+
 extension ForwardPlan {
   mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
     coder.code(&upstream)
@@ -253,5 +269,8 @@ extension ForwardPlan {
     coder.code(&setVia)
     coder.code(&rewriteHost)
     coder.code(&setClientCertificate)
+    coder.code(&webSocket)
+    coder.code(&webSocketIdleTimeout)
+    coder.code(&webSocketPingInterval)
   }
 }

@@ -24,6 +24,7 @@ public enum RouteAction: Equatable, Sendable {
   case forward(ForwardPlan)
   case respond(RespondPlan)
   case redirect(RedirectPlan)
+  case echo(EchoPlan)
   case health
   case stats
 }
@@ -64,6 +65,22 @@ public struct RedirectPlan: Equatable, Sendable {
   }
 }
 
+/// A WebSocket endpoint that sends each message back. Durations in milliseconds; 0 means none.
+public struct EchoPlan: Equatable, Sendable {
+  /// Those it accepts; the first that a client offers is chosen.
+  public var subprotocols: [String] = []
+  /// Whether permessage-deflate is agreed to.
+  public var compression = true
+  /// Whether the windows of compression are kept from one message to the next.
+  public var contextTakeover = true
+  /// Base-two logarithm of those windows, 8...15.
+  public var windowBits = 12
+  public var idleTimeout = 300_000
+  public var pingInterval = 0
+
+  public init() {}
+}
+
 /// How requests are forwarded to an upstream and answers relayed. Durations in milliseconds, sizes in bytes; 0 means none.
 public struct ForwardPlan: Equatable, Sendable, BitwiseCopyable {
   public enum Buffering: UInt8, Equatable, Sendable, BitwiseCopyable { case auto, always, never }
@@ -88,6 +105,10 @@ public struct ForwardPlan: Equatable, Sendable, BitwiseCopyable {
   public var setVia = true
   public var rewriteHost = true
   public var setClientCertificate = false
+  /// Whether upgrades to WebSocket are passed on, and what holds for the tunnels.
+  public var webSocket = true
+  public var webSocketIdleTimeout = 300_000
+  public var webSocketPingInterval = 0
 
   public init(upstream: Int) { self.upstream = upstream }
 }

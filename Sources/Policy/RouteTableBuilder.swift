@@ -202,7 +202,7 @@ extension RouteAction {
   var isLocalEndpoint: Bool {
     switch self {
     case .health, .stats: true
-    case .forward, .respond, .redirect: false
+    case .forward, .respond, .redirect, .echo: false
     }
   }
 

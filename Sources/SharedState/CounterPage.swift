@@ -8,7 +8,7 @@ import Synchronization
 /// What a worker counts. The raw value is the position of the cell in its page; new ones go to the end.
 public enum Counter: Int, Sendable, CaseIterable {
   // Gauges: what is there now. The master clears them when the worker has died.
-  case connectionsActive, requestsActive, upstreamConnectionsActive, upstreamConnectionsIdle, waiting
+  case connectionsActive, requestsActive, upstreamConnectionsActive, upstreamConnectionsIdle, webSocketsActive, tunnelsActive, waiting
   // Totals.
   case connectionsAccepted, connectionsRefused, requests, bytesReceived, bytesSent
   case responses1xx, responses2xx, responses3xx, responses4xx, responses5xx
@@ -22,6 +22,9 @@ public enum Counter: Int, Sendable, CaseIterable {
   // HTTP/2: two gauges, then totals.
   case http2ConnectionsActive, http2StreamsActive
   case http2Connections, http2Streams, http2ResetsReceived, http2ResetsSent
+  // WebSockets: begun here and through the proxy, and how those of our own endpoints ended, by close code.
+  case webSocketUpgrades, tunnelUpgrades, webSocketMessages
+  case closesNormal, closesGoingAway, closesProtocolError, closesAbnormal, closesInvalidData, closesTooBig, closesOther
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
   public var isGauge: Bool { rawValue <= Counter.waiting.rawValue || self == .http2ConnectionsActive || self == .http2StreamsActive }

@@ -10,10 +10,10 @@ import Wire
 
 /// A connection to a backend.
 public struct BackendConnection: ~Copyable {
-  public enum State: UInt8, Sendable { case connecting, idle, leased }
+  public enum State: UInt8, Sendable { case connecting, idle, leased, tunnelled }
 
   /// What the timer of the connection means when it fires.
-  public enum Waiting: UInt8, Sendable { case nothing, connect, send, head, body, idle }
+  public enum Waiting: UInt8, Sendable { case nothing, connect, send, head, body, idle, tunnel }
 
   public let socket: Socket
   /// Index of the upstream, which is that of the pool.

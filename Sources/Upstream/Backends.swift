@@ -101,6 +101,9 @@ public struct Backends: ~Copyable {
   /// The connect has succeeded.
   public mutating func established(_ handle: Handle) { connections[handle].state = .leased }
 
+  /// The connection carries something other than HTTP from now on, and will not be given back.
+  public mutating func tunnel(_ handle: Handle) { connections[handle].state = .tunnelled }
+
   // MARK: Giving back
 
   /// Keeps a leased connection for another request; false when it had to be closed instead.

@@ -127,6 +127,14 @@ public struct ResponseWriter: ~Copyable {
     output.append("\r\n")
   }
 
+  /// Appends a 101 response to a WebSocket handshake (RFC 6455 §4.2.2). Needs twice `bytes.count` plus `reserve`.
+  public mutating func relay(upgrade head: borrowing ResponseHead, of bytes: Span<UInt8>, dropped: HeaderNameSet, via: Bool) {
+    output.append("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+    output.append(fields: head.records, of: bytes, without: dropped)
+    if via { append(via: head, of: bytes) }
+    output.append("\r\n")
+  }
+
   /// `Via` is one list: ours is appended to what the backend's answer carries (RFC 9110 §7.6.3).
   private mutating func append(via head: borrowing ResponseHead, of bytes: Span<UInt8>) {
     output.append("Via: ")

@@ -57,6 +57,7 @@ struct Seeded: RandomNumberGenerator {
     settings.limits.maxBodySize = r.below(1 << 40)
     settings.timeouts.idle = r.pick([0, r.time()])
     settings.timeouts.request = r.time()
+    settings.limits.maxWebSocketMessageSize = r.pick([0, 1 + r.below(9999)])
     settings.timeouts.send = r.time()
     settings.timeouts.shutdownDrain = r.pick([0, 1, r.time()])
     settings.timeouts.workerStart = r.pick([1000, 1500, 300_000])
@@ -115,13 +116,22 @@ struct Seeded: RandomNumberGenerator {
       route.path = "/r\(index)/:id/*rest"
       route.hosts = r.pick([[], ["a.test", "*.B.test"]])
       route.methods = r.pick([[], ["GET", "HEAD", "TRACE"]])
-      switch r.below(3) {
+      switch r.below(4) {
       case 0:
         route.upstream = settings.upstreams[0].name
         route.forward = r.flag() ? nil : randomForward(&r)
       case 1:
         let headers = r.pick([[], [HeaderPlan(name: "A", value: "é 1"), HeaderPlan(name: "B", value: "1"), HeaderPlan(name: "B", value: "")]])
         route.respond = RespondPlan(status: UInt16(206 + r.below(90)), headers: headers, body: r.body())
+      case 2:
+        var echo = EchoPlan()
+        echo.subprotocols = r.pick([[], ["chat", "soap.v1"]])
+        echo.compression = r.flag()
+        echo.contextTakeover = r.flag()
+        echo.windowBits = 9 + r.below(7)
+        echo.idleTimeout = r.pick([0, r.time()])
+        echo.pingInterval = r.pick([0, 100 + r.time()])
+        route.echo = echo
       default: route.redirect = RedirectPlan(to: "https://{host}/{id}{query}", status: r.pick([301, 308]))
       }
       settings.routes.append(route)
@@ -146,6 +156,9 @@ struct Seeded: RandomNumberGenerator {
     forward.setForwardedHost = r.flag()
     forward.setVia = r.flag()
     forward.rewriteHost = r.flag()
+    forward.webSocket = r.flag()
+    forward.webSocketIdleTimeout = r.pick([0, r.time()])
+    forward.webSocketPingInterval = r.pick([0, 100 + r.time()])
     return forward
   }
 }

@@ -17,6 +17,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   case configuration
   case accessLog = "access-log"
   case serverName = "server-name"
+  case webSocket = "web-socket"
+  case deflate
 
   /// Runs the parser on `bytes`.
   public func check(_ bytes: [UInt8]) throws(Violation) {
@@ -29,6 +31,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case .configuration: fuzzConfiguration(bytes)
     case .accessLog: try checkAccessLog(bytes)
     case .serverName: try checkServerName(bytes)
+    case .webSocket: try checkWebSocket(bytes)
+    case .deflate: try checkDeflate(bytes)
     }
   }
 

@@ -80,7 +80,7 @@ import Testing
     func count(_ value: Any) -> Int { Mirror(reflecting: value).children.count }
     let plan = Plan()
     #expect(count(plan) == 16)
-    #expect(count(plan.limits) == 4)
+    #expect(count(plan.limits) == 5)
     #expect(count(plan.timeouts) == 5)
     #expect(count(plan.http1) == 3)
     #expect(count(plan.http2) == 11)
@@ -98,6 +98,7 @@ import Testing
     #expect(count(RespondPlan()) == 3)
     #expect(count(HeaderPlan(name: "", value: "")) == 2)
     #expect(count(RedirectPlan(to: "")) == 2)
-    #expect(count(ForwardPlan(upstream: 0)) == 17)
+    #expect(count(EchoPlan()) == 6)
+    #expect(count(ForwardPlan(upstream: 0)) == 20)
   }
 }

@@ -48,6 +48,7 @@ func randomPlan(_ seed: UInt64) -> Plan {
   plan.limits.maxHeaderSize = r.int()
   plan.limits.maxHeaderCount = r.int()
   plan.limits.maxBodySize = r.int()
+  plan.limits.maxWebSocketMessageSize = r.int()
   plan.timeouts.idle = r.int()
   plan.timeouts.request = r.int()
   plan.timeouts.send = r.int()
@@ -132,12 +133,21 @@ private func randomTLS(_ r: inout Seeded) -> TLSPlan {
 }
 
 private func randomAction(_ r: inout Seeded, upstreams: Int) -> RouteAction {
-  switch r.below(5) {
+  switch r.below(6) {
   case 0:
     return .respond(RespondPlan(status: r.short(), headers: (0..<r.below(3)).map { _ in HeaderPlan(name: r.text(), value: r.text()) }, body: r.text()))
   case 1: return .redirect(RedirectPlan(to: r.text(), status: r.short()))
   case 2: return .health
   case 3: return .stats
+  case 4:
+    var echo = EchoPlan()
+    echo.subprotocols = r.texts()
+    echo.compression = r.flag()
+    echo.contextTakeover = r.flag()
+    echo.windowBits = r.int()
+    echo.idleTimeout = r.int()
+    echo.pingInterval = r.int()
+    return .echo(echo)
   default:
     var forward = ForwardPlan(upstream: r.below(upstreams))
     forward.stripPrefix = r.flag()
@@ -156,6 +166,9 @@ private func randomAction(_ r: inout Seeded, upstreams: Int) -> RouteAction {
     forward.setVia = r.flag()
     forward.rewriteHost = r.flag()
     forward.setClientCertificate = r.flag()
+    forward.webSocket = r.flag()
+    forward.webSocketIdleTimeout = r.int()
+    forward.webSocketPingInterval = r.int()
     return .forward(forward)
   }
 }

@@ -6,7 +6,7 @@ import socket
 import struct
 from types import TracebackType
 
-from .message import Closed, Reader, Response, read_response
+from .message import Closed, Reader, Response, read_head, read_response
 
 
 class Client:
@@ -36,6 +36,10 @@ class Client:
 
     def read(self, method: str = "GET") -> Response:
         return read_response(self.reader, method)
+
+    def read_head(self) -> Response:
+        """A response's head alone, as before bytes of another protocol."""
+        return read_head(self.reader)
 
     def request(self, method: str = "GET", path: str = "/", *lines: str, body: bytes = b"") -> Response:
         """Sends a request and reads its response."""
