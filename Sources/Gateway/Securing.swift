@@ -398,15 +398,16 @@ extension Gateway {
   mutating func describeConnection(_ client: Handle) {
     let client = connection(of: client)
     let isSecure = clients[client].flags.contains(.secure)
-    if isSecure || accessLog?.connection.isSecure == true { describeConnection(client, isSecure) }
+    if isSecure || accessLog?.isSecure == true { describeConnection(client, isSecure) }
   }
 
   @inline(never)
   private mutating func describeConnection(_ client: Handle, _ isSecure: Bool) {
-    guard var log = accessLog.take() else { return }
-    log.connection.clear()
-    if isSecure { describe(clients[client].carrier, &log.connection) }
-    accessLog = consume log
+    var facts = ConnectionFacts.absent
+    accessLog?.exchange(connection: &facts)
+    facts.clear()
+    if isSecure { describe(clients[client].carrier, &facts) }
+    accessLog?.exchange(connection: &facts)
   }
 
   private mutating func describe(_ handle: Handle, _ facts: inout ConnectionFacts) {

@@ -17,7 +17,7 @@ public struct AccessLog: ~Copyable {
   /// The last write was refused: nothing is tried again before the next `flush()`.
   private var isStalled = false
   /// TLS of the connection that the next line is about; to be cleared behind it.
-  public var connection = ConnectionFacts()
+  var connection = ConnectionFacts()
   /// Lines that were lost so far.
   public private(set) var dropped: UInt64 = 0
 
@@ -83,6 +83,12 @@ public struct AccessLog: ~Copyable {
     }
     if lines.count >= bufferSize, !isStalled { flush() }
   }
+
+  /// Whether the next line is about a connection with TLS.
+  public var isSecure: Bool { connection.isSecure }
+
+  /// Takes other facts of the connection for the next line, and gives those that were there: so they are filled in where they lie.
+  public mutating func exchange(connection other: inout ConnectionFacts) { swap(&connection, &other) }
 
   @inline(never)
   private mutating func makeRoom() -> Bool {

@@ -23,6 +23,11 @@ public struct ConnectionFacts: ~Copyable {
 
   init() { text = Buffer(capacity: ConnectionFacts.capacity) }
 
+  private init(_ text: consuming Buffer) { self.text = text }
+
+  /// Facts without memory, to stand where others were taken from.
+  public static var absent: ConnectionFacts { ConnectionFacts(Buffer.absent) }
+
   /// Says that the connection is in the clear.
   public mutating func clear() {
     text.removeAll()

@@ -26,6 +26,9 @@ class Case:
     headers: tuple[str, ...] = field(default=())
     #: Bytes of the response's body, where they count.
     size: int = 0
+    tls: bool = False
+    #: Each request has a connection of its own: "new" with a full handshake, "resumed" with a session of an earlier one.
+    handshake: str = ""
 
     def request(self, port: int) -> bytes:
         return "\r\n".join([f"GET {self.path} HTTP/1.1", f"Host: 127.0.0.1:{port}", *self.headers, "", ""]).encode()
@@ -38,6 +41,11 @@ CASES = [
     Case("proxied-browser", "proxied, browser head", "/small", tuple(BROWSER)),
     Case("proxied-64k", "proxied 64 KiB", "/64k", size=64 << 10),
     Case("proxied-10m", "proxied 10 MiB", "/10m", size=10 << 20),
+    Case("tls-local", "TLS, fixed answer", "/local", tls=True),
+    Case("tls-proxied", "TLS, proxied", "/small", tls=True),
+    Case("tls-10m", "TLS, proxied 10 MiB", "/10m", size=10 << 20, tls=True),
+    Case("tls-handshake", "TLS, full handshakes", "/local", ("Connection: close",), tls=True, handshake="new"),
+    Case("tls-resumed", "TLS, resumed handshakes", "/local", ("Connection: close",), tls=True, handshake="resumed"),
 ]
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import resource
-import socket
 import time
 from pathlib import Path
 
 from .cases import Case
-from .load import sequence
+from .load import connect, sequence
 from .servers import Recipe, Server, Settings, free_port
 
 COUNT = 5000
@@ -19,12 +18,12 @@ def measure(recipe: Recipe, case: Case, backend: int, directory: Path) -> tuple[
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with Server(recipe, Settings(directory / f"{recipe.name}-memory-{case.name}", free_port(), backend)) as server:
-        sequence(server.port, case, 1000)
+        sequence(server, case, 1000)
         time.sleep(0.2)
         idle = server.resident()
         request, kept = case.request(server.port), []
         for _ in range(COUNT):
-            sock = socket.create_connection(("127.0.0.1", server.port), 10)
+            sock = connect(server, case, 10)
             sock.sendall(request)
             if not sock.recv(65_536).startswith(b"HTTP/1.1 200"):
                 raise RuntimeError(f"{recipe.name} did not answer")

@@ -1,7 +1,8 @@
 """The servers under measurement and their common backend, each with a generated configuration in a temporary directory.
 
 All do the same work: a fixed answer at /local, and everything else proxied over kept connections with the same forwarding
-headers. One worker each, equal pools of idle connections, timeouts on.
+headers. One worker each, equal pools of idle connections, timeouts on. Each listens on a second port with TLS, with the same
+certificate (P-256), cipher suites and groups.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 ANSWER = "Hello, world!\\n"
+SUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 FILES = {"64k": 64 << 10, "10m": 10 << 20}
 
 
@@ -25,6 +29,22 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@cache
+def certificate() -> tuple[Path, Path]:
+    """The files of a certificate for localhost, and of its key; they go with the process."""
+    directory = Path(_scratch.name)
+    chain, key = directory / "chain.pem", directory / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(chain)], check=True, capture_output=True)
+    # HAProxy wants both in one file.
+    (directory / "both.pem").write_bytes(chain.read_bytes() + key.read_bytes())
+    return chain, key
+
+
+_scratch = tempfile.TemporaryDirectory()
 
 
 def children(pid: int) -> list[int]:
@@ -39,6 +59,7 @@ class Settings:
     access_log: bool = False
     #: One process in the foreground, for valgrind.
     single: bool = False
+    tls_port: int = field(default_factory=free_port)
 
 
 @dataclass
@@ -61,7 +82,12 @@ def gateway_binary() -> Path:
 def _gateway(settings: Settings) -> list[str]:
     pool = {"max_connections": 1024, "max_idle_connections": 1024}
     configuration = {
-        "bind_host": "127.0.0.1", "bind_port": settings.port, "workers": 1, "max_connections": 20_000, "max_body_size": 0,
+        "listeners": [
+            {"host": "127.0.0.1", "port": settings.port},
+            {"host": "127.0.0.1", "port": settings.tls_port, "tls": {
+                "certificates": [{"cert_file": str(certificate()[0]), "key_file": str(certificate()[1])}]}},
+        ],
+        "workers": 1, "max_connections": 20_000, "max_body_size": 0,
         "log": {"level": "error"},
         "access_log": {"enabled": settings.access_log, "file": str(settings.directory / "access.log"), "format": "combined"},
         "upstreams": [{"name": "backend", "host": "127.0.0.1", "port": settings.backend, "pool": pool, "proxy": {"route_prefix": "/"}}],
@@ -108,6 +134,12 @@ _NGINX = _NGINX_COMMON + """
   }}
   server {{
     listen 127.0.0.1:{port} backlog=4096;
+    listen 127.0.0.1:{tls_port} ssl backlog=4096;
+    ssl_certificate {chain};
+    ssl_certificate_key {key};
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_conf_command Ciphersuites {suites};
+    ssl_ecdh_curve X25519:P-256:P-384;
     location = /local {{ return 200 "{answer}"; }}
     location / {{
       proxy_pass http://backend;
@@ -139,7 +171,8 @@ _NGINX_BACKEND = _NGINX_COMMON + """
 def _write_nginx(template: str, settings: Settings, name: str) -> list[str]:
     file = settings.directory / f"{name}.conf"
     file.write_text(template.format(
-        directory=settings.directory, port=settings.port, backend=settings.backend, answer=ANSWER,
+        directory=settings.directory, port=settings.port, tls_port=settings.tls_port, chain=certificate()[0], key=certificate()[1], suites=SUITES,
+        backend=settings.backend, answer=ANSWER,
         user="user root;" if os.geteuid() == 0 else "", master="off" if settings.single else "on",
         access_log=f"{settings.directory}/access.log combined buffer=64k flush=1s" if settings.access_log else "off"))
     return ["nginx", "-e", str(settings.directory / "error.log"), "-p", str(settings.directory), "-c", str(file)]
@@ -174,6 +207,7 @@ defaults
   {log}
 frontend front
   bind 127.0.0.1:{port} backlog 4096
+  bind 127.0.0.1:{tls_port} backlog 4096 ssl crt {both} ssl-min-ver TLSv1.2 ciphersuites {suites} curves X25519:P-256:P-384
   http-request return status 200 content-type text/plain string "{answer}" if {{ path /local }}
   default_backend back
 backend back
@@ -190,7 +224,8 @@ backend back
 def _haproxy(settings: Settings) -> list[str]:
     file = settings.directory / "haproxy.cfg"
     file.write_text(_HAPROXY.format(
-        port=settings.port, backend=settings.backend, answer=ANSWER, log_target="log stdout format raw local0" if settings.access_log else "",
+        port=settings.port, tls_port=settings.tls_port, both=certificate()[0].with_name("both.pem"), suites=SUITES, backend=settings.backend,
+        answer=ANSWER, log_target="log stdout format raw local0" if settings.access_log else "",
         log="log global\n  option httplog" if settings.access_log else ""))
     return ["haproxy", "-db", "-f", str(file)]
 
@@ -234,6 +269,9 @@ class Server:
     @property
     def port(self) -> int:
         return self.settings.port
+
+    def address(self, tls: bool) -> str:
+        return f"https://localhost:{self.settings.tls_port}" if tls else f"http://127.0.0.1:{self.settings.port}"
 
     def stop(self) -> None:
         for _ in range(10):

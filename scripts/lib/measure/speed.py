@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from .cases import Case
-from .load import Result, wrk
+from .load import Result, handshakes, wrk
 from .servers import BACKEND, Recipe, Server, Settings, free_port
 
 
@@ -43,6 +43,10 @@ def measure(recipes: list[Recipe], cases: list[Case], directory: Path, *, connec
                 backend = start(BACKEND, 0, other, log)
                 servers = [start(recipe, backend.port, place, log) for recipe in recipes]
                 for case in cases:
+                    if case.handshake:
+                        if not log:
+                            print(_row(case.title, _handshakes(servers, case, rounds, other)), flush=True)
+                        continue
                     for count in connections:
                         results: list[list[Result]] = [[] for _ in servers]
                         # Each connection must get some responses to its end, or there is nothing to count.
@@ -54,6 +58,17 @@ def measure(recipes: list[Recipe], cases: list[Case], directory: Path, *, connec
                             for index, server in enumerate(servers):
                                 results[index].append(wrk(server, case, count, span, other))
                         print(_row(f"{case.title}, {count} conn.{', access log' if log else ''}", [median(list_) for list_ in results]), flush=True)
+
+
+def _handshakes(servers: list[Server], case: Case, rounds: int, cpus: str) -> list[Result]:
+    """The load is one client's, so that only the CPU time per handshake tells anything."""
+    results: list[list[Result]] = [[] for _ in servers]
+    for server in servers:
+        handshakes(server, case, 50, cpus)
+    for _ in range(rounds):
+        for index, server in enumerate(servers):
+            results[index].append(handshakes(server, case, 1000, cpus))
+    return [median(list_) for list_ in results]
 
 
 def _header(recipes: list[Recipe]) -> str:
