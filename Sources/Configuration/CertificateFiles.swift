@@ -37,6 +37,14 @@ public struct CertificateFiles {
     if Certificate.count(in: bytes) == nil { reject("client_ca_file", "\(quoted(tls.clientCAFile)) has no certificate that can be read") }
   }
 
+  /// Whether the files still hold what `tls` has of them. Cheaper than `load`: nothing is judged.
+  public func isUnchanged(_ tls: TLSPlan) -> Bool {
+    func holds(_ path: String, _ bytes: [UInt8]) -> Bool { path.isEmpty || surroundings.read(path) == .bytes(bytes) }
+    return tls.certificates.allSatisfy {
+      holds($0.certificateFile, $0.chain) && holds($0.keyFile, $0.key) && holds($0.ocspFile, $0.ocsp)
+    } && holds(tls.clientCAFile, tls.clientCA)
+  }
+
   private mutating func load(_ certificate: inout CertificatePlan, _ prefix: String) {
     let chain = read(certificate.certificateFile, prefix + "cert_file")
     let key = read(certificate.keyFile, prefix + "key_file")

@@ -109,9 +109,10 @@ extension Master {
     for index in record.plan.listeners.indices {
       guard let old = record.plan.listeners[index].tls else { continue }
       let path = "listeners[\(index)].tls"
+      var files = CertificateFiles()
+      if files.isUnchanged(old) { continue }
       var new = old
       for position in new.certificates.indices { new.certificates[position].ocsp = [] }
-      var files = CertificateFiles()
       files.load(&new)
       let errors = files.remarks.filter(\.isError)
       for error in errors { problems["\(path).\(error.setting)"] = error.message }
@@ -134,7 +135,9 @@ extension Master {
       return journal.write(.error, "changed certificates cannot be handed out: \(error.text)")
     }
     generations[number] = record
-    for worker in workers.values where worker.generation == number { worker.send(.certificates, descriptors: [record.planFile.file.raw]) }
+    for worker in workers.values where worker.generation == number && !worker.send(.certificates, descriptors: [record.planFile.file.raw]) {
+      journal.write(.error, "worker \(worker.slot) of generation \(number) (PID \(worker.process)) could not be given the changed certificates")
+    }
     journal.write(.info, "changed certificates are in use (generation \(number)): \(changed.joined(separator: ", "))")
   }
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from support.configuration import respond
 from support.gateway import Gateway
 from support.tls import Authority, Certificate, openssl
+from support.wait import until
 
 
 def test_by_name(secure, client, authority: Authority, site: Certificate) -> None:
@@ -78,13 +81,15 @@ def test_stapled_response(secure, authority: Authority) -> None:
 
 
 def test_application_protocol(secure, client, authority: Authority) -> None:
-    gateway: Gateway = secure()
-    for offered, agreed in [(["h2", "http/1.1"], "http/1.1"), (["http/1.1"], "http/1.1"), (["spdy/3"], None)]:
-        context = authority.context()
-        context.set_alpn_protocols(offered)
-        with client(gateway, context=context) as connection:
-            assert connection.sock.selected_alpn_protocol() == agreed
-            assert connection.request("GET", "/").status == 200
+    for enabled, preferred in [(True, "h2"), (False, "http/1.1")]:
+        gateway: Gateway = secure(http2={"enabled": enabled})
+        for offered, agreed in [(["http/1.1", "h2"], preferred), (["http/1.1"], "http/1.1"), (["spdy/3"], None)]:
+            context = authority.context()
+            context.set_alpn_protocols(offered)
+            with client(gateway, context=context) as connection:
+                assert connection.sock.selected_alpn_protocol() == agreed
+                if agreed != "h2":
+                    assert connection.request("GET", "/").status == 200
 
 
 def test_curl(secure, authority: Authority) -> None:
@@ -100,6 +105,27 @@ def test_the_short_form(launch, client, site: Certificate) -> None:
     gateway: Gateway = launch(tls={"enabled": True, **site.setting}, routes=[respond("/", "short")])
     with client(gateway) as connection:
         assert connection.request("GET", "/").body == b"short"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_keys_are_read_with_the_rights_of_the_master(secure, client, authority: Authority, tmp_path: Path) -> None:
+    """Workers that run as nobody need not be able to read them."""
+    certificate = authority.issue("site.test").copy(tmp_path / "private")
+    certificate.key.chmod(0o600)
+    certificate.key.parent.chmod(0o700)
+    gateway: Gateway = secure(certificate, user="nobody")
+    assert os.stat(f"/proc/{gateway.worker}").st_uid != 0
+    with client(gateway) as connection:
+        assert connection.serial == certificate.serial
+    new = authority.issue("site.test")
+    certificate.key.write_bytes(new.key.read_bytes())
+    certificate.chain.write_bytes(new.chain.read_bytes())
+
+    def shown() -> int:
+        with client(gateway) as connection:
+            return connection.serial
+
+    until(lambda: shown() == new.serial, 10, "the new certificate")
 
 
 def test_two_listeners(launch, client, site: Certificate) -> None:
