@@ -90,7 +90,7 @@ let package = Package(
     // The checks that scripts/fuzz runs on arbitrary bytes, and the tests that replay what it found
     .target(
       name: "FuzzTargets",
-      dependencies: ["Wire", "Policy", "Configuration", "Telemetry", "HTTPModel", "Memory", "Kernel", "CLinux"],
+      dependencies: ["HTTP2", "Wire", "Policy", "Configuration", "Telemetry", "HTTPModel", "Memory", "Kernel", "CLinux"],
       path: "Tests/FuzzTargets", swiftSettings: settings),
     tests("FuzzReplay", ["FuzzTargets"]),
   ] + fuzzPrograms
@@ -102,7 +102,7 @@ var fuzzPrograms: [Target] {
   guard Context.environment["GATEWAY_FUZZ"] != nil else { return [] }
   return [
     ("RequestHead", "request-head"), ("ResponseHead", "response-head"), ("ChunkedBody", "chunked-body"), ("RequestTarget", "request-target"),
-    ("RoutePattern", "route-pattern"), ("Configuration", "configuration"), ("AccessLog", "access-log"),
+    ("RoutePattern", "route-pattern"), ("Configuration", "configuration"), ("AccessLog", "access-log"), ("HTTP2Session", "http2-session"),
   ].map { folder, name in
     .executableTarget(name: "fuzz-" + name, dependencies: ["FuzzTargets"], path: "Tests/Fuzz/" + folder, swiftSettings: settings)
   }

@@ -64,6 +64,7 @@ extension Gateway {
       "bytes":{"received":\(total(.bytesReceived)),"sent":\(total(.bytesSent))},\
       "upstream_connections":{"active":\(total(.upstreamConnectionsActive)),"idle":\(total(.upstreamConnectionsIdle)),"waiting":\(total(.waiting)),"connects":\(total(.upstreamConnects)),"reuses":\(total(.upstreamReuses)),"requests":\(total(.upstreamRequests)),"failures":\(total(.upstreamFailures)),"resends":\(total(.upstreamResends)),"queue_timeouts":\(total(.queueTimeouts)),"queue_rejections":\(total(.queueRejections))},\
       "tls":{"handshakes":\(total(.tlsHandshakes)),"resumed":\(total(.tlsResumptions)),"failures":{\(failures.joined(separator: ","))}},\
+      "http2":{"connections_active":\(total(.http2ConnectionsActive)),"connections":\(total(.http2Connections)),"streams_active":\(total(.http2StreamsActive)),"streams":\(total(.http2Streams)),"resets_received":\(total(.http2ResetsReceived)),"resets_sent":\(total(.http2ResetsSent))},\
       "faults":{\(faults.joined(separator: ","))},\
       "log_lines_dropped":\(total(.logLinesDropped)),\
       "config":{"listeners":[\(listeners.joined(separator: ","))],"workers":\(plan.workers),"max_connections":\(plan.limits.maxConnections),"idle_timeout_sec":\(plan.timeouts.idle / 1000),"request_timeout_sec":\(plan.timeouts.request / 1000)},\

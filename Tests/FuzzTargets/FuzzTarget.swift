@@ -16,6 +16,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   case routePattern = "route-pattern"
   case configuration
   case accessLog = "access-log"
+  case http2Session = "http2-session"
 
   /// Runs the parser on `bytes`.
   public func check(_ bytes: [UInt8]) throws(Violation) {
@@ -27,6 +28,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case .routePattern: fuzzPattern(bytes.span)
     case .configuration: fuzzConfiguration(bytes)
     case .accessLog: try checkAccessLog(bytes)
+    case .http2Session: try checkHTTP2Session(bytes)
     }
   }
 
