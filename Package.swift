@@ -93,7 +93,7 @@ let package = Package(
     // The checks that scripts/fuzz runs on arbitrary bytes, and the tests that replay what it found
     .target(
       name: "FuzzTargets",
-      dependencies: ["WebSocket", "Wire", "Policy", "Configuration", "Telemetry", "TLS", "HTTPModel", "Memory", "Kernel", "CLinux"],
+      dependencies: ["HTTP2", "WebSocket", "Wire", "Policy", "Configuration", "Telemetry", "TLS", "HTTPModel", "Memory", "Kernel", "CLinux"],
       path: "Tests/FuzzTargets", swiftSettings: settings),
     tests("FuzzReplay", ["FuzzTargets"]),
   ] + fuzzPrograms
@@ -106,7 +106,7 @@ var fuzzPrograms: [Target] {
   return [
     ("RequestHead", "request-head"), ("ResponseHead", "response-head"), ("ChunkedBody", "chunked-body"), ("RequestTarget", "request-target"),
     ("RoutePattern", "route-pattern"), ("Configuration", "configuration"), ("AccessLog", "access-log"), ("ServerName", "server-name"),
-    ("WebSocket", "web-socket"), ("Deflate", "deflate"),
+    ("WebSocket", "web-socket"), ("Deflate", "deflate"), ("HTTP2Session", "http2-session"),
   ].map { folder, name in
     .executableTarget(name: "fuzz-" + name, dependencies: ["FuzzTargets"], path: "Tests/Fuzz/" + folder, swiftSettings: settings)
   }

@@ -401,6 +401,7 @@ extension Gateway {
     while let stream = multiplexers[multiplexer].firstStream {
       streams[clients[stream].carrier].flags.insert(.closed)
       clients[stream].flags.insert(.doomed)
+      if clients[client].flags.contains(.stalled) { clients[stream].flags.insert(.stalled) }
       if let exchange = clients[stream].exchange, exchanges.contains(exchange) { abandon(exchange) }
       removeStream(stream)
     }
@@ -435,6 +436,8 @@ extension Gateway {
       next = streams[clients[stream].carrier].next
       cut(stream)
     }
+    // Answers go before the end, after which none are sent.
+    writeFrames(client)
     multiplexers[multiplexer].session.terminate(.noError)
     writeFrames(client)
     doom(client)

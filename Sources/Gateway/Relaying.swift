@@ -240,7 +240,7 @@ extension Gateway {
     case .none, .length: return .asReceived
     case .chunked, .untilClose:
       // A stream has an end of its own.
-      if exchanges[exchange].head.flags.contains(.version2) { return .asReceived }
+      if exchanges[exchange].head.flags.contains(.version2) { return .stream }
       if exchanges[exchange].head.flags.contains(.version11) { return .chunked }
       exchanges[exchange].flags.insert(.untilClose)
       return .asReceived
@@ -283,7 +283,7 @@ extension Gateway {
       framing = .length(length)
     }
     if framing != .asReceived || services.responseHead.status.code == 204 { dropped.insert(HeaderNameSet(.contentLength)) }
-    let mayHaveTrailers = forwardsTrailers && (framing == .chunked || exchanges[exchange].head.flags.contains(.version2) && services.responseHead.body == .chunked)
+    let mayHaveTrailers = forwardsTrailers && (framing == .chunked || framing == .stream)
     if mayHaveTrailers { dropped.remove(HeaderNameSet(.trailer)) }
     services.responses.relay(
       services.responseHead, of: bytes, context, framing: framing, dropped: dropped, via: actions.forwards[rule].plan.setVia)

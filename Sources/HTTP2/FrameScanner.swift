@@ -14,6 +14,8 @@ struct FrameHeader: BitwiseCopyable {
   var type: UInt8
   var flags: UInt8
   var stream: Int32
+  /// The stream that a PRIORITY frame of the right length makes this one depend on; otherwise 0.
+  var dependency: Int32 = 0
 
   var endsStream: Bool { flags & 1 != 0 }
   var isAcknowledgement: Bool { flags & 1 != 0 }
@@ -33,10 +35,17 @@ struct FrameScanner {
   private var low: UInt64 = 0
   private var high: UInt64 = 0
   private var have = 0
+  /// A PRIORITY frame of which that many bytes of the dependency are still to come.
+  private var priority: FrameHeader?
+  private var missing = 0
 
   /// The next frame header that is complete within `bytes`, from `position` on, which moves behind it. Nil when the bytes
   /// are used up.
   mutating func next(_ bytes: Span<UInt8>, _ position: inout Int) -> FrameHeader? {
+    if missing > 0 {
+      guard let frame = takeDependency(bytes, &position) else { return nil }
+      return frame
+    }
     if left > 0 {
       let skipped = min(left, bytes.count - position)
       left -= skipped
@@ -47,7 +56,8 @@ struct FrameScanner {
       let first = UInt64(bigEndian: bytes.word(UInt64.self, at: position))
       let last = bytes[position + 8]
       position += 9
-      return take(first, last)
+      if let frame = take(first, last) { return frame }
+      return next(bytes, &position)
     }
     while position < bytes.count {
       if have < 8 { low = low << 8 | UInt64(bytes[position]) } else { high = UInt64(bytes[position]) }
@@ -56,18 +66,40 @@ struct FrameScanner {
       if have == 9 {
         have = 0
         defer { low = 0 }
-        return take(low, UInt8(truncatingIfNeeded: high))
+        if let frame = take(low, UInt8(truncatingIfNeeded: high)) { return frame }
+        return takeDependency(bytes, &position)
       }
     }
     return nil
   }
 
-  private mutating func take(_ first: UInt64, _ last: UInt8) -> FrameHeader {
+  /// The rest of what is looked at of a PRIORITY frame.
+  private mutating func takeDependency(_ bytes: Span<UInt8>, _ position: inout Int) -> FrameHeader? {
+    guard var frame = priority else { return nil }
+    while missing > 0, position < bytes.count {
+      frame.dependency = frame.dependency << 8 | Int32(bytes[position])
+      position += 1
+      missing -= 1
+      left -= 1
+    }
+    priority = frame
+    guard missing == 0 else { return nil }
+    frame.dependency &= 0x7fff_ffff
+    priority = nil
+    return frame
+  }
+
+  /// The header, unless more is to be looked at.
+  private mutating func take(_ first: UInt64, _ last: UInt8) -> FrameHeader? {
     left = Int(first >> 40)
     // The highest bit of the stream is reserved.
     let stream = UInt32(truncatingIfNeeded: first << 8 | UInt64(last)) & 0x7fff_ffff
-    return FrameHeader(
+    let frame = FrameHeader(
       length: left, type: UInt8(truncatingIfNeeded: first >> 32), flags: UInt8(truncatingIfNeeded: first >> 24), stream: Int32(bitPattern: stream))
+    guard frame.type == FrameType.priority, left == 5 else { return frame }
+    priority = frame
+    missing = 4
+    return nil
   }
 }
 

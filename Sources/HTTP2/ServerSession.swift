@@ -121,7 +121,9 @@ public struct ServerSession: ~Copyable {
         position = bytes.count
         return nil
       }
-      if frame.type == FrameType.priority, isMisplaced(frame, bytes, position) {
+      // A PRIORITY frame on no stream, or that makes a stream depend on itself (RFC 9113 §6.3, RFC 7540 §5.3.1). What else it
+      // says is ignored.
+      if frame.type == FrameType.priority, frame.stream == 0 || frame.dependency == frame.stream {
         unsafe context.pointee.terminate(NGHTTP2_PROTOCOL_ERROR)
         position = bytes.count
         return nil
@@ -130,14 +132,6 @@ public struct ServerSession: ~Copyable {
       mayHaveClosed = mayHaveClosed || frame.type == FrameType.reset || frame.type <= FrameType.headers && frame.endsStream
     }
     return nil
-  }
-
-  /// Whether a PRIORITY frame is on no stream, or makes a stream depend on itself (RFC 9113 §6.3, RFC 7540 §5.3.1). What it
-  /// says is ignored, so one that comes in pieces is not waited for.
-  private func isMisplaced(_ frame: FrameHeader, _ bytes: Span<UInt8>, _ position: Int) -> Bool {
-    if frame.stream == 0 { return true }
-    guard frame.length == 5, bytes.count - position >= 4 else { return false }
-    return UInt32(bigEndian: bytes.word(UInt32.self, at: position)) & 0x7fff_ffff == UInt32(bitPattern: frame.stream)
   }
 
   private mutating func hand(_ bytes: Span<UInt8>, _ start: Int, _ end: Int) -> Int {

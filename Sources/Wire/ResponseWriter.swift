@@ -107,7 +107,7 @@ public struct ResponseWriter: ~Copyable {
     }
     if via { append(via: head, of: bytes) }
     switch framing {
-    case .asReceived: break
+    case .asReceived, .stream: break
     case .length(let length):
       output.append("Content-Length: ")
       output.append(decimal: length)
@@ -151,6 +151,8 @@ public enum RelayFraming: Equatable {
   case asReceived
   case length(Int)
   case chunked
+  /// By the end of the stream it is sent on.
+  case stream
 }
 
 extension Buffer {

@@ -19,6 +19,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   case serverName = "server-name"
   case webSocket = "web-socket"
   case deflate
+  case http2Session = "http2-session"
 
   /// Runs the parser on `bytes`.
   public func check(_ bytes: [UInt8]) throws(Violation) {
@@ -33,6 +34,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case .serverName: try checkServerName(bytes)
     case .webSocket: try checkWebSocket(bytes)
     case .deflate: try checkDeflate(bytes)
+    case .http2Session: try checkHTTP2Session(bytes)
     }
   }
 
