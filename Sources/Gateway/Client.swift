@@ -120,6 +120,9 @@ struct Client: ~Copyable {
     flags.remove(.owesContinue)
   }
 
+  /// Whether nothing of it is of interest any more. (A stream is closing from its first byte on: it has one request.)
+  var isFinished: Bool { !flags.isDisjoint(with: flags.contains(.stream) ? .doomed : .finished) }
+
   /// Whether what is composed for it can go to its socket at once.
   @inline(__always)
   var isClear: Bool { backlog.isEmpty && flags.isDisjoint(with: [.holding, .doomed, .stream]) }

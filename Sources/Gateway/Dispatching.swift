@@ -56,6 +56,7 @@ extension Gateway {
   ) {
     switch match {
     case .route(let route):
+      if services.head.flags.contains(.extendedConnect), !admitConnect(client, route, id, length, &input) { return }
       switch actions.index[route] {
       case .respond(let index): answer(client, route, response: index, id, length, &input)
       case .forward(let rule): forward(client, route, rule, isRewritten: isRewritten, id, length, &input)
@@ -109,7 +110,7 @@ extension Gateway {
     }
     clients[client].exchange = handle
     counters.add(.requestsActive)
-    if let key { askForTunnel(handle, key: key) }
+    if let key { askForTunnel(handle, key: key) } else if flags.contains(.extendedConnect) { startTunnel(handle) }
     start(handle)
   }
 

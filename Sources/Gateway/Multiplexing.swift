@@ -126,10 +126,17 @@ extension Gateway {
         if let client = client(of: stream, multiplexer) { streamEnded(client) }
       case .answered(let stream): responseWent(multiplexer, stream)
       case .wantsTrailers(let tag, let stream): sendTrailers(multiplexer, Handle(token: tag), stream)
-      case .closed(let tag, _):
+      case .closed(let tag, let code):
         let client = Handle(token: tag)
         guard clients.contains(client) else { continue }
-        streams[clients[client].carrier].flags.insert(.closed)
+        let record = clients[client].carrier
+        streams[record].flags.insert(.closed)
+        // A WebSocket that both sides have ended may still have something to pass on; its exchange will come to its end by itself.
+        // (A stream that the client's END_STREAM has closed is not found by its number any more.)
+        if code == 0, streams[record].flags.contains(.over), let exchange = clients[client].exchange, exchanges[exchange].session != nil {
+          if !streams[record].flags.contains(.ended) { streamEnded(client) }
+          continue
+        }
         doom(client)
       case .streamError(_, let code): report(connection, streamError: code)
       case .connectionError(let code): report(connection, .http2ConnectionError, ErrorCode.name(code))
@@ -215,9 +222,33 @@ extension Gateway {
     guard let client = client(of: id, multiplexer) else { return multiplexers[multiplexer].session.giveBackToConnection(bytes.count) }
     let stream = clients[client].carrier
     guard let exchange = clients[client].exchange else { return dropData(client, stream, bytes.count) }
-    if streams[stream].incoming.isEmpty, wantsBody(exchange) { return passData(client, exchange, bytes) }
+    let isWebSocket = exchanges[exchange].session != nil
+    if !isWebSocket, streams[stream].incoming.isEmpty, wantsBody(exchange) { return passData(client, exchange, bytes) }
     streams[stream].incoming.append(bytes, &services.small)
     clients[client].flags.insert(.readable)
+    if isWebSocket { enqueue(client) }
+  }
+
+  /// As `Socket.receive`, for the stream of a WebSocket: takes what has come on it, and gives as much back to the windows.
+  @inline(never)
+  mutating func receiveFromStream(_ client: Handle, into buffer: inout Buffer) -> Transfer {
+    let stream = clients[client].carrier
+    var count = 0
+    while !streams[stream].incoming.isEmpty, buffer.freeCapacity > 0 {
+      let amount = min(buffer.freeCapacity, streams[stream].incoming.frontCount)
+      streams[stream].incoming.withFront { buffer.append($0.extracting(first: amount)) }
+      streams[stream].incoming.consume(amount, &services.small)
+      count += amount
+    }
+    // It was counted when the frames came.
+    counters.subtract(.bytesReceived, UInt64(count))
+    if count > 0 {
+      giveBack(stream, count)
+      // The end is told by itself.
+      if streams[stream].flags.contains(.ended) { clients[client].flags.insert(.ended) }
+      return .moved(count)
+    }
+    return streams[stream].flags.contains(.ended) ? .ended : .blocked
   }
 
   /// Passes body bytes on to the backend, or to where they are collected.
@@ -263,6 +294,10 @@ extension Gateway {
   mutating func readStream(_ client: Handle) {
     guard clients[client].flags.isDisjoint(with: .doomed) else { return }
     let stream = clients[client].carrier
+    if let exchange = clients[client].exchange, exchanges[exchange].session != nil {
+      if exchanges[exchange].flags.contains(.upgraded) { serveUpgraded(client, exchange) }
+      return
+    }
     while let exchange = clients[client].exchange, !streams[stream].incoming.isEmpty, wantsBody(exchange) {
       guard let piece = streams[stream].incoming.popFirst() else { break }
       passData(client, exchange, piece)
@@ -298,6 +333,10 @@ extension Gateway {
     let stream = clients[client].carrier
     streams[stream].flags.insert(.ended)
     clients[client].flags.remove(.mustLinger)
+    if let exchange = clients[client].exchange, exchanges[exchange].session != nil {
+      clients[client].flags.formUnion([.readable, .ended])
+      return readStream(client)
+    }
     if streams[stream].incoming.isEmpty { bodyEnded(client) }
   }
 
@@ -315,6 +354,8 @@ extension Gateway {
   /// be of use any more: then the client is told not to go on (RFC 9113 §8.1).
   private mutating func responseWent(_ multiplexer: Handle, _ id: Int32) {
     guard let client = client(of: id, multiplexer) else { return }
+    // A WebSocket may be over in one direction only.
+    if let exchange = clients[client].exchange, exchanges[exchange].session != nil { return }
     guard clients[client].flags.contains(.discarding) else {
       streams[clients[client].carrier].code = .noError
       return doom(client)

@@ -70,7 +70,9 @@ extension Gateway {
   /// Reads once from the client, appending what arrived to `buffer`: `Socket.receive`, through whatever carries it.
   @inline(__always)
   mutating func receive(_ client: Handle, into buffer: inout Buffer) -> Transfer {
-    if clients[client].flags.contains(.secure) { return receiveSecurely(client, into: &buffer) }
+    if !clients[client].flags.isDisjoint(with: [.secure, .stream]) {
+      return clients[client].flags.contains(.stream) ? receiveFromStream(client, into: &buffer) : receiveSecurely(client, into: &buffer)
+    }
     return buffer.fill { clients[client].socket.receive(into: &$0) }
   }
 

@@ -23,6 +23,8 @@ struct StreamFlags: OptionSet, BitwiseCopyable {
   static var isBodyless: StreamFlags { StreamFlags(rawValue: 4) }
   /// The client has ended the stream on its side.
   static var ended: StreamFlags { StreamFlags(rawValue: 8) }
+  /// Nothing more will be said on it, though its exchange goes on: a WebSocket whose other direction is open.
+  static var over: StreamFlags { StreamFlags(rawValue: 32) }
   /// The session knows the stream no more.
   static var closed: StreamFlags { StreamFlags(rawValue: 16) }
 }

@@ -80,6 +80,10 @@ extension Gateway {
   mutating func streamHasMore(_ client: Handle) {
     guard clients[client].flags.isDisjoint(with: [.doomed, .holding]) else { return }
     let stream = clients[client].carrier
+    if streams[stream].flags.contains(.closed) {
+      if clients[client].exchange == nil { doom(client) }
+      return
+    }
     multiplexers[streams[stream].multiplexer].session.resume(streams[stream].id)
     queueOutput(streams[stream].connection)
   }
@@ -170,7 +174,8 @@ extension Gateway {
       }
       // Once its exchange is over, all there is of a response is in the backlog.
       return BodyState(
-        count: clients[client].backlog.count, isComplete: clients[client].exchange == nil,
+        count: clients[client].backlog.count,
+        isComplete: clients[client].exchange == nil || streams[clients[client].carrier].flags.contains(.over),
         hasTrailers: clients[client].exchange == nil && hasTrailers(streams[clients[client].carrier]))
     }
   }

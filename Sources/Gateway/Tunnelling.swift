@@ -160,7 +160,11 @@ extension Gateway {
       clients[client].flags.isDisjoint(with: .doomed)
     {
       // A goodbye of the carrier may have to wait; this is come back to.
-      if sayGoodbye(client) {
+      if clients[client].flags.contains(.stream) {
+        tunnels[session].flags.insert(.clientTold)
+        streams[clients[client].carrier].flags.insert(.over)
+        streamHasMore(client)
+      } else if sayGoodbye(client) {
         tunnels[session].flags.insert(.clientTold)
         clients[client].socket.endSending()
       }

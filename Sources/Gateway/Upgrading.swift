@@ -35,6 +35,27 @@ extension Gateway {
     return false
   }
 
+  /// Judges an extended CONNECT (RFC 8441). False when it has been answered: only what can become a WebSocket goes on, because any
+  /// other 2xx would be taken for one.
+  @inline(never)
+  mutating func admitConnect(_ client: Handle, _ route: Int, _ id: RequestID, _ length: Int, _ input: inout Buffer) -> Bool {
+    switch actions.index[route] {
+    case .redirect: return true
+    case .forward(let rule) where actions.forwards[rule].plan.webSocket: break
+    case .echo: break
+    default:
+      declineWebSocket(client, route, .methodNotImplemented, id, length, &input)
+      return false
+    }
+    switch Handshake.examineFields(services.head, in: input.bytes, needsKey: false) {
+    case .valid where isStopping: declineWebSocket(client, route, .webSocketDraining, id, length, &input)
+    case .valid: return true
+    case .otherVersion: declineWebSocket(client, route, .webSocketVersion, id, length, &input)
+    case .malformed, .notAsked: declineWebSocket(client, route, .webSocketHandshakeError, id, length, &input)
+    }
+    return false
+  }
+
   /// Whether no WebSocket is begun, because the gateway is being stopped. A worker whose generation has been replaced still begins
   /// those whose connections it has accepted: nobody could tell their clients to go elsewhere.
   var isStopping: Bool {
@@ -110,9 +131,10 @@ extension Gateway {
     let rule = actions.forwards[Int(exchanges[exchange].rule)]
     var dropped = rule.droppedFromResponse
     dropped.formUnion([HeaderNameSet(.contentLength), HeaderNameSet(.transferEncoding)])
-    services.responses.relay(upgrade: services.responseHead, of: bytes, dropped: dropped, via: rule.plan.setVia)
+    let isStream = clients[exchanges[exchange].client].flags.contains(.stream)
+    services.responses.relay(upgrade: services.responseHead, of: bytes, dropped: dropped, via: rule.plan.setVia, isConnect: isStream)
     exchanges[exchange].sent += services.responses.output.count
-    exchanges[exchange].status = 101
+    exchanges[exchange].status = isStream ? 200 : 101
     exchanges[exchange].headAt = services.nowMicroseconds - exchanges[exchange].attemptStart
     exchanges[exchange].flags.formUnion([.hasHead, .committed, .upgraded])
     exchanges[exchange].flags.remove(.persistent)
@@ -164,7 +186,7 @@ extension Gateway {
   /// Does what the state of a WebSocket allows with what its client has sent.
   @inline(never)
   mutating func serveUpgraded(_ client: Handle, _ exchange: Handle) {
-    guard clients[client].flags.isDisjoint(with: .finished) else { return }
+    guard !clients[client].isFinished else { return }
     if exchanges[exchange].upstream < 0 { serveWebSocket(client, exchange) } else { receiveTunnel(client, exchange) }
   }
 

@@ -79,6 +79,8 @@ extension Gateway {
   /// Answers a request on an echo route: a WebSocket begins, or an error is sent.
   @inline(never)
   mutating func beginWebSocket(_ client: Handle, _ route: Int, echo rule: Int, _ id: RequestID, _ length: Int, _ input: inout Buffer) {
+    // One of HTTP/2 has been examined, and has no key.
+    if services.head.flags.contains(.extendedConnect) { return beginWebSocket(client, route, echo: rule, key: .none, id, length, &input) }
     switch Handshake.examine(services.head, in: input.bytes) {
     case .notAsked: declineWebSocket(client, route, .webSocketRequired, id, length, &input)
     case .otherVersion: declineWebSocket(client, route, .webSocketVersion, id, length, &input)
@@ -118,7 +120,7 @@ extension Gateway {
       exchanges[exchange].bytes = consume head
     }
     exchanges[exchange].session = session
-    exchanges[exchange].status = 101
+    exchanges[exchange].status = key.isEmpty ? 200 : 101
     exchanges[exchange].sent = sent
     exchanges[exchange].flags = [.hasHead, .committed, .upgraded]
     clients[client].exchange = exchange
@@ -136,10 +138,9 @@ extension Gateway {
 
   private mutating func composeUpgrade(_ rule: Int, _ key: Extent, _ terms: CompressionTerms?, _ id: RequestID, _ bytes: Span<UInt8>) {
     services.responses.begin(
-      Status(101), ResponseContext(isHead: false, isVersion11: true, isPersistent: true), server: plan.serverHeader)
-    services.responses.output.append("Upgrade: websocket\r\nConnection: Upgrade\r\n")
+      Status(key.isEmpty ? 200 : 101), ResponseContext(isHead: false, isVersion11: true, isPersistent: true), server: plan.serverHeader)
     if !key.isEmpty {
-      services.responses.output.append("Sec-WebSocket-Accept: ")
+      services.responses.output.append("Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ")
       Handshake.append(acceptFor: key.text(in: bytes), to: &services.responses.output)
       services.responses.output.append("\r\n")
     }
@@ -162,7 +163,7 @@ extension Gateway {
 
   /// Whether the client has taken enough of what was sent back that more may be read from it.
   private func wantsFrames(_ client: Handle) -> Bool {
-    clients[client].backlog.count <= plan.http1.lowWater && clients[client].flags.isDisjoint(with: .finished)
+    clients[client].backlog.count <= plan.http1.lowWater && !clients[client].isFinished
   }
 
   /// Takes what the client has sent: what waits first, then what its socket has.

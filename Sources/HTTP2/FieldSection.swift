@@ -209,14 +209,39 @@ public struct FieldSection: ~Copyable {
       return true
     }
     guard !head.methodText.isEmpty else { return false }
-    if head.method == .connect {
-      outcome = .methodNotImplemented
-      if connectProtocol.isEmpty { return true }
-    }
     var target = head.target
     head.target = .none
+    if head.method == .connect {
+      guard !connectProtocol.isEmpty else {
+        outcome = .methodNotImplemented
+        return true
+      }
+      if Self.isWebSocket(connectProtocol, bytes) { return head.names.contains(.host) && becomeHandshake(target) }
+      outcome = .methodNotImplemented
+    }
     guard head.names.contains(.host), joinRequestLine(&target) else { return false }
     return Self.setPath(target, bytes, &head)
+  }
+
+  private static func isWebSocket(_ place: Extent, _ bytes: borrowing Buffer) -> Bool {
+    place.text(in: bytes.bytes).equalsIgnoringCase("websocket")
+  }
+
+  /// Makes an extended CONNECT the GET that asks for a WebSocket in HTTP/1.1 (RFC 8441 §5): routes and backends know no other.
+  /// What follows the head is no body. False when the target is none.
+  private mutating func becomeHandshake(_ target: Extent) -> Bool {
+    guard bytes.freeCapacity > Int(target.count) + 4 else {
+      outcome = .headersTooLarge
+      return true
+    }
+    let start = bytes.count
+    bytes.append("GET ")
+    bytes.append(copying: target.lower..<target.upper)
+    head.method = .get
+    head.methodText = Extent(start..<start + 3)
+    head.body = .none
+    head.flags.insert(.extendedConnect)
+    return Self.setPath(Extent(start + 4..<bytes.count), bytes, &head)
   }
 
   /// Makes the target stand behind the method and a blank, as in a request line. The client may have sent them in any order.

@@ -128,9 +128,19 @@ public struct ResponseWriter: ~Copyable {
   }
 
   /// Appends a 101 response to a WebSocket handshake (RFC 6455 §4.2.2). Needs twice `bytes.count` plus `reserve`.
-  public mutating func relay(upgrade head: borrowing ResponseHead, of bytes: Span<UInt8>, dropped: HeaderNameSet, via: Bool) {
-    output.append("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
-    output.append(fields: head.records, of: bytes, without: dropped)
+  /// - Parameter isConnect: the client has asked by an extended CONNECT (RFC 8441 §5): it is told 200, and nothing of keys.
+  public mutating func relay(upgrade head: borrowing ResponseHead, of bytes: Span<UInt8>, dropped: HeaderNameSet, via: Bool, isConnect: Bool) {
+    if isConnect {
+      output.append("HTTP/1.1 200 OK\r\n")
+      for index in 0..<head.fieldCount {
+        let field = head.field(at: index)
+        if dropped.contains(field) || field.nameText.text(in: bytes).equalsIgnoringCase("sec-websocket-accept") { continue }
+        output.append(field: field.nameText.text(in: bytes), field.value.text(in: bytes))
+      }
+    } else {
+      output.append("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+      output.append(fields: head.records, of: bytes, without: dropped)
+    }
     if via { append(via: head, of: bytes) }
     output.append("\r\n")
   }
