@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
 
 import pytest
 
@@ -58,6 +59,23 @@ def test_told_to_backend_and_log(secure, client, authority: Authority, backend: 
     lines = read_lines(gateway, 3)
     assert lines[0] == f"200 https TLSv1.3 site.test [CN=alice] {alice.fingerprint}"
     assert lines[2] == "200 https TLSv1.3 site.test [-] -"
+
+
+def test_told_of_streams_of_http2(secure, authority: Authority, backend: Backend) -> None:
+    gateway: Gateway = secure(
+        tls={"client_certificates": "request", "client_ca_file": str(authority.middle.chain)}, access_log=ACCESS,
+        upstreams=[upstream(backend.port, header_rewrite={"set_client_certificate": True})])
+    alice = authority.issue(common_name="alice")
+    common = ["curl", "-sS", "--http2", "--cacert", str(authority.root.chain), "--resolve", f"site.test:{gateway.port}:127.0.0.1",
+              "-o", "/dev/null", "-w", "%{http_version} %{http_code}\n", "-H", "X-Client-Cert-Subject: CN=root", f"https://site.test:{gateway.port}/api"]
+    known = subprocess.run([*common, "--cert", str(alice.chain), "--key", str(alice.key)], capture_output=True, text=True, timeout=20, check=False)
+    assert known.stdout == "2 200\n", known
+    assert backend.last.all("x-client-cert-subject") == ["CN=alice"] and backend.last.all("x-client-cert-fingerprint") == [alice.fingerprint]
+    assert backend.last.header("x-forwarded-proto") == "https"
+    unknown = subprocess.run(common, capture_output=True, text=True, timeout=20, check=False)
+    assert unknown.stdout == "2 200\n" and backend.last.all("x-client-cert-subject") == []
+    lines = read_lines(gateway, 2)
+    assert lines == [f"200 https TLSv1.3 site.test [CN=alice] {alice.fingerprint}", "200 https TLSv1.3 site.test [-] -"]
 
 
 def test_never_taken_from_trailers(secure, client, authority: Authority, backend: Backend) -> None:
