@@ -31,6 +31,8 @@ struct FrameScanner {
   private static let prefaceLength = 24
 
   private var left = FrameScanner.prefaceLength
+  /// Where in the bytes at hand the last frame begins; 0 when it began before them.
+  private(set) var start = 0
   /// The bytes of a header that has come in part, as a big-endian number.
   private var low: UInt64 = 0
   private var high: UInt64 = 0
@@ -38,6 +40,9 @@ struct FrameScanner {
   /// A PRIORITY frame of which that many bytes of the dependency are still to come.
   private var priority: FrameHeader?
   private var missing = 0
+
+  /// Other bytes are at hand: what was begun before began before them.
+  mutating func begin() { if have > 0 || missing > 0 { start = 0 } }
 
   /// The next frame header that is complete within `bytes`, from `position` on, which moves behind it. Nil when the bytes
   /// are used up.
@@ -52,6 +57,7 @@ struct FrameScanner {
       position += skipped
       if left > 0 { return nil }
     }
+    if have == 0 { start = position }
     if have == 0, bytes.count - position >= 9 {
       let first = UInt64(bigEndian: bytes.word(UInt64.self, at: position))
       let last = bytes[position + 8]

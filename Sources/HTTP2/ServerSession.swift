@@ -64,12 +64,14 @@ public struct ServerSession: ~Copyable {
       entry(NGHTTP2_SETTINGS_MAX_FRAME_SIZE, settings.maxFrameSize),
       entry(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, settings.maxHeaderListSize),
       entry(NGHTTP2_SETTINGS_ENABLE_PUSH, 0),
-      entry(NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1),
       entry(NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1),
+      entry(NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1),
     ]
     let span = entries.span
+    // The last one is said only where it holds.
+    let count = settings.connectProtocol ? span.count : span.count - 1
     unsafe span.withUnsafeBufferPointer {
-      _ = unsafe nghttp2_submit_settings(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), $0.baseAddress, $0.count)
+      _ = unsafe nghttp2_submit_settings(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), $0.baseAddress, count)
     }
     unsafe nghttp2_session_set_local_window_size(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, Int32(clamping: settings.connectionWindow))
   }
@@ -93,10 +95,11 @@ public struct ServerSession: ~Copyable {
     var taken = 0
     var scanned = unsafe min(context.pointee.ahead, bytes.count)
     unsafe context.pointee.ahead = 0
+    unsafe context.pointee.scanner.begin()
     while taken < bytes.count {
-      let suspect = scan(bytes, &scanned)
-      // The header of the suspect is held back, as far as it came with these bytes.
-      let end = suspect == nil ? bytes.count : max(taken, scanned - 9)
+      let found = scan(bytes, &scanned)
+      // The frame is held back, as far as it came with these bytes.
+      let end = found.isNothing ? bytes.count : unsafe max(taken, context.pointee.scanner.start)
       let count = end > taken ? hand(bytes, taken, end) : 0
       guard count >= 0 else { return fail(count) }
       taken += count
@@ -104,34 +107,31 @@ public struct ServerSession: ~Copyable {
         unsafe context.pointee.ahead = scanned - taken
         return .consumed(taken)
       }
-      guard let suspect, unsafe context.pointee.isStray(suspect) else { continue }
-      guard let code = unsafe context.pointee.strayError(suspect) else { continue }
-      unsafe context.pointee.terminate(code)
+      switch found {
+      case .nothing: break
+      case .flood(let kind): unsafe context.pointee.endFlood(kind)
+      case .misplaced: unsafe context.pointee.terminate(NGHTTP2_PROTOCOL_ERROR)
+      case .suspect(let frame):
+        guard unsafe context.pointee.isStray(frame), let code = unsafe context.pointee.strayError(frame) else { continue }
+        unsafe context.pointee.terminate(code)
+      }
       return .consumed(bytes.count)
     }
     return .consumed(bytes.count)
   }
 
   /// Looks at frame headers until one that may have to be refused, or until the bytes are used up.
-  private mutating func scan(_ bytes: Span<UInt8>, _ position: inout Int) -> FrameHeader? {
+  private mutating func scan(_ bytes: Span<UInt8>, _ position: inout Int) -> ScanOutcome {
     var mayHaveClosed = false
     while let frame = unsafe context.pointee.scanner.next(bytes, &position) {
-      guard unsafe context.pointee.count(frame) else {
-        // The session has been ended; what follows is not looked at.
-        position = bytes.count
-        return nil
-      }
+      if unsafe !context.pointee.count(frame), let kind = unsafe context.pointee.flood.flood { return .flood(kind) }
       // A PRIORITY frame on no stream, or that makes a stream depend on itself (RFC 9113 §6.3, RFC 7540 §5.3.1). What else it
       // says is ignored.
-      if frame.type == FrameType.priority, frame.stream == 0 || frame.dependency == frame.stream {
-        unsafe context.pointee.terminate(NGHTTP2_PROTOCOL_ERROR)
-        position = bytes.count
-        return nil
-      }
-      if unsafe context.pointee.isStray(frame, mayHaveClosed: mayHaveClosed) { return frame }
+      if frame.type == FrameType.priority, frame.stream == 0 || frame.dependency == frame.stream { return .misplaced }
+      if unsafe context.pointee.isStray(frame, mayHaveClosed: mayHaveClosed) { return .suspect(frame) }
       mayHaveClosed = mayHaveClosed || frame.type == FrameType.reset || frame.type <= FrameType.headers && frame.endsStream
     }
-    return nil
+    return .nothing
   }
 
   private mutating func hand(_ bytes: Span<UInt8>, _ start: Int, _ end: Int) -> Int {
@@ -296,6 +296,21 @@ public struct ServerSession: ~Copyable {
   /// Ends the session: GOAWAY with an error code, and nothing after it.
   public mutating func terminate(_ code: ErrorCode) {
     unsafe context.pointee.terminate(nghttp2_error_code(code.rawValue))
+  }
+}
+
+/// What looking at frame headers has found.
+private enum ScanOutcome {
+  case nothing
+  /// A frame on a stream that may not be open any more: to be judged once those before it have been dealt with.
+  case suspect(FrameHeader)
+  /// One frame too many.
+  case flood(Flood)
+  /// A PRIORITY frame that means nothing.
+  case misplaced
+
+  var isNothing: Bool {
+    if case .nothing = self { true } else { false }
   }
 }
 

@@ -83,15 +83,6 @@ struct SessionContext: ~Copyable {
     unsafe workspace?.pointee.append(event)
   }
 
-  /// Counts something that may be part of a flood. When it is, ends the session and returns false.
-  @discardableResult
-  mutating func count(_ kind: Flood) -> Bool {
-    guard !flood.count(kind) else { return true }
-    append(.flooded(kind))
-    terminate(NGHTTP2_ENHANCE_YOUR_CALM)
-    return false
-  }
-
   /// Ends the session: GOAWAY with an error code, and nothing after it.
   mutating func terminate(_ code: nghttp2_error_code) {
     isEnding = true
@@ -104,20 +95,24 @@ struct SessionContext: ~Copyable {
   /// Counts a frame that may be part of a flood; false when it is.
   mutating func count(_ frame: FrameHeader) -> Bool {
     switch frame.type {
-    case FrameType.data: return frame.length > 0 || frame.endsStream || count(.emptyFrames)
+    case FrameType.data: return frame.length > 0 || frame.endsStream || flood.count(.emptyFrames)
     case FrameType.headers:
       flood.headerSectionBegan()
-      return frame.length > 0 || frame.endsStream || count(.emptyFrames)
-    case FrameType.continuation: return (frame.length > 0 || count(.emptyFrames)) && count(.continuations)
-    case FrameType.reset:
-      append(.resetReceived)
-      return count(.resets)
-    case FrameType.settings: return frame.isAcknowledgement || count(.settings)
-    case FrameType.ping: return frame.isAcknowledgement || count(.pings)
-    case FrameType.windowUpdate: return count(.windowUpdates)
-    case FrameType.priority, FrameType.priorityUpdate: return count(.priorities)
+      return frame.length > 0 || frame.endsStream || flood.count(.emptyFrames)
+    case FrameType.continuation: return (frame.length > 0 || flood.count(.emptyFrames)) && flood.count(.continuations)
+    case FrameType.reset: return flood.count(.resets)
+    case FrameType.settings: return frame.isAcknowledgement || flood.count(.settings)
+    case FrameType.ping: return frame.isAcknowledgement || flood.count(.pings)
+    case FrameType.windowUpdate: return flood.count(.windowUpdates)
+    case FrameType.priority, FrameType.priorityUpdate: return flood.count(.priorities)
     default: return true
     }
+  }
+
+  /// Ends a session that was flooded with `kind`.
+  mutating func endFlood(_ kind: Flood) {
+    append(.flooded(kind))
+    terminate(NGHTTP2_ENHANCE_YOUR_CALM)
   }
 
   /// Whether a frame belongs to a stream that is neither open nor about to be opened by it.
@@ -186,6 +181,7 @@ struct SessionContext: ~Copyable {
     switch nghttp2_frame_type(UInt32(header.type)) {
     case NGHTTP2_HEADERS: sectionCame(header.stream_id, ends)
     case NGHTTP2_DATA: if ends { append(.end(stream: header.stream_id)) }
+    case NGHTTP2_RST_STREAM: append(.resetReceived)
     default: break
     }
   }
@@ -222,7 +218,9 @@ struct SessionContext: ~Copyable {
       append(.resetSent)
       switch nghttp2_error_code(code) {
       case NGHTTP2_NO_ERROR, NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR: break  // ours, not for a mistake of the client
-      default: count(.resets)
+      default:
+        // As good as a reset by the client: work was begun in vain.
+        if !flood.count(.resets) { endFlood(.resets) }
       }
     case NGHTTP2_HEADERS, NGHTTP2_DATA:
       guard unsafe frame.hd.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 else { break }

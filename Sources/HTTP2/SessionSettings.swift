@@ -12,6 +12,8 @@ public struct SessionSettings: Equatable, Sendable {
   public var maxFrameSize = 16_384
   /// Names, values and 32 for each field of one header section (SETTINGS_MAX_HEADER_LIST_SIZE).
   public var maxHeaderListSize = 65_536
+  /// Whether the client may ask for other protocols by CONNECT (RFC 8441); without it such requests are malformed.
+  public var connectProtocol = false
   public var floods = FloodLimits()
 
   public init() {}

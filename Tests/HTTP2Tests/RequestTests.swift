@@ -192,6 +192,9 @@ import Testing
   @Test func connectIsNotedForAnAnswer() throws {
     #expect(try events(headers(1, [(":method", "CONNECT"), (":authority", "a:80")], ends: false)) == ["request 1 CONNECT  a:80 chunked | host: a:80 | methodNotImplemented"])
     let extended: [Field] = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/chat"), (":authority", "a")]
-    #expect(try events(headers(1, extended, ends: false)) == ["request 1 CONNECT /chat a chunked | host: a | methodNotImplemented"])
+    #expect(try events(headers(1, extended, ends: false)) == [Self.protocolError])
+    var settings = SessionSettings()
+    settings.connectProtocol = true
+    #expect(try events(headers(1, extended, ends: false), settings) == ["request 1 CONNECT /chat a chunked | host: a | methodNotImplemented"])
   }
 }

@@ -29,7 +29,7 @@ import Wire
     let talk = try Talk()
     let frames = talk.produce()
     #expect(frames.map(\.type) == [Frame.settings, Frame.windowUpdate])
-    #expect(frames[0].payload == [0, 3, 0, 0, 0, 100, 0, 4, 0, 0, 255, 255, 0, 5, 0, 0, 64, 0, 0, 6, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 8, 0, 0, 0, 1, 0, 9, 0, 0, 0, 1])
+    #expect(frames[0].payload == [0, 3, 0, 0, 0, 100, 0, 4, 0, 0, 255, 255, 0, 5, 0, 0, 64, 0, 0, 6, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1])
     #expect(frames[1].payload == big(1 << 20 - 65_535))
   }
 
