@@ -104,6 +104,16 @@ def _gateway(settings: Settings) -> list[str]:
     return [*command, "--single-process"] if settings.single else [*command, "-P", str(settings.directory / "gatewayd.pid")]
 
 
+def _echo(settings: Settings) -> list[str]:
+    configuration = {
+        "bind_host": "127.0.0.1", "bind_port": settings.port, "workers": 1, "log": {"level": "error"},
+        "routes": [{"path": "/ws", "echo": {"compression": False}}],
+    }
+    file = settings.directory / "echo.json"
+    file.write_text(json.dumps(configuration))
+    return [str(gateway_binary()), "-c", str(file), "-P", str(settings.directory / "gatewayd.pid")]
+
+
 # nginx
 
 _NGINX_COMMON = """
@@ -141,6 +151,14 @@ _NGINX = _NGINX_COMMON + """
     ssl_conf_command Ciphersuites {suites};
     ssl_ecdh_curve X25519:P-256:P-384;
     location = /local {{ return 200 "{answer}"; }}
+    location /ws {{
+      proxy_pass http://backend;
+      proxy_http_version 1.1;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection upgrade;
+      proxy_read_timeout 300s;
+      proxy_send_timeout 300s;
+    }}
     location / {{
       proxy_pass http://backend;
       proxy_http_version 1.1;
@@ -204,6 +222,7 @@ defaults
   timeout server 300s
   timeout http-request 30s
   timeout http-keep-alive 300s
+  timeout tunnel 300s
   {log}
 frontend front
   bind 127.0.0.1:{port} backlog 4096
@@ -231,6 +250,7 @@ def _haproxy(settings: Settings) -> list[str]:
 
 
 GATEWAY = Recipe("gateway", _gateway)
+ECHO = Recipe("echo", _echo)
 NGINX = Recipe("nginx", _nginx)
 HAPROXY = Recipe("haproxy", _haproxy, has_master=False)
 BACKEND = Recipe("backend", _nginx_backend)
