@@ -102,6 +102,7 @@ extension Gateway {
   /// All DATA of a stream is out: its trailers end it.
   mutating func sendTrailers(_ multiplexer: Handle, _ client: Handle, _ id: Int32) {
     guard clients.contains(client), var lines = streams[clients[client].carrier].trailers.take() else { return }
+    queueOutput(streams[clients[client].carrier].connection)
     lines.append("\r\n")
     var head = RequestHead(fieldLimit: 256)
     guard case .complete = TrailerParser.parse(lines.bytes, into: &head),

@@ -88,6 +88,18 @@ def test_an_empty_body(client: Http2, backend: Backend) -> None:
     assert client.answer(stream).status == 200 and backend.last.body == b""
 
 
+def test_response_trailers_that_come_late(client: Http2, backend: Backend) -> None:
+    """When all DATA has gone before the end is known."""
+    def answer(connection: Connection, request: Request) -> None:
+        connection.send(head(200, "Transfer-Encoding: chunked", "Trailer: X-Sum") + chunk(b"body"))
+        time.sleep(0.1)
+        connection.send(b"0\r\nX-Sum: abc\r\n\r\n")
+
+    backend.answer = answer
+    response = client.get("/api", ("te", "trailers"))
+    assert response.body == b"body" and response.trailers == [(b"x-sum", b"abc")]
+
+
 def test_request_trailers(client: Http2, backend: Backend) -> None:
     stream = client.request("POST", "/api", ("trailer", "x-sum"), end=False)
     client.data(stream, b"body", end=False)
