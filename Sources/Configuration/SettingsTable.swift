@@ -278,7 +278,7 @@ enum SettingsTable {
   private static let redirect = SettingTable<RedirectPlan>(
     RedirectPlan(to: ""),
     [
-      .text("to", \.to, .redirectTarget, "The address; {host}, {path}, {query}, {uri} and the pattern's captures are filled in.").required(example: "https://{host}{uri}"),
+      .text("to", \.to, .redirectTarget, "The address; {scheme}, {host}, {path}, {query}, {uri} and the pattern's captures are filled in.").required(example: "https://{host}{uri}"),
       .numbers("status", \.status, [301, 302, 303, 307, 308], "Status of the answer."),
     ])
 

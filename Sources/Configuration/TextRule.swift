@@ -96,7 +96,7 @@ struct TextRule: Sendable {
   }
 
   /// The address of a redirect; it is judged together with the captures of the route.
-  static let redirectTarget = TextRule(description: "address with placeholders", pattern: "^(/|https?://|\\{path\\}|\\{uri\\})") { text in
+  static let redirectTarget = TextRule(description: "address with placeholders", pattern: "^(/|https?://|\\{scheme\\}://|\\{path\\}|\\{uri\\})") { text in
     text.isEmpty ? "must not be empty" : nil
   }
 }

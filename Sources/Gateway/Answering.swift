@@ -79,13 +79,15 @@ extension Gateway {
     let status = Status(actions.redirectStatuses[template])
     services.responses.begin(status, context, server: plan.serverHeader)
     services.responses.output.append("Location: ")
+    let isSecure = clients[connection(of: client)].flags.contains(.secure)
     var output = Buffer.absent
     swap(&output, &services.responses.output)
     let fits =
       isRewritten
-      ? Self.append(actions.redirects[template], services.head, path: services.path.bytes, input.bytes, services.captures, to: &output)
+      ? Self.append(actions.redirects[template], isSecure, services.head, path: services.path.bytes, input.bytes, services.captures, to: &output)
       : Self.append(
-        actions.redirects[template], services.head, path: services.head.path.text(in: input.bytes), input.bytes, services.captures, to: &output)
+        actions.redirects[template], isSecure, services.head, path: services.head.path.text(in: input.bytes), input.bytes, services.captures,
+        to: &output)
     swap(&output, &services.responses.output)
     guard fits else {
       services.responses.output.truncate(to: before)
@@ -100,12 +102,12 @@ extension Gateway {
   }
 
   private static func append(
-    _ template: RedirectTemplate, _ head: borrowing RequestHead, path: Span<UInt8>, _ bytes: Span<UInt8>, _ captures: borrowing Captures,
+    _ template: RedirectTemplate, _ isSecure: Bool, _ head: borrowing RequestHead, path: Span<UInt8>, _ bytes: Span<UInt8>, _ captures: borrowing Captures,
     to output: inout Buffer
   ) -> Bool {
     // With its question mark.
     let query = head.hasQuery ? bytes.extracting(head.query.lower - 1..<head.query.upper) : bytes.extracting(first: 0)
-    return template.append(to: &output, host: head.host.text(in: bytes), path: path, query: query, captures: captures)
+    return template.append(to: &output, isSecure: isSecure, host: head.host.text(in: bytes), path: path, query: query, captures: captures)
   }
 
   /// `OPTIONS *` asks about the server as a whole (RFC 9110 §9.3.7).

@@ -53,7 +53,7 @@ public struct HeaderPlan: Equatable, Sendable {
   }
 }
 
-/// A redirect. `to` may contain `{host}`, `{path}`, `{query}` (with its `?`, or nothing), `{uri}` (path and query)
+/// A redirect. `to` may contain `{scheme}`, `{host}`, `{path}`, `{query}` (with its `?`, or nothing), `{uri}` (path and query)
 /// and `{name}` for each capture of the route's pattern.
 public struct RedirectPlan: Equatable, Sendable {
   public var to: String

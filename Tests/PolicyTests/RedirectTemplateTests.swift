@@ -9,14 +9,14 @@ import Testing
 @Suite struct RedirectTemplateTests {
   func location(
     _ template: String, pattern: String = "/old/:id/*rest", path: String = "/old/7/a/b", host: String = "example.com:8080", query: String = "?q=1",
-    capacity: Int = 200
+    isSecure: Bool = false, capacity: Int = 200
   ) throws -> String? {
     let table = try RouteTable([RoutePlan(pattern: pattern, methods: .any, action: .redirect(RedirectPlan(to: template)))])
     let template = try RedirectTemplate(parsing: template, captures: table.captureNames(ofRoute: 0))
     var captures = Captures(), output = Buffer(capacity: capacity)
     let bytes = Array(path.utf8)
     guard table.match(host: bytes.span, path: bytes.span, method: .get, captures: &captures) == .route(0) else { return nil }
-    guard template.append(to: &output, host: Array(host.utf8).span, path: bytes.span, query: Array(query.utf8).span, captures: captures) else {
+    guard template.append(to: &output, isSecure: isSecure, host: Array(host.utf8).span, path: bytes.span, query: Array(query.utf8).span, captures: captures) else {
       let isUntouched = output.isEmpty
       #expect(isUntouched)
       return nil
@@ -31,6 +31,9 @@ import Testing
     #expect(try location("/{id}") == "/7")
     #expect(try location("{path}") == "/old/7/a/b")
     #expect(try location("/plain") == "/plain")
+    #expect(try location("{scheme}://www.{host}/") == "http://www.example.com:8080/")
+    #expect(try location("{scheme}://www.{host}/", isSecure: true) == "https://www.example.com:8080/")
+    #expect(try location("/login?from={scheme}", isSecure: true) == "/login?from=https")
   }
 
   @Test func refusesToSplitTheField() throws {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.configuration import respond
+from support.configuration import redirect, respond
 from support.gateway import Gateway
 from support.tls import Authority, Certificate, openssl
 from support.wait import until
@@ -134,8 +134,11 @@ def test_two_listeners(launch, client, site: Certificate) -> None:
     from support.tls import listener
 
     plain, port = free_port(), free_port()
-    gateway: Gateway = launch(bind_port=plain, listeners=[{"host": "127.0.0.1", "port": plain}, listener(port, site)], routes=[respond("/", "both")])
+    gateway: Gateway = launch(bind_port=plain, listeners=[{"host": "127.0.0.1", "port": plain}, listener(port, site)],
+                              routes=[respond("/", "both"), redirect("/old", "{scheme}://www.{host}/new")])
     assert gateway.get("/").body == b"both"
+    assert gateway.get("/old").header("location") == "http://www.test/new"
     gateway.port = port
     with client(gateway) as connection:
         assert connection.request("GET", "/").body == b"both"
+        assert connection.request("GET", "/old").header("location") == "https://www.test/new"
