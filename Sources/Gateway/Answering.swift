@@ -250,7 +250,7 @@ extension Gateway {
         return setClientTimer(client, .body, plan.timeouts.request)
       }
     }
-    setClientTimer(client, .idle, plan.timeouts.idle)
+    if !clients[client].flags.contains(.stream) { setClientTimer(client, .idle, plan.timeouts.idle) }
   }
 
   @inline(never)

@@ -96,6 +96,8 @@ public struct Gateway: ~Copyable {
   var frames: Buffer
   /// Streams whose backlog has shrunk while frames were put together.
   var relieved = TokenQueue(capacity: 128)
+  /// Streams that were given something to send, and have no timer for it yet.
+  var unsettled = TokenQueue(capacity: 128)
   /// HTTP/2 connections that have frames to write.
   var unflushed = TokenQueue(capacity: 64)
   var exchanges: Slab<Exchange>

@@ -85,6 +85,7 @@ extension SessionSettings {
     connectionWindow = max(plan.connectionWindow, 65_535)
     maxFrameSize = plan.maxFrameSize
     maxHeaderListSize = plan.maxHeaderListSize
+    connectProtocol = true
     floods.resets = plan.floods.resets
     floods.settings = plan.floods.settings
     floods.pings = plan.floods.pings

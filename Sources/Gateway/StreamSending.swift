@@ -72,7 +72,8 @@ extension Gateway {
       clients[client].backlog.append(bytes, &services.large)
     }
     if clients[client].flags.contains(.holding) { return }
-    if wasEmpty { setClientTimer(client, .send, plan.timeouts.send) }
+    // Most are sent before the turn is over; only what is left then is waited for.
+    if wasEmpty { unsettled.append(Token.make(.client, client)) }
     streamHasMore(client)
   }
 
@@ -132,6 +133,11 @@ extension Gateway {
       clients[client].flags.remove(.unflushed)
       writeFrames(client)
       if !doomed.isEmpty { reap() }
+    }
+    while let token = unsettled.popFirst() {
+      let client = Token.handle(token)
+      guard clients.contains(client), !clients[client].backlog.isEmpty, clients[client].flags.isDisjoint(with: [.doomed, .holding]) else { continue }
+      setClientTimer(client, .send, plan.timeouts.send)
     }
   }
 

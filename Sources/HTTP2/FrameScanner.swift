@@ -109,30 +109,28 @@ struct FrameScanner {
   }
 }
 
-/// The streams that were closed last, and by whom.
+/// The streams that were closed last, and by whom: one place for each of 32 neighbours, taken by whoever comes later.
 struct ClosedStreams {
   enum Standing { case closed, resetFromHere, neverOpened, forgotten }
 
-  private static let capacity = 32
   /// Negative: reset from here.
   private var ids = InlineArray<32, Int32>(repeating: 0)
-  private var next = 0
-  private var oldest: Int32 = 0
+
+  private static func place(_ stream: Int32) -> Int { Int(stream >> 1 & 31) }
 
   mutating func note(_ stream: Int32, resetFromHere: Bool) {
-    for index in ids.indices where ids[index] == stream || ids[index] == -stream { return }
-    // What has gone out of sight bounds what is known to have never been opened.
-    if ids[next] != 0 { oldest = max(oldest, abs(ids[next])) }
-    ids[next] = resetFromHere ? -stream : stream
-    next = (next + 1) % Self.capacity
+    let place = Self.place(stream)
+    // A stream that was refused is noted when it comes and when its reset goes.
+    guard abs(ids[place]) < stream else { return }
+    ids[place] = resetFromHere ? -stream : stream
   }
 
   /// What is known of a stream below the last one that the client has opened, and not open now.
   func standing(of stream: Int32) -> Standing {
-    for index in ids.indices {
-      if ids[index] == stream { return .closed }
-      if ids[index] == -stream { return .resetFromHere }
-    }
-    return stream > oldest ? .neverOpened : .forgotten
+    let id = ids[Self.place(stream)]
+    if id == stream { return .closed }
+    if id == -stream { return .resetFromHere }
+    // Somebody later has taken its place, or it was passed over.
+    return abs(id) > stream ? .forgotten : .neverOpened
   }
 }

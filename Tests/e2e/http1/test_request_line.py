@@ -83,8 +83,8 @@ def test_bare_line_feed_ends_no_line(gateway: Gateway) -> None:
         assert client.read().status == 400
 
 
-def test_http2_preface_is_refused(gateway: Gateway) -> None:
-    with Client(gateway.port) as client:
+def test_http2_preface_is_refused_where_it_is_not_spoken(launch) -> None:  # type: ignore[no-untyped-def]
+    with Client(launch(routes=[respond("/")], http2={"enabled": False}).port) as client:
         client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
         assert client.read().status == 505
 

@@ -119,7 +119,7 @@ def test_windows_are_those_configured(launch, backend: Backend) -> None:  # type
         "initial_window_size": 100_000, "connection_window_size": 200_000, "max_frame_size": 32_768, "max_header_list_size": 8192, "max_concurrent_streams": 7})
     with Http2(gateway.port) as client:
         client.ping()
-        assert client.settings == {3: 7, 4: 100_000, 5: 32_768, 6: 8192, 2: 0, 9: 1}
+        assert client.settings == {3: 7, 4: 100_000, 5: 32_768, 6: 8192, 2: 0, 8: 1, 9: 1}
         assert client.updates[0] == 200_000 - 65_535
         body = b"x" * 30_000
         assert client.answer(client.request("POST", "/api", body=body)).status == 200

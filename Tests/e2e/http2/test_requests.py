@@ -36,7 +36,7 @@ def client(gateway: Gateway):  # type: ignore[no-untyped-def]
 
 def test_settings(client: Http2) -> None:
     client.until(lambda: client.settings_acknowledged == 1, "our settings' acknowledgement")
-    assert client.settings == {3: 100, 4: 65_535, 5: 16_384, 6: 65_536, 2: 0, 9: 1}
+    assert client.settings == {3: 100, 4: 65_535, 5: 16_384, 6: 65_536, 2: 0, 8: 1, 9: 1}
     # The window of the connection is larger than that of a stream.
     assert client.updates[0] == (1 << 20) - 65_535
 
