@@ -215,6 +215,7 @@ extension Gateway {
     guard let client = client(of: id, multiplexer) else { return multiplexers[multiplexer].session.giveBackToConnection(bytes.count) }
     let stream = clients[client].carrier
     guard let exchange = clients[client].exchange else { return dropData(client, stream, bytes.count) }
+    if !exchanges[exchange].flags.isDisjoint(with: [.upgrading, .upgraded]) { return receiveUpgraded(client, exchange, bytes) }
     if streams[stream].incoming.isEmpty, wantsBody(exchange) { return passData(client, exchange, bytes) }
     streams[stream].incoming.append(bytes, &services.small)
     clients[client].flags.insert(.readable)
@@ -248,7 +249,7 @@ extension Gateway {
   }
 
   /// Gives `count` bytes back to the windows, the stream's once they are worth a frame.
-  private mutating func giveBack(_ stream: Handle, _ count: Int) {
+  mutating func giveBack(_ stream: Handle, _ count: Int) {
     let multiplexer = streams[stream].multiplexer
     multiplexers[multiplexer].session.giveBackToConnection(count)
     streams[stream].owed += count
@@ -262,6 +263,11 @@ extension Gateway {
   /// Goes on with a request body that was held back.
   mutating func readStream(_ client: Handle) {
     guard clients[client].flags.isDisjoint(with: .doomed) else { return }
+    if let exchange = clients[client].exchange, !exchanges[exchange].flags.isDisjoint(with: [.upgrading, .upgraded]) {
+      // What comes before the backend has agreed waits.
+      if exchanges[exchange].flags.contains(.upgraded) { serveUpgraded(client, exchange) }
+      return
+    }
     let stream = clients[client].carrier
     while let exchange = clients[client].exchange, !streams[stream].incoming.isEmpty, wantsBody(exchange) {
       guard let piece = streams[stream].incoming.popFirst() else { break }
@@ -298,6 +304,9 @@ extension Gateway {
     let stream = clients[client].carrier
     streams[stream].flags.insert(.ended)
     clients[client].flags.remove(.mustLinger)
+    if let exchange = clients[client].exchange, !exchanges[exchange].flags.isDisjoint(with: [.upgrading, .upgraded]) {
+      return endUpgraded(client, exchange)
+    }
     if streams[stream].incoming.isEmpty { bodyEnded(client) }
   }
 
@@ -315,6 +324,8 @@ extension Gateway {
   /// be of use any more: then the client is told not to go on (RFC 9113 §8.1).
   private mutating func responseWent(_ multiplexer: Handle, _ id: Int32) {
     guard let client = client(of: id, multiplexer) else { return }
+    // A WebSocket lives on in the other direction.
+    if let exchange = clients[client].exchange, exchanges[exchange].flags.contains(.upgraded) { return }
     guard clients[client].flags.contains(.discarding) else {
       streams[clients[client].carrier].code = .noError
       return doom(client)
@@ -432,10 +443,14 @@ extension Gateway {
 
   private mutating func cutMultiplexed(_ client: Handle, _ multiplexer: Handle) {
     var next = multiplexers[multiplexer].firstStream
+    var isWaiting = false
     while let stream = next {
       next = streams[clients[stream].carrier].next
       cut(stream)
+      isWaiting = isWaiting || clients[stream].exchange != nil && clients[stream].flags.isDisjoint(with: .doomed)
     }
+    // WebSockets have been told, and get a moment to answer.
+    if isWaiting, services.now < drain.deadline + Self.closeGrace { return queueOutput(client) }
     // Answers go before the end, after which none are sent.
     writeFrames(client)
     multiplexers[multiplexer].session.terminate(.noError)

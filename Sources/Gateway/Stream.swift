@@ -25,6 +25,8 @@ struct StreamFlags: OptionSet, BitwiseCopyable {
   static var ended: StreamFlags { StreamFlags(rawValue: 8) }
   /// The session knows the stream no more.
   static var closed: StreamFlags { StreamFlags(rawValue: 16) }
+  /// Of a WebSocket: nothing more is sent behind what waits.
+  static var over: StreamFlags { StreamFlags(rawValue: 32) }
 }
 
 /// One stream.
@@ -83,6 +85,7 @@ extension SessionSettings {
     connectionWindow = max(plan.connectionWindow, 65_535)
     maxFrameSize = plan.maxFrameSize
     maxHeaderListSize = plan.maxHeaderListSize
+    connectProtocol = true
     floods.resets = plan.floods.resets
     floods.settings = plan.floods.settings
     floods.pings = plan.floods.pings

@@ -170,7 +170,8 @@ extension Gateway {
       }
       // Once its exchange is over, all there is of a response is in the backlog.
       return BodyState(
-        count: clients[client].backlog.count, isComplete: clients[client].exchange == nil,
+        count: clients[client].backlog.count,
+        isComplete: clients[client].exchange == nil || streams[clients[client].carrier].flags.contains(.over),
         hasTrailers: clients[client].exchange == nil && hasTrailers(streams[clients[client].carrier]))
     }
   }

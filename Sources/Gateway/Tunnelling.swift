@@ -75,7 +75,7 @@ extension Gateway {
     for _ in 0..<Self.tunnelBudget {
       guard backends.connections[backend].backlog.count < plan.http1.highWater else { return services.large.recycle(buffer) }
       let room = buffer.freeCapacity
-      switch receive(client, into: &buffer) {
+      switch receiveUpgraded(client, into: &buffer) {
       case .moved(let count):
         counters.add(.bytesReceived, UInt64(count))
         if count < room { clients[client].noteShortRead() }
@@ -160,10 +160,7 @@ extension Gateway {
       clients[client].flags.isDisjoint(with: .doomed)
     {
       // A goodbye of the carrier may have to wait; this is come back to.
-      if sayGoodbye(client) {
-        tunnels[session].flags.insert(.clientTold)
-        clients[client].socket.endSending()
-      }
+      if endSending(client) { tunnels[session].flags.insert(.clientTold) }
     }
     if tunnels[session].flags.contains(.upOver), !tunnels[session].flags.contains(.backendTold), backends.connections[backend].backlog.isEmpty {
       tunnels[session].flags.insert(.backendTold)

@@ -22,8 +22,13 @@ extension Gateway {
   mutating func admitUpgrade(
     _ client: Handle, _ route: Int, _ rule: Int, _ key: inout Extent?, _ id: RequestID, _ length: Int, _ input: inout Buffer
   ) -> Bool {
-    guard actions.forwards[rule].plan.webSocket else { return true }
-    switch Handshake.examine(services.head, in: input.bytes) {
+    // On a stream the wish cannot be left out: there is no request without it.
+    guard actions.forwards[rule].plan.webSocket || clients[client].flags.contains(.stream) else { return true }
+    guard actions.forwards[rule].plan.webSocket else {
+      declineWebSocket(client, route, .methodNotImplemented, id, length, &input)
+      return false
+    }
+    switch examineHandshake(client, input.bytes) {
     case .notAsked: return true
     case .valid where isStopping: declineWebSocket(client, route, .webSocketDraining, id, length, &input)
     case .valid(let place):
@@ -33,6 +38,12 @@ extension Gateway {
     case .malformed: declineWebSocket(client, route, .webSocketHandshakeError, id, length, &input)
     }
     return false
+  }
+
+  /// What the request in `services.head` is to a server of WebSockets. On a stream of HTTP/2 it has no key (RFC 8441 §5).
+  func examineHandshake(_ client: Handle, _ bytes: Span<UInt8>) -> HandshakeOutcome {
+    guard clients[client].flags.contains(.stream) else { return Handshake.examine(services.head, in: bytes) }
+    return services.head.names.contains(.upgrade) ? Handshake.examineFields(services.head, in: bytes, needsKey: false) : .notAsked
   }
 
   /// Whether no WebSocket is begun, because the gateway is being stopped. A worker whose generation has been replaced still begins
@@ -58,6 +69,7 @@ extension Gateway {
   /// Makes an exchange one that asks its backend for a WebSocket, with the client's own key.
   @inline(never)
   mutating func askForTunnel(_ exchange: Handle, key place: Extent) {
+    guard !place.isEmpty else { return startTunnel(exchange) }
     var key = InlineArray<24, UInt8>(repeating: 0)
     var bytes = Buffer.absent
     swap(&bytes, &exchanges[exchange].bytes)
@@ -110,9 +122,10 @@ extension Gateway {
     let rule = actions.forwards[Int(exchanges[exchange].rule)]
     var dropped = rule.droppedFromResponse
     dropped.formUnion([HeaderNameSet(.contentLength), HeaderNameSet(.transferEncoding)])
-    services.responses.relay(upgrade: services.responseHead, of: bytes, dropped: dropped, via: rule.plan.setVia)
+    let isStream = clients[exchanges[exchange].client].flags.contains(.stream)
+    services.responses.relay(upgrade: services.responseHead, of: bytes, dropped: dropped, via: rule.plan.setVia, isStream: isStream)
     exchanges[exchange].sent += services.responses.output.count
-    exchanges[exchange].status = 101
+    exchanges[exchange].status = isStream ? 200 : 101
     exchanges[exchange].headAt = services.nowMicroseconds - exchanges[exchange].attemptStart
     exchanges[exchange].flags.formUnion([.hasHead, .committed, .upgraded])
     exchanges[exchange].flags.remove(.persistent)
@@ -164,7 +177,7 @@ extension Gateway {
   /// Does what the state of a WebSocket allows with what its client has sent.
   @inline(never)
   mutating func serveUpgraded(_ client: Handle, _ exchange: Handle) {
-    guard clients[client].flags.isDisjoint(with: .finished) else { return }
+    guard clients[client].flags.isDisjoint(with: [.doomed, .lingering]) else { return }
     if exchanges[exchange].upstream < 0 { serveWebSocket(client, exchange) } else { receiveTunnel(client, exchange) }
   }
 

@@ -79,7 +79,7 @@ extension Gateway {
   /// Answers a request on an echo route: a WebSocket begins, or an error is sent.
   @inline(never)
   mutating func beginWebSocket(_ client: Handle, _ route: Int, echo rule: Int, _ id: RequestID, _ length: Int, _ input: inout Buffer) {
-    switch Handshake.examine(services.head, in: input.bytes) {
+    switch examineHandshake(client, input.bytes) {
     case .notAsked: declineWebSocket(client, route, .webSocketRequired, id, length, &input)
     case .otherVersion: declineWebSocket(client, route, .webSocketVersion, id, length, &input)
     case .malformed: declineWebSocket(client, route, .webSocketHandshakeError, id, length, &input)
@@ -102,7 +102,8 @@ extension Gateway {
     }
     guard reserve(client, length + 4096) else { return }
     let before = services.responses.output.count
-    composeUpgrade(rule, key, terms, id, input.bytes)
+    let isStream = clients[client].flags.contains(.stream)
+    composeUpgrade(rule, key, terms, id, input.bytes, isStream: isStream)
     let sent = services.responses.output.count - before
     guard let session = webSockets.insert(WebSocketSession(rule, limit: plan.limits.maxWebSocketMessageSize, terms, now: services.now)),
       let exchange = exchanges.revive() ?? exchanges.insert(Exchange(fieldLimit: services.fieldLimit))
@@ -118,7 +119,7 @@ extension Gateway {
       exchanges[exchange].bytes = consume head
     }
     exchanges[exchange].session = session
-    exchanges[exchange].status = 101
+    exchanges[exchange].status = isStream ? 200 : 101
     exchanges[exchange].sent = sent
     exchanges[exchange].flags = [.hasHead, .committed, .upgraded]
     clients[client].exchange = exchange
@@ -134,10 +135,10 @@ extension Gateway {
     if !input.isEmpty { enqueue(client) }
   }
 
-  private mutating func composeUpgrade(_ rule: Int, _ key: Extent, _ terms: CompressionTerms?, _ id: RequestID, _ bytes: Span<UInt8>) {
+  private mutating func composeUpgrade(_ rule: Int, _ key: Extent, _ terms: CompressionTerms?, _ id: RequestID, _ bytes: Span<UInt8>, isStream: Bool) {
     services.responses.begin(
-      Status(101), ResponseContext(isHead: false, isVersion11: true, isPersistent: true), server: plan.serverHeader)
-    services.responses.output.append("Upgrade: websocket\r\nConnection: Upgrade\r\n")
+      Status(isStream ? 200 : 101), ResponseContext(isHead: false, isVersion11: true, isPersistent: true), server: plan.serverHeader)
+    if !isStream { services.responses.output.append("Upgrade: websocket\r\nConnection: Upgrade\r\n") }
     if !key.isEmpty {
       services.responses.output.append("Sec-WebSocket-Accept: ")
       Handshake.append(acceptFor: key.text(in: bytes), to: &services.responses.output)
@@ -162,7 +163,7 @@ extension Gateway {
 
   /// Whether the client has taken enough of what was sent back that more may be read from it.
   private func wantsFrames(_ client: Handle) -> Bool {
-    clients[client].backlog.count <= plan.http1.lowWater && clients[client].flags.isDisjoint(with: .finished)
+    clients[client].backlog.count <= plan.http1.lowWater && clients[client].flags.isDisjoint(with: [.doomed, .lingering])
   }
 
   /// Takes what the client has sent: what waits first, then what its socket has.
@@ -180,7 +181,7 @@ extension Gateway {
       budget -= 1
       makeRoom(&input)
       let room = input.freeCapacity
-      switch receive(client, into: &input) {
+      switch receiveUpgraded(client, into: &input) {
       case .moved(let count):
         counters.add(.bytesReceived, UInt64(count))
         exchanges[exchange].bodyReceived += count

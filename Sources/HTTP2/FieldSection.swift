@@ -210,13 +210,33 @@ public struct FieldSection: ~Copyable {
     }
     guard !head.methodText.isEmpty else { return false }
     if head.method == .connect {
-      outcome = .methodNotImplemented
-      if connectProtocol.isEmpty { return true }
+      if connectProtocol.text(in: bytes.bytes).equals("websocket") {
+        askForWebSocket()
+      } else {
+        outcome = .methodNotImplemented
+        if connectProtocol.isEmpty { return true }
+      }
     }
     var target = head.target
     head.target = .none
     guard head.names.contains(.host), joinRequestLine(&target) else { return false }
     return Self.setPath(target, bytes, &head)
+  }
+
+  /// A WebSocket is asked for (RFC 8441 §4): over HTTP/1.1 that is a GET with an upgrade, and so it is shown. What the client
+  /// sends is no body but the bytes of the other protocol.
+  private mutating func askForWebSocket() {
+    guard bytes.freeCapacity >= 16 else { return outcome = .headersTooLarge }
+    head.method = .get
+    head.methodText = write("GET")
+    head.names.insert(HeaderNameSet(.upgrade))
+    if head.body == .chunked { head.body = .none }
+  }
+
+  private mutating func write(_ text: StaticString) -> Extent {
+    let start = bytes.count
+    bytes.append(text)
+    return Extent(start..<bytes.count)
   }
 
   /// Makes the target stand behind the method and a blank, as in a request line. The client may have sent them in any order.

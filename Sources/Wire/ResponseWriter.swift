@@ -128,9 +128,19 @@ public struct ResponseWriter: ~Copyable {
   }
 
   /// Appends a 101 response to a WebSocket handshake (RFC 6455 §4.2.2). Needs twice `bytes.count` plus `reserve`.
-  public mutating func relay(upgrade head: borrowing ResponseHead, of bytes: Span<UInt8>, dropped: HeaderNameSet, via: Bool) {
-    output.append("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
-    output.append(fields: head.records, of: bytes, without: dropped)
+  /// - Parameter isStream: to a stream of HTTP/2, where it is a 200 that proves nothing (RFC 8441 §5).
+  public mutating func relay(upgrade head: borrowing ResponseHead, of bytes: Span<UInt8>, dropped: HeaderNameSet, via: Bool, isStream: Bool) {
+    if isStream {
+      output.append("HTTP/1.1 200 OK\r\n")
+      let records = head.records
+      for index in records.indices where !dropped.contains(records[index]) {
+        let name = records[index].nameText.text(in: bytes)
+        if !name.equalsIgnoringCase("sec-websocket-accept") { output.append(field: name, records[index].value.text(in: bytes)) }
+      }
+    } else {
+      output.append("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+      output.append(fields: head.records, of: bytes, without: dropped)
+    }
     if via { append(via: head, of: bytes) }
     output.append("\r\n")
   }
