@@ -473,10 +473,14 @@ extension Gateway {
 
   private mutating func cutMultiplexed(_ client: Handle, _ multiplexer: Handle) {
     var next = multiplexers[multiplexer].firstStream
+    var isWaiting = false
     while let stream = next {
       next = streams[clients[stream].carrier].next
       cut(stream)
+      isWaiting = isWaiting || clients[stream].exchange != nil && clients[stream].flags.isDisjoint(with: .doomed)
     }
+    // WebSockets have been told, and get a moment to answer.
+    if isWaiting, services.now < drain.deadline + Self.closeGrace { return queueOutput(client) }
     // Answers go before the end, after which none are sent.
     writeFrames(client)
     multiplexers[multiplexer].session.terminate(.noError)
