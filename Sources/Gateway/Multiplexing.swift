@@ -473,16 +473,16 @@ extension Gateway {
 
   private mutating func cutMultiplexed(_ client: Handle, _ multiplexer: Handle) {
     var next = multiplexers[multiplexer].firstStream
-    var isWaiting = false
+    var waits = false
     while let stream = next {
       next = streams[clients[stream].carrier].next
       cut(stream)
-      isWaiting = isWaiting || clients[stream].exchange != nil && clients[stream].flags.isDisjoint(with: .doomed)
+      // WebSockets get a moment to answer.
+      if let exchange = clients[stream].exchange, exchanges[exchange].session != nil { waits = true }
     }
-    // WebSockets have been told, and get a moment to answer.
-    if isWaiting, services.now < drain.deadline + Self.closeGrace { return queueOutput(client) }
     // Answers go before the end, after which none are sent.
     writeFrames(client)
+    if waits, services.now < drain.deadline + Self.closeGrace { return }
     multiplexers[multiplexer].session.terminate(.noError)
     writeFrames(client)
     doom(client)
