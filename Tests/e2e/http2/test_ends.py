@@ -31,7 +31,7 @@ def test_a_reset_cancels_the_backend(gateway: Gateway, backend: Backend) -> None
         assert connection.ended.wait(5)
         assert client.answer(other).status == 200
         assert json.loads(client.get("/stats").body)["requests"]["client_aborts"] == 1
-    entry = next(entry for entry in gateway.access_entries(1) if entry.get("url.path") == "/api")
+    entry = next(entry for entry in gateway.access_entries(3) if entry.get("url.path") == "/api")
     assert entry["http.response.status_code"] == 499 and entry["error.type"] == "client_aborted"
 
 
