@@ -61,7 +61,7 @@ extension Gateway {
     counters.count(fault: fault.rawValue)
     counters.add(.requestsAnswered)
     count(status: fault.row.status)
-    if accessLog != nil {
+    if logsAccess {
       if !known { services.head.reset() }
       logLocal(client, fault.row.status, fault, route: -1, id, sent: services.responses.output.count - before, body: body, input.count, input.bytes)
     }
@@ -237,7 +237,7 @@ extension Gateway {
   ) {
     counters.add(.requestsAnswered)
     count(status: status)
-    if accessLog != nil { logLocal(client, status, fault, route: route, id, sent: sent, body: body, length, input.bytes) }
+    if logsAccess { logLocal(client, status, fault, route: route, id, sent: sent, body: body, length, input.bytes) }
     input.consume(length)
     if !context.isPersistent {
       clients[client].flags.insert(.closing)

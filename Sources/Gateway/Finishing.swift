@@ -214,7 +214,7 @@ extension Gateway {
     counters.subtract(.requestsActive)
     counters.add(exchanges[pinned].upstream < 0 ? .requestsAnswered : .requestsForwarded)
     count(status: exchanges[pinned].status)
-    if accessLog != nil { log(exchange) }
+    if logsAccess { log(exchange) }
     clients[client].exchange = nil
     clients[client].flags.remove([.holding, .owesContinue])
     if !exchanges[pinned].flags.contains(.persistent) {

@@ -114,6 +114,8 @@ public struct Gateway: ~Copyable {
   var doomed = TokenQueue(capacity: 64)
   public let log: EventLog
   var accessLog: AccessLog?
+  /// Whether there is one: asking the optional itself takes a call.
+  let logsAccess: Bool
   var nextAccessFlush: Int64 = 0
   /// An open descriptor to give up when there are no others, so that a connection can be accepted and closed.
   var spare: Descriptor?
@@ -148,6 +150,7 @@ public struct Gateway: ~Copyable {
     self.table = table
     self.poller = poller
     self.actions = actions
+    logsAccess = lines != nil
     self.accessLog = lines
     backends = Backends(plan.upstreams, worker: worker.slot, of: worker.count, capacity: backendCapacity)
     clients = Slab(capacity: clientCapacity)

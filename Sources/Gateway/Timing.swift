@@ -61,7 +61,7 @@ extension Gateway {
       if let backend = backends.connections.handle(at: index) { backendTimerFired(backend) }
     }
     if acceptAgainAt > 0, services.now >= acceptAgainAt { acceptAgain() }
-    if accessLog != nil, services.now >= nextAccessFlush { flushAccessLog() }
+    if logsAccess, services.now >= nextAccessFlush { flushAccessLog() }
     if drain.isDraining { continueDrain() }
     if !doomed.isEmpty { reap() }
   }

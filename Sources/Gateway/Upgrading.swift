@@ -166,7 +166,7 @@ extension Gateway {
   mutating func settle(_ exchange: Handle) {
     var bytes = Buffer.absent
     swap(&bytes, &exchanges[exchange].bytes)
-    if accessLog != nil {
+    if logsAccess {
       var copy = Buffer(capacity: exchanges[exchange].headLength)
       copy.append(bytes.bytes.extracting(first: min(exchanges[exchange].headLength, bytes.count)))
       exchanges[exchange].bytes = consume copy

@@ -113,7 +113,7 @@ extension Gateway {
     exchanges[exchange].begin(
       client: client, route: route, rule: -1, upstream: -1, headLength: length, requestID: id, started: started,
       startedWall: services.wall - (services.nowMicroseconds - started))
-    if accessLog != nil {
+    if logsAccess {
       exchanges[exchange].head = services.head.compacted()
       var head = Buffer(capacity: length)
       head.append(input.bytes.extracting(first: length))

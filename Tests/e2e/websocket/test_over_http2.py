@@ -167,7 +167,7 @@ def test_the_client_resets_the_stream(launch, echo: WebSocketBackend) -> None:
         stream = Stream(connection)
         assert stream.status() == 200
         connection.reset(stream.id, CANCEL)
-        until(lambda: echo.connections[0].close_code == 1006)
+        until(lambda: echo.connections and echo.connections[0].close_code == 1006)
         assert connection.get("/fixed").status == 200
 
 
@@ -213,3 +213,40 @@ def test_the_worker_goes_away(launch, echo: WebSocketBackend) -> None:
         assert stream.message() == (CLOSE, struct.pack(">H", 1001))
         connection.until_closed()
         assert connection.goaways
+
+
+@pytest.mark.parametrize("path", ["/ws", "/echo"])
+def test_there_is_a_moment_to_answer_the_close(launch, echo: WebSocketBackend, path: str) -> None:
+    gateway = both(launch, echo.port, shutdown_drain_timeout_sec=1)
+    with Http2(gateway.port) as connection:
+        stream = Stream(connection, path)
+        assert stream.status() == 200
+        gateway.reload()
+        assert stream.message() == (CLOSE, struct.pack(">H", 1001))
+        connection.drain(0.2)
+        assert not connection.closed
+        stream.send(close(1001), end=True)
+        assert connection.answer(stream.id).ended
+        connection.until_closed()
+        assert connection.goaways and not connection.was_reset
+
+
+def test_many_on_one_connection(launch, echo: WebSocketBackend) -> None:
+    gateway = both(launch, echo.port)
+    with Http2(gateway.port) as connection:
+        streams = [Stream(connection, path) for path in ("/ws", "/echo") for _ in range(25)]
+        assert {stream.status() for stream in streams} == {200}
+        for turn in range(3):
+            for number, stream in enumerate(streams):
+                stream.send(frame(TEXT, f"{turn} for {number}"))
+            for number, stream in enumerate(streams):
+                assert stream.message() == (TEXT, f"{turn} for {number}".encode())
+
+
+@pytest.mark.parametrize("path", ["/ws", "/echo"])
+def test_what_comes_before_the_answer_is_kept(launch, echo: WebSocketBackend, path: str) -> None:
+    gateway = both(launch, echo.port)
+    with Http2(gateway.port) as connection:
+        stream = Stream(connection, path)
+        stream.send(frame(TEXT, "early"))
+        assert stream.status() == 200 and stream.message() == (TEXT, b"early")
