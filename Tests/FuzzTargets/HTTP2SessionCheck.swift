@@ -34,16 +34,13 @@ private func makeSession() throws(Violation) -> ServerSession {
   return session
 }
 
-/// What the session notes, as text; neighbouring pieces of a body count as one.
+/// What the session notes, as text, and of bodies those that come to their end: how much of a body that turns out to be too long
+/// has been handed on by then depends on the pieces.
 private func events(_ stream: [UInt8], pieces: [Int]) throws(Violation) -> [String] {
   var session = try makeSession()
   var workspace = Workspace(sectionCapacity: 4096, fieldLimit: 20)
   var result: [String] = []
-  var body: (stream: Int32, bytes: [UInt8])?
-  func flush() {
-    if let ended = body { result.append("data \(ended.stream) \(ended.bytes)") }
-    body = nil
-  }
+  var bodies: [Int32: [UInt8]] = [:]
   var start = 0
   for size in pieces {
     var rest = stream[start..<start + size]
@@ -53,25 +50,22 @@ private func events(_ stream: [UInt8], pieces: [Int]) throws(Violation) -> [Stri
       let outcome = session.receive(piece.span, now: 0, &workspace)
       for position in 0..<workspace.eventCount {
         let event = workspace.event(at: position)
-        if case .data(let id, let from, let count) = event {
+        switch event {
+        case .data(let id, let from, let count):
           try require(from >= 0 && count > 0 && from + count <= piece.count, "body bytes lie outside of the input")
-          if body?.stream != id { flush() }
-          body = (id, (body?.bytes ?? []) + piece[from..<from + count])
+          bodies[id, default: []] += piece[from..<from + count]
           continue
+        case .end(let id), .trailers(let id, _): result.append("body \(id) \(bodies.removeValue(forKey: id) ?? [])")
+        default: break
         }
-        flush()
         result.append(try describe(event, workspace))
       }
       workspace.clear()
-      guard case .consumed(let count) = outcome else {
-        flush()
-        return result + ["failed"]
-      }
+      guard case .consumed(let count) = outcome else { return result + ["failed"] }
       try require(count > 0 && count <= piece.count, "the session stands still")
       rest = rest.dropFirst(count)
     }
   }
-  flush()
   return result
 }
 
