@@ -9,7 +9,7 @@ import Memory
 import Wire
 
 func checkHTTP2Session(_ bytes: [UInt8]) throws(Violation) {
-  let stream = Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8) + bytes.dropFirst()
+  let stream = throughGoAway(Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8) + bytes.dropFirst())
   let whole = try events(stream, pieces: [stream.count])
   try require(whole, events(stream, pieces: Array(repeating: 1, count: stream.count)), "single bytes give something else than the whole")
   var dice = Dice(Int(bytes.first ?? 0))
@@ -22,6 +22,18 @@ func checkHTTP2Session(_ bytes: [UInt8]) throws(Violation) {
   }
   try require(whole, events(stream, pieces: pieces), "pieces give something else than the whole")
   try converse(stream, pieces: pieces, &dice)
+}
+
+/// The bytes up to the end of the first GOAWAY. With it the client says that it is done; whether frames behind it are still looked
+/// at depends on whether they come with it.
+private func throughGoAway(_ stream: [UInt8]) -> [UInt8] {
+  var start = 24
+  while start + 9 <= stream.count {
+    let end = start + 9 + (Int(stream[start]) << 16 | Int(stream[start + 1]) << 8 | Int(stream[start + 2]))
+    if stream[start + 3] == 7, end <= stream.count { return Array(stream[..<end]) }
+    start = end
+  }
+  return stream
 }
 
 private func require(_ whole: [String], _ cut: [String], _ message: String) throws(Violation) {
