@@ -120,10 +120,14 @@ extension Gateway {
       case .blocked:
         backends.connections[backend].isReadable = false
         return stash(buffer, backend)
-      case .ended, .failed:
+      case .ended:
         let hadBytes = !buffer.isEmpty
         services.large.recycle(buffer)
-        return backendEnded(exchange, backend, hadBytes: hadBytes)
+        return backendEnded(exchange, backend, hadBytes: hadBytes, isReset: false)
+      case .failed:
+        let hadBytes = !buffer.isEmpty
+        services.large.recycle(buffer)
+        return backendEnded(exchange, backend, hadBytes: hadBytes, isReset: true)
       }
       buffer.compact()
     }
@@ -142,10 +146,10 @@ extension Gateway {
     }
   }
 
-  /// The backend has closed its side.
-  private mutating func backendEnded(_ exchange: Handle, _ backend: Handle, hadBytes: Bool) {
+  /// The backend has closed its side, or the connection broke: that ends a response which has no other end only in the first case.
+  private mutating func backendEnded(_ exchange: Handle, _ backend: Handle, hadBytes: Bool, isReset: Bool) {
     if !exchanges[exchange].flags.contains(.hasHead) { return fail(exchange, hadBytes ? .responseIncomplete : .connectionTerminated) }
-    guard backends.connections[backend].body.streamEnded() else { return fail(exchange, .responseIncomplete) }
+    guard !isReset, backends.connections[backend].body.streamEnded() else { return fail(exchange, .responseIncomplete) }
     let client = exchanges[exchange].client
     if exchanges[exchange].flags.contains(.chunked) { services.responses.output.append("0\r\n\r\n") }
     if !exchanges[exchange].flags.contains(.holding) { commit(exchange, client) }
@@ -183,7 +187,8 @@ extension Gateway {
   private func wholeBody(_ exchange: Pin<Exchange>, _ buffer: borrowing Buffer, _ length: Int) -> Int? {
     guard case .length(let body) = services.responseHead.body, body <= Self.copyLimit, body <= buffer.count - length else { return nil }
     let status = services.responseHead.status
-    guard status.code >= 200, !status.forbidsBody, exchanges[exchange].head.method != .head else { return nil }
+    guard status.code >= 200, !status.forbidsBody, exchanges[exchange].head.method != .head, exchanges[exchange].flags.isDisjoint(with: .upgrading)
+    else { return nil }
     return services.responses.output.freeCapacity >= 2 * length + ResponseWriter.reserve + body ? body : nil
   }
 
@@ -210,6 +215,8 @@ extension Gateway {
     let pinned = unsafe exchanges.pin(exchange)
     let status = services.responseHead.status
     guard status.code >= 200 else { return relayInterim(exchange, status, buffer.bytes.extracting(first: length)) }
+    // To an extended CONNECT any 2xx says that the WebSocket is there (RFC 8441 §4), which the backend has not said.
+    if status.code < 300, exchanges[exchange].head.flags.contains(.extendedConnect) { return .upgradeFailed }
     let rule = Int(exchanges[pinned].rule)
     let client = exchanges[pinned].client
     exchanges[pinned].flags.insert(.hasHead)

@@ -109,7 +109,8 @@ public struct FieldSection: ~Copyable {
   // MARK: Fields
 
   private mutating func addKnown(_ known: HeaderName, _ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {
-    if Self.singletons.contains(known), head.names.contains(known) { return false }
+    // (Host is looked at by itself: it may repeat what `:authority` says.)
+    if known != .host, HeaderNameSet.singletons.contains(known), head.names.contains(known) { return false }
     switch known {
     case .host:
       guard value.isHostAndPort else { return false }
@@ -130,14 +131,6 @@ public struct FieldSection: ~Copyable {
     }
     head.names.insert(HeaderNameSet(known))
     return append(known, name, value)
-  }
-
-  /// Names that may occur once. (Host is looked at by itself: it may repeat what `:authority` says.)
-  private static var singletons: HeaderNameSet {
-    [
-      HeaderNameSet(.authorization), HeaderNameSet(.contentType), HeaderNameSet(.contentLength), HeaderNameSet(.contentRange),
-      HeaderNameSet(.contentDisposition),
-    ]
   }
 
   private var defaultPort: Int? {

@@ -65,7 +65,7 @@ public struct FaultRow: Sendable {
     row(.headersTooLarge, "http_request_headers_too_large", .client, .never, 431, 2, "The request's header section exceeds max_header_size or max_header_count."),
     row(.bodyTooLarge, "http_request_body_too_large", .client, .never, 413, 2, "The request's body exceeds max_body_size."),
     row(.versionNotSupported, "http_version_not_supported", .client, .never, 505, 2, "The request names a version other than HTTP/1.0 and HTTP/1.1."),
-    row(.methodNotImplemented, "http_method_not_implemented", .client, .never, 501, 2, "CONNECT and transfer codings other than chunked are not implemented."),
+    row(.methodNotImplemented, "http_method_not_implemented", .client, .never, 501, 2, "CONNECT (but for WebSockets on HTTP/2) and transfer codings other than chunked are not implemented."),
     row(.expectationFailed, "http_expectation_failed", .client, .never, 417, 2, "The request expects something other than 100-continue."),
     row(.requestTimeout, "http_request_timeout", .client, .never, 408, 2, "The request did not arrive within request_timeout_sec."),
     row(.clientAborted, "client_aborted", .client, .never, 0, 2, "The client closed the connection before the exchange was over."),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
 import pytest
 
-from support.backend import Answer, Backend, chunk, full_endpoint, head, raw, unused_endpoint
+from support.backend import Answer, Backend, chunk, finish, full_endpoint, head, raw, unused_endpoint
 from support.client import Client, Closed, request
 from support.configuration import upstream
 from support.gateway import Gateway
@@ -272,3 +273,24 @@ def test_client_faults_have_their_tokens(launch, backend: Backend) -> None:
             client.send(data)
             assert client.read().status == status
         assert fault(gateway, number + 1) == (status, token)
+
+
+def test_a_reset_does_not_end_a_response_that_ends_with_its_connection(launch, backend: Backend) -> None:
+    passed = threading.Event()
+
+    def answer(connection, request) -> None:  # type: ignore[no-untyped-def]
+        connection.read_body(request)
+        # Events are not held back, so the client has this before the reset, which destroys what has not been read.
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\npart")
+        passed.wait(5)
+        finish(connection, "reset")
+
+    gateway = start(launch, backend, answer)
+    with gateway.connect() as client:
+        client.send(request("GET", "/api"))
+        client.read_head()
+        client.reader.until(b"part")
+        passed.set()
+        with pytest.raises((Closed, ConnectionResetError)):
+            client.reader.until(b"0\r\n\r\n")
+    assert fault(gateway) == (200, "http_response_incomplete")

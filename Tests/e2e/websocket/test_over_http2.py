@@ -127,6 +127,17 @@ def test_the_backend_sees_a_handshake_of_http1(launch) -> None:
     backend.stop()
 
 
+@pytest.mark.parametrize("body", [b"Content-Length: 5\r\n\r\nhello", b"\r\nhello"])
+def test_an_ordinary_success_of_the_backend_is_not_passed_on(launch, body: bytes) -> None:
+    # The client would take any 2xx for the WebSocket it has asked for.
+    backend = Backend(raw(b"HTTP/1.1 200 OK\r\n" + body))
+    gateway = both(launch, backend.port)
+    with Http2(gateway.port) as connection:
+        assert Stream(connection).status() == 502
+    assert gateway.access_entries(1)[0]["error.type"] == "http_upgrade_failed"
+    backend.stop()
+
+
 def test_a_wrong_proof_of_the_backend_is_not_believed(launch) -> None:
     answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
     backend = Backend(raw(answer))
