@@ -101,6 +101,7 @@ public struct Gateway: ~Copyable {
   /// HTTP/2 connections that have frames to write.
   var unflushed = TokenQueue(capacity: 64)
   var exchanges: Slab<Exchange>
+  var recoveries: Slab<Recovery>
   var backends: Backends
   /// What the exchanges that have become WebSockets keep: those through the proxy, and those that end here.
   var tunnels: Slab<Tunnel>
@@ -162,6 +163,7 @@ public struct Gateway: ~Copyable {
     self.tickets = tickets
     self.servers = servers
     exchanges = Slab(capacity: clientCapacity)
+    recoveries = Slab(capacity: clientCapacity)
     tunnels = Slab(capacity: clientCapacity)
     webSockets = Slab(capacity: clientCapacity)
     streams = Slab(capacity: streamCapacity)

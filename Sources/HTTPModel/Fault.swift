@@ -40,6 +40,8 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case webSocketProtocolError, webSocketInvalidData, webSocketMessageTooLarge, webSocketIdle
   // The gateway's again.
   case exchangeTimeout
+  // The upstream's again.
+  case attemptTimeout
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -112,6 +114,7 @@ public struct FaultRow: Sendable {
     row(.webSocketMessageTooLarge, "websocket_message_too_large", .client, .never, 0, 2, "A message exceeds max_ws_message_size; the client was told 1009."),
     row(.webSocketIdle, "websocket_idle_timeout", .client, .never, 0, 2, "Nothing came over the WebSocket within its idle timeout."),
     row(.exchangeTimeout, "exchange_timeout", .gateway, .never, 504, 3, "The exchange was not over within proxy.timeout_ms."),
+    row(.attemptTimeout, "attempt_timeout", .upstream, .ifIdempotent, 504, 4, "No response header had come within proxy.retry.per_try_timeout_ms of the attempt's beginning."),
   ]
 
   private static func row(
