@@ -85,6 +85,8 @@ struct Exchange: ~Copyable {
   /// Microseconds that the connect took, and from the request to the head of the response; -1 when it did not happen.
   var connectedAt: Int64 = -1
   var headAt: Int64 = -1
+  /// Milliseconds of the monotonic clock by which the exchange must be over; 0: no limit. Set by `Gateway.limit`.
+  var deadline: Int64 = 0
   /// Milliseconds of the monotonic clock by which the response must be over; 0: no limit.
   var responseDeadline: Int64 = 0
   /// Body bytes received from the client.
@@ -131,6 +133,7 @@ struct Exchange: ~Copyable {
     attemptStart = 0
     connectedAt = -1
     headAt = -1
+    deadline = 0
     responseDeadline = 0
     bodyReceived = 0
     sent = 0
