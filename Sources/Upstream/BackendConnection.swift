@@ -15,7 +15,7 @@ public struct BackendConnection: ~Copyable {
     case connecting
     /// There is a connection; the TLS handshake on it is not over.
     case securing
-    case idle, leased, tunnelled
+    case idle, leased, spliced, tunnelled
     /// Out of its pool, to be closed.
     case retired
   }
