@@ -135,6 +135,8 @@ extension Gateway {
     backends.established(backend)
     exchanges[exchange].connectedAt = services.nowMicroseconds - exchanges[exchange].attemptStart
     sendRequest(exchange, backend)
+    // What has come with the connection is not announced again.
+    if backends.connections.contains(backend), backends.connections[backend].isReadable { pending.append(Token.make(.backend, backend)) }
   }
 
   /// Keeps the gauges of connections true after the counts of a pool may have changed.
