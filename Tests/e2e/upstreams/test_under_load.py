@@ -21,12 +21,18 @@ RETRY = {"retry": {"max_retries": 10}}
 H2 = {"http2": {"enabled": True, "prefer": "always"}}
 
 
+def body_of(name: str) -> bytes:
+    """Requests that are named so have long bodies of their own."""
+    return name.encode() * 4000 if name.startswith("PUT") else b"x" * 50 if name.startswith("POST") else b""
+
+
 class Busy:
     """Threads that send GET and POST requests in turn, each with an id of its own and once only."""
 
     def __init__(self, setting: Setting, methods: tuple[str, ...] = ("GET", "POST"), threads: int = 8, seconds: float = 2) -> None:
         self.setting, self.methods = setting, methods
         self.statuses: dict[str, int | None] = {}
+        setting.backend.body_of = body_of
         self._end = time.monotonic() + seconds
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(threads)]
         for thread in self._threads:
@@ -49,7 +55,7 @@ class Busy:
             status: int | None = None
             try:
                 client = client or Client(self.setting.gateway.port, timeout=20)
-                client.send(request(method, "/api", f"X-Request-Id: {name}", body=b"x" * 50 if method == "POST" else b""))
+                client.send(request(method, "/api", f"X-Request-Id: {name}", body=body_of(name)))
                 answer = client.read(method)
                 status = answer.status
                 if status == 200 and answer.body != BODY:
@@ -191,6 +197,19 @@ def test_connections_refused_for_a_while(behind: Behind) -> None:
     assert busy.failed("GET") == busy.failed("POST") == {}
 
 
+def closes_within_the_body(peer: Peer) -> None:
+    peer.part_of_request(10_000)
+    peer.reset()
+
+
+def test_bodies_are_sent_again_whole(behind: Behind) -> None:
+    """What is sent again is what was sent before, from its beginning."""
+    setting = behind(after(2, closes_within_the_body), serve, after(0, closes_with_request), after(5, closes_within_the_body), after(9, closes_in_head),
+                     serve, cycle=True, proxy=RETRY)
+    busy = Busy(setting, methods=("PUT", "GET")).join()
+    assert busy.failed("PUT") == busy.failed("GET") == {}
+
+
 # HTTP/2
 
 
@@ -239,7 +258,7 @@ def fails_some(server: Peer2, asked: Request2, count: int) -> bool:
     """INTERNAL_ERROR: may have had an effect."""
     if count % 7:
         return False
-    server.peer.taken(asked)
+    server.peer.backend.take(asked.header("x-request-id") or "")
     server.reset(asked.stream, 2)
     return True
 
@@ -247,7 +266,7 @@ def fails_some(server: Peer2, asked: Request2, count: int) -> bool:
 def breaks_off(server: Peer2, asked: Request2, count: int) -> bool:
     if count < 15:
         return False
-    server.peer.taken(asked)
+    server.peer.backend.take(asked.header("x-request-id") or "")
     server.peer.reset()
     raise Closed()
 
@@ -259,6 +278,13 @@ def test_http2_surely_unprocessed(behind: Behind, each: Callable[[Peer2, Request
     busy = Busy(setting).join()
     assert busy.failed("GET") == busy.failed("POST") == {}
     busy.check_unsafe()
+
+
+@pytest.mark.parametrize("each", [refuses_some, fails_some, breaks_off])
+def test_http2_bodies_are_sent_again_whole(behind: Behind, each: Callable[[Peer2, Request2, int], bool]) -> None:
+    setting = behind(serving(each), upstream=H2, proxy=RETRY)
+    busy = Busy(setting, methods=("PUT", "GET")).join()
+    assert busy.failed("PUT") == busy.failed("GET") == {}
 
 
 @pytest.mark.parametrize("each", [fails_some, breaks_off])
