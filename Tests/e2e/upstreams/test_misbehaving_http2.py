@@ -18,7 +18,7 @@ from support.http2 import CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, H
 from support.misbehaving import BODY, Peer, Peer2, Request2, Scenario
 from support.wait import until
 
-from .conftest import Behind, Setting
+from .conftest import Behind, Setting, documented
 
 INTERNAL_ERROR, REFUSED_STREAM, HTTP_1_1_REQUIRED = 2, 7, 13
 H2 = {"http2": {"enabled": True, "prefer": "always"}}
@@ -150,6 +150,7 @@ def test_outcome(behind: Behind, scenario: Scenario, status: int, token: str) ->
     assert outcome.entry["http.response.status_code"] == status
     lines = setting.lines(token)
     assert len(lines) == 1 and "[error]" in lines[0] and "backend" in lines[0], lines
+    assert documented(token) == (status, "error")
     assert setting.stats()["faults"] == {token: 1}
     assert max(setting.backend.heads.values(), default=0) <= 1, "a POST was sent twice"
 

@@ -132,8 +132,8 @@ def says_close(peer: Peer) -> None:
     peer.shut()
 
 
-def serve(peer: Peer) -> None:
-    peer.serve()
+#: Good, but not for ever: so that others have their turn.
+good = after(40, says_close)
 
 
 BREAKING: dict[str, tuple[Callable[[Peer], None], dict]] = {  # type: ignore[type-arg]
@@ -149,7 +149,7 @@ BREAKING: dict[str, tuple[Callable[[Peer], None], dict]] = {  # type: ignore[typ
 def test_http1(behind: Behind, act: Callable[[Peer], None], conditions: dict) -> None:  # type: ignore[type-arg]
     """One connection in four breaks, some with their first request and some with a later one. Nothing is seen by those who GET;
     a POST that had reached the backend fails, and is not sent again."""
-    setting = behind(after(2, act), serve, after(0, act), after(50, act), serve, after(7, act), serve, serve, cycle=True,
+    setting = behind(after(2, act), good, after(0, act), after(20, act), good, after(7, act), good, good, cycle=True,
                      proxy={"retry": {"max_retries": 10, **conditions}, "response_timeout_ms": 200})
     busy = Busy(setting).join()
     assert busy.failed("GET") == {}
@@ -161,7 +161,7 @@ def test_http1(behind: Behind, act: Callable[[Peer], None], conditions: dict) ->
 
 def test_http1_polite_ends(behind: Behind) -> None:
     """A backend that ends its connections as it should is not noticed by anyone."""
-    setting = behind(after(3, says_close), after(0, says_close), serve, cycle=True, proxy=RETRY)
+    setting = behind(after(3, says_close), after(0, says_close), good, cycle=True, proxy=RETRY)
     busy = Busy(setting).join()
     assert busy.failed("GET") == busy.failed("POST") == {}
     assert max(setting.backend.heads.values()) == 1
@@ -179,7 +179,7 @@ def test_http1_early_close_of_kept_connections(behind: Behind) -> None:
 
 def test_connections_refused_for_a_while(behind: Behind) -> None:
     """Nothing was sent, so a POST is tried again as well."""
-    setting = behind(serve, proxy=RETRY)
+    setting = behind(after(5, says_close), proxy=RETRY)
     busy = Busy(setting, seconds=2.5)
     backend = setting.backend
     for _ in range(3):
@@ -204,8 +204,8 @@ def closes_within_the_body(peer: Peer) -> None:
 
 def test_bodies_are_sent_again_whole(behind: Behind) -> None:
     """What is sent again is what was sent before, from its beginning."""
-    setting = behind(after(2, closes_within_the_body), serve, after(0, closes_with_request), after(5, closes_within_the_body), after(9, closes_in_head),
-                     serve, cycle=True, proxy=RETRY)
+    setting = behind(after(2, closes_within_the_body), good, after(0, closes_with_request), after(5, closes_within_the_body), after(9, closes_in_head),
+                     good, cycle=True, proxy=RETRY)
     busy = Busy(setting, methods=("PUT", "GET")).join()
     assert busy.failed("PUT") == busy.failed("GET") == {}
 
@@ -303,7 +303,7 @@ def test_a_bit_of_everything(behind: Behind) -> None:
     """Whatever happens, every request has an end, every line one outcome, and the worker lives."""
     dice = random.Random(11)
     acts = [closes_with_request, resets_with_request, closes_in_head, answers_503, closes_when_idle, says_close, hangs]
-    scenarios = [after(dice.randrange(30), dice.choice(acts)) if dice.random() < 0.7 else serve for _ in range(60)]
+    scenarios = [after(dice.randrange(30), dice.choice(acts)) if dice.random() < 0.7 else good for _ in range(60)]
     setting = behind(*scenarios, cycle=True, proxy={"retry": {"max_retries": 10, "retry_on_5xx": True, "retry_on_timeout": True}, "response_timeout_ms": 200})
     worker = setting.gateway.worker
     busy = Busy(setting, methods=("GET", "POST", "PUT", "DELETE"), threads=12, seconds=3).join()
