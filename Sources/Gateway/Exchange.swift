@@ -45,10 +45,12 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   static var upgrading: ExchangeFlags { ExchangeFlags(rawValue: 16384) }
   /// It has become a WebSocket: a tunnel, or an endpoint of our own where there is no upstream.
   static var upgraded: ExchangeFlags { ExchangeFlags(rawValue: 32768) }
+  /// The body of the response goes through a pipe.
+  static var spliced: ExchangeFlags { ExchangeFlags(rawValue: 65536) }
   /// Body bytes that are passed on are kept, so that the request can be sent again.
-  static var keepsBody: ExchangeFlags { ExchangeFlags(rawValue: 1 << 16) }
+  static var keepsBody: ExchangeFlags { ExchangeFlags(rawValue: 1 << 17) }
   /// Some statuses are retried.
-  static var watchesStatus: ExchangeFlags { ExchangeFlags(rawValue: 1 << 17) }
+  static var watchesStatus: ExchangeFlags { ExchangeFlags(rawValue: 1 << 18) }
 }
 
 /// The state of one proxied request. The slots of ended exchanges are used again as they are, so that `begin` sets everything
@@ -100,7 +102,7 @@ struct Exchange: ~Copyable {
   var requestBody = BufferChain()
   /// What it takes to send the request again, from the time that it may be.
   var recovery: Handle?
-  /// The tunnel or the endpoint's session, from the request for a WebSocket to the end.
+  /// The tunnel or the endpoint's session, from the request for a WebSocket to the end; with `.spliced` the pipe.
   var session: Handle?
   /// The backend's head, while the response is collected; before, the fields that ask it for an upgrade.
   var heldHead: Buffer?

@@ -90,7 +90,8 @@ extension Gateway {
   /// Whether not a byte of the request has been sent in the attempt at hand.
   private func isUnsent(_ exchange: Handle) -> Bool {
     guard let backend = exchanges[exchange].backend else { return true }
-    return backends.connections[backend].state == .connecting
+    let state = backends.connections[backend].state
+    return state == .connecting || state == .securing
   }
 
   private mutating func facts(_ exchange: Handle, _ cause: RetryCause) -> RetryFacts {
