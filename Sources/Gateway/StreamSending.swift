@@ -155,7 +155,11 @@ extension Gateway {
       if outcome == .failed { return doom(client) }
       guard clients[client].flags.isDisjoint(with: .doomed) else { return }
       if multiplexers[multiplexer].session.isOver { return end(client) }
-      if isEmpty { return }
+      if isEmpty {
+        // A frame in between, such as a PING, has woken it.
+        if clients[client].waiting == .idle { multiplexers[multiplexer].session.sleep() }
+        return
+      }
     }
     // The others want a turn.
     queueOutput(client)
@@ -249,7 +253,7 @@ extension Gateway {
     }
     if clients[client].flags.contains(.closing) { return endClient(client) }
     if clients[client].waiting == .send {
-      if multiplexers[clients[client].multiplexer].streamCount == 0 { setClientTimer(client, .idle, plan.timeouts.idle) } else { clients[client].waiting = .nothing }
+      if multiplexers[clients[client].multiplexer].streamCount == 0 { settleConnection(client) } else { clients[client].waiting = .nothing }
     }
     queueOutput(client)
   }

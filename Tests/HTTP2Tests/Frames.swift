@@ -86,6 +86,8 @@ final class Talk {
   /// Hands `bytes` in; returns what has happened, as text.
   func receive(_ bytes: [UInt8], now: Int64 = 0) -> [String] {
     var events: [String] = [], rest = bytes[...]
+    // Sleep must never be seen from outside.
+    session.sleep()
     repeat {
       let piece = Array(rest)
       let outcome = session.receive(piece.span, now: now, &workspace)
@@ -128,6 +130,7 @@ final class Talk {
       return BodyState(count: body.bytes.count, isComplete: body.ends, hasTrailers: body.trailers)
     }
     self.bodies = bodies
+    session.sleep()
     for position in 0..<workspace.eventCount { events.append(describe(workspace.event(at: position), [])) }
     workspace.clear()
     var bytes: [UInt8] = []
