@@ -10,8 +10,8 @@ import Wire
 
 /// What is true of an exchange.
 struct ExchangeFlags: OptionSet, BitwiseCopyable {
-  let rawValue: UInt16
-  init(rawValue: UInt16) { self.rawValue = rawValue }
+  let rawValue: UInt32
+  init(rawValue: UInt32) { self.rawValue = rawValue }
 
   /// Bytes of the final response have been handed to the client's socket or backlog.
   static var committed: ExchangeFlags { ExchangeFlags(rawValue: 1) }
@@ -83,6 +83,8 @@ struct Exchange: ~Copyable {
   /// Microseconds that the connect took, and from the request to the head of the response; -1 when it did not happen.
   var connectedAt: Int64 = -1
   var headAt: Int64 = -1
+  /// Milliseconds of the monotonic clock by which the exchange must be over; 0: no limit. Set by `Gateway.limit`.
+  var deadline: Int64 = 0
   /// Milliseconds of the monotonic clock by which the response must be over; 0: no limit.
   var responseDeadline: Int64 = 0
   /// Body bytes received from the client.
@@ -129,6 +131,7 @@ struct Exchange: ~Copyable {
     attemptStart = 0
     connectedAt = -1
     headAt = -1
+    deadline = 0
     responseDeadline = 0
     bodyReceived = 0
     sent = 0

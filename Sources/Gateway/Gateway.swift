@@ -108,6 +108,10 @@ public struct Gateway: ~Copyable {
   var services: Services
   var clientTimers: TimerWheel
   var backendTimers: TimerWheel
+  /// Of exchanges that have a limit of their own.
+  var exchangeTimers: TimerWheel
+  /// Whether there has been any such.
+  var timesExchanges = false
   /// Clients and backends that have more to do than one turn allows.
   var pending = TokenQueue()
   /// Clients to be closed when the event at hand has been handled.
@@ -169,6 +173,7 @@ public struct Gateway: ~Copyable {
     self.profile = profile
     clientTimers = TimerWheel(capacity: clientCapacity, now: now)
     backendTimers = TimerWheel(capacity: backendCapacity, now: now)
+    exchangeTimers = TimerWheel(capacity: clientCapacity, now: now)
     spare = try? Descriptor.spare()
     self.plan = plan
     self.worker = worker

@@ -138,6 +138,8 @@ extension Gateway {
     exchanges[exchange].headAt = services.nowMicroseconds - exchanges[exchange].attemptStart
     exchanges[exchange].flags.formUnion([.hasHead, .committed, .upgraded])
     exchanges[exchange].flags.remove(.persistent)
+    // From here on only silence ends it.
+    exchanges[exchange].deadline = 0
     backends.tunnel(backend)
     tunnels[session].lastDown = services.now
     tunnels[session].lastUp = services.now
