@@ -53,3 +53,16 @@ void *clx_reserve(size_t size) {
 void clx_discard(void *base, size_t size) { madvise(base, size, MADV_DONTNEED); }
 
 void clx_release(void *base, size_t size) { munmap(base, size); }
+/* A non-blocking pipe of size bytes where the limits allow; returns the size it has, or -1. */
+int clx_sized_pipe(int *reading, int *writing, int size) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return -1;
+  *reading = ends[0];
+  *writing = ends[1];
+  int granted = fcntl(ends[1], F_SETPIPE_SZ, size);
+  return granted > 0 ? granted : fcntl(ends[1], F_GETPIPE_SZ);
+}
+/* One of the two is a pipe. */
+ssize_t clx_splice(int from, int to, size_t n, int more) {
+  return splice(from, NULL, to, NULL, n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK | (more ? SPLICE_F_MORE : 0));
+}

@@ -45,6 +45,8 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   static var upgrading: ExchangeFlags { ExchangeFlags(rawValue: 16384) }
   /// It has become a WebSocket: a tunnel, or an endpoint of our own where there is no upstream.
   static var upgraded: ExchangeFlags { ExchangeFlags(rawValue: 32768) }
+  /// The body of the response goes through a pipe.
+  static var spliced: ExchangeFlags { ExchangeFlags(rawValue: 65536) }
 }
 
 /// The state of one proxied request. The slots of ended exchanges are used again as they are, so that `begin` sets everything
@@ -94,7 +96,7 @@ struct Exchange: ~Copyable {
   var bodySent = 0
   /// A collected request body.
   var requestBody = BufferChain()
-  /// The tunnel or the endpoint's session, from the request for a WebSocket to the end.
+  /// The tunnel or the endpoint's session, from the request for a WebSocket to the end; with `.spliced` the pipe.
   var session: Handle?
   /// The backend's head, while the response is collected; before, the fields that ask it for an upgrade.
   var heldHead: Buffer?

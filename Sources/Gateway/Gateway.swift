@@ -105,6 +105,8 @@ public struct Gateway: ~Copyable {
   /// What the exchanges that have become WebSockets keep: those through the proxy, and those that end here.
   var tunnels: Slab<Tunnel>
   var webSockets: Slab<WebSocketSession>
+  /// Pipes through which long responses go.
+  var pipes: Slab<Pipe>
   var services: Services
   var clientTimers: TimerWheel
   var backendTimers: TimerWheel
@@ -164,6 +166,7 @@ public struct Gateway: ~Copyable {
     exchanges = Slab(capacity: clientCapacity)
     tunnels = Slab(capacity: clientCapacity)
     webSockets = Slab(capacity: clientCapacity)
+    pipes = Slab(capacity: Self.pipeLimit)
     streams = Slab(capacity: streamCapacity)
     multiplexers = Slab(capacity: plan.http2.enabled ? connectionCapacity : 0)
     let services = Services(plan.limits)

@@ -212,6 +212,7 @@ extension Gateway {
   mutating func releaseSession(_ exchange: Handle) {
     guard let session = exchanges[exchange].session else { return }
     exchanges[exchange].session = nil
+    if exchanges[exchange].flags.contains(.spliced) { return releasePipe(session) }
     if exchanges[exchange].upstream < 0 {
       releaseWebSocket(session)
     } else {

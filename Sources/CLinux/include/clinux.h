@@ -32,6 +32,8 @@ int clx_open_null(void);
 void *clx_reserve(size_t size);
 void clx_discard(void *base, size_t size); /* its bytes become zeros, its pages the kernel's */
 void clx_release(void *base, size_t size);
+int clx_sized_pipe(int *reading, int *writing, int size);
+ssize_t clx_splice(int from, int to, size_t n, int more);
 int clx_http_date(char *text, size_t size, const struct tm *t);
 static inline int clx_errno(void) { return errno; }
 static inline int clx_epoll_add(int epoll, int fd, uint32_t events, uint64_t token) {
