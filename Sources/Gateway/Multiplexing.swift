@@ -154,6 +154,7 @@ extension Gateway {
       case .streamError(_, let code): report(connection, streamError: code)
       case .connectionError(let code): report(connection, .http2ConnectionError, ErrorCode.name(code))
       case .flooded(let flood): report(connection, Fault(flood), "")
+      case .promiseFailed(let stream): promiseFailed(multiplexer, stream)
       case .resetReceived: counters.add(.http2ResetsReceived)
       case .resetSent: counters.add(.http2ResetsSent)
       }
@@ -179,23 +180,14 @@ extension Gateway {
   /// A request has come: makes its client and dispatches it.
   private mutating func beginStream(_ connection: Handle, _ multiplexer: Handle, _ id: Int32, _ section: Int, ends: Bool) {
     let isHead = workspace.sections[section].head.method == .head
-    let record = Stream(id, connection: connection, multiplexer: multiplexer, flags: isHead ? (ends ? [.isHead, .ended] : .isHead) : (ends ? .ended : []))
-    guard let stream = streams.insert(record) else { return refuseStream(connection, multiplexer, id) }
-    let peer = clients[connection].peer
-    guard let client = clients.insert(Client(streamOf: peer, listener: clients[connection].listener, carrier: stream)) else {
-      _ = streams.remove(stream)
-      return refuseStream(connection, multiplexer, id)
-    }
+    let flags: StreamFlags = isHead ? (ends ? [.isHead, .ended] : .isHead) : (ends ? .ended : [])
+    guard let client = makeStream(connection, multiplexer, id, flags: flags) else { return refuseStream(connection, multiplexer, id) }
     // A stream that has been reset by now is not worth a look.
     guard multiplexers[multiplexer].session.tag(id, client.token) else {
-      _ = streams.remove(stream)
-      _ = clients.remove(client)
-      return
+      streams[clients[client].carrier].flags.insert(.closed)
+      return removeStream(client)
     }
-    link(client, stream, multiplexer)
-    if clients[connection].waiting == .idle || clients[connection].waiting == .settling { clients[connection].waiting = .nothing }
-    counters.add(.http2Streams)
-    counters.add(.http2StreamsActive)
+    if plan.http2.enablePush { keepOrigin(clients[client].carrier, multiplexer, section) }
     clients[client].requestStart = services.nowMicroseconds
     if !ends { clients[client].flags.insert(.mustLinger) }
     swap(&services.head, &workspace.sections[section].head)
@@ -213,6 +205,22 @@ extension Gateway {
     if bytes.capacity == 0 { bytes = services.small.take() }
     bytes.removeAll()
     swap(&bytes, &workspace.sections[section].bytes)
+  }
+
+  /// Makes the record and the client of a stream; nil when there is no room.
+  @inline(__always)
+  mutating func makeStream(_ connection: Handle, _ multiplexer: Handle, _ id: Int32, flags: StreamFlags) -> Handle? {
+    guard let stream = streams.insert(Stream(id, connection: connection, multiplexer: multiplexer, flags: flags)) else { return nil }
+    let peer = clients[connection].peer
+    guard let client = clients.insert(Client(streamOf: peer, listener: clients[connection].listener, carrier: stream)) else {
+      _ = streams.remove(stream)
+      return nil
+    }
+    link(client, stream, multiplexer)
+    if clients[connection].waiting == .idle || clients[connection].waiting == .settling { clients[connection].waiting = .nothing }
+    counters.add(.http2Streams)
+    counters.add(.http2StreamsActive)
+    return client
   }
 
   private mutating func refuseStream(_ connection: Handle, _ multiplexer: Handle, _ id: Int32) {

@@ -24,6 +24,7 @@ extension Gateway {
       multiplexers[multiplexer].firstStream = stream.next
     }
     multiplexers[multiplexer].streamCount -= 1
+    if stream.id & 1 == 0, stream.id > 0 { multiplexers[multiplexer].pushCount -= 1 }
     if unused > 0 { multiplexers[multiplexer].session.giveBackToConnection(unused) }
     if !stream.flags.contains(.closed) {
       multiplexers[multiplexer].session.untag(stream.id)

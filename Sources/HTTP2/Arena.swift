@@ -16,7 +16,7 @@ import Glibc
 @safe
 struct Arena {
   /// Bytes of address space; only those that are used cost memory.
-  static let size = 64 << 10
+  static let size = 128 << 10
   /// Where the block for frames lies: behind a header, and large enough for a frame of 16 KiB.
   static let framePlace = size - (20 << 10)
   private static let classCount = 40

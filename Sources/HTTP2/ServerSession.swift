@@ -273,6 +273,38 @@ public struct ServerSession: ~Copyable {
     }
   }
 
+  // MARK: Promises
+
+  /// Whether the client takes pushed streams.
+  public var takesPushes: Bool { unsafe !isAsleep && nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_ENABLE_PUSH) != 0 }
+
+  /// How many of them it takes at a time.
+  public var pushLimit: Int { isAsleep ? 0 : Int(unsafe nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)) }
+
+  /// Promises the answer to a request on a stream of its own, before the response on `parent` that makes it wanted.
+  /// - Parameters:
+  ///   - tag: that of the new stream.
+  ///   - head: a GET with a host, of which `bytes` are the text.
+  /// - Returns: the number of the new stream; nil when it cannot be promised. Whether it is known only when it is sent:
+  ///   `promiseFailed` tells of the others.
+  public mutating func promise(
+    on parent: Int32, tag: UInt64, _ head: borrowing RequestHead, of bytes: Span<UInt8>, isSecure: Bool, _ workspace: inout Workspace
+  ) -> Int32? {
+    wake()
+    return unsafe bytes.withUnsafeBufferPointer { text in
+      guard let base = text.baseAddress, unsafe workspace.collect(head, base, isSecure: isSecure) else { return nil }
+      let stream = unsafe workspace.fields.span.withUnsafeBufferPointer {
+        unsafe nghttp2_submit_push_promise(
+          session, UInt8(NGHTTP2_FLAG_NONE.rawValue), parent, $0.baseAddress, $0.count, UnsafeMutableRawPointer(bitPattern: UInt(tag)))
+      }
+      guard stream > 0 else { return nil }
+      unsafe context.pointee.promises += 1
+      return stream
+    }
+  }
+
+  // MARK: Trailers
+
   /// Sends the trailers that `wantsTrailers` asked for, which end the stream.
   public mutating func sendTrailers(_ stream: Int32, _ fields: Span<HeaderField>, of bytes: Span<UInt8>, _ workspace: inout Workspace) -> Bool {
     wake()
@@ -388,6 +420,22 @@ extension Workspace {
     return unsafe append(records, text)
   }
 
+  /// Makes `fields` those of a request that is promised.
+  mutating func collect(_ head: borrowing RequestHead, _ text: UnsafePointer<UInt8>, isSecure: Bool) -> Bool {
+    unsafe fields.removeAll()
+    guard unsafe fields.append(nghttp2_nv(Self.methodName, text + head.methodText.lower, Int(head.methodText.count))),
+      unsafe fields.append(isSecure ? nghttp2_nv(Self.schemeName, "https") : nghttp2_nv(Self.schemeName, "http")),
+      unsafe fields.append(nghttp2_nv(Self.authorityName, text + head.host.lower, Int(head.host.count))),
+      unsafe fields.append(nghttp2_nv(Self.pathName, text + head.target.lower, Int(head.target.count)))
+    else { return false }
+    for index in head.records.indices where head.records[index].name != .host {
+      let record = head.records[index]
+      let field = unsafe nghttp2_nv(text + record.nameText.lower, Int(record.nameText.count), text + record.value.lower, Int(record.value.count))
+      guard unsafe fields.append(field) else { return false }
+    }
+    return true
+  }
+
   private mutating func append(_ records: Span<HeaderField>, _ text: UnsafePointer<UInt8>) -> Bool {
     for index in records.indices {
       let record = records[index]
@@ -401,6 +449,10 @@ extension Workspace {
   }
 
   private static var statusName: StaticString { ":status" }
+  private static var methodName: StaticString { ":method" }
+  private static var schemeName: StaticString { ":scheme" }
+  private static var authorityName: StaticString { ":authority" }
+  private static var pathName: StaticString { ":path" }
 }
 
 extension HeaderName {
@@ -423,5 +475,9 @@ extension nghttp2_nv {
 
   fileprivate init(_ name: StaticString, _ value: UnsafePointer<UInt8>, _ valueCount: Int) {
     unsafe self.init(name.utf8Start, name.utf8CodeUnitCount, value, valueCount)
+  }
+
+  fileprivate init(_ name: StaticString, _ value: StaticString) {
+    unsafe self.init(name, value.utf8Start, value.utf8CodeUnitCount)
   }
 }

@@ -78,6 +78,10 @@ public struct SessionProfile: ~Copyable {
       if let context = unsafe context(user), let frame = unsafe frame { unsafe context.pointee.frameWent(frame.pointee) }
       return 0
     }
+    unsafe nghttp2_session_callbacks_set_on_frame_not_send_callback(table) { _, frame, _, user in
+      if let context = unsafe context(user), let frame = unsafe frame { unsafe context.pointee.frameWasDropped(frame.pointee) }
+      return 0
+    }
     unsafe nghttp2_session_callbacks_set_send_data_callback(table) { _, _, header, count, source, user in
       guard let context = unsafe context(user), let header = unsafe header, let source = unsafe source else {
         return CInt(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue)

@@ -25,6 +25,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   // WebSockets: begun here and through the proxy, and how those of our own endpoints ended, by close code.
   case webSocketUpgrades, tunnelUpgrades, webSocketMessages
   case closesNormal, closesGoingAway, closesProtocolError, closesAbnormal, closesInvalidData, closesTooBig, closesOther
+  // Requests promised to clients of HTTP/2.
+  case http2Pushes
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
   public var isGauge: Bool { rawValue <= Counter.waiting.rawValue || self == .http2ConnectionsActive || self == .http2StreamsActive }

@@ -113,6 +113,7 @@ final class Talk {
     case .connectionError(let code): return "connection error \(code)"
     case .flooded(let flood): return "flooded \(flood)"
     case .answered(let stream): return "answered \(stream)"
+    case .promiseFailed(let stream): return "promise failed \(stream)"
     case .resetReceived: return "reset"
     case .resetSent: return "reset sent"
     }
