@@ -11,7 +11,7 @@ import Telemetry
 extension Gateway {
   /// Goes on with the handshake; false when it is over for bad, or the client is not one for TLS.
   @inline(never)
-  mutating func shakeHands(_ client: Handle, _ handle: Handle, _ cipher: inout Buffer) -> Bool {
+  mutating func shakeClientHands(_ client: Handle, _ handle: Handle, _ cipher: inout Buffer) -> Bool {
     if !secured[handle].hasBegun, !cipher.isEmpty {
       secured[handle].hasBegun = true
       guard cipher.bytes[0] == TLSRecord.handshake else {
@@ -24,7 +24,7 @@ extension Gateway {
       ciphertext.output.removeAll()
       let step = secured[handle].session.handshake(cipher.bytes, used: &used, into: &ciphertext.output)
       cipher.consume(used)
-      if !ciphertext.output.isEmpty { sendCiphertext(client) }
+      if !ciphertext.output.isEmpty { sendClientCiphertext(client) }
       switch step {
       case .wantsRoom: continue
       case .wantsInput: return true
@@ -84,6 +84,7 @@ extension Gateway {
 }
 
 /// Types of TLS records (RFC 8446 §5.1).
-private enum TLSRecord {
+enum TLSRecord {
+  static let alert: UInt8 = 21
   static let handshake: UInt8 = 22
 }

