@@ -51,7 +51,7 @@ let package = Package(
     step("SharedState", ["Kernel"]),
     step("Telemetry", ["HTTPModel", "Memory", "Kernel", "Plan", "CLinux"]),
     // 5: decisions without I/O
-    step("Policy", ["HTTPModel", "Memory", "CLinux", "Plan"]),
+    step("Policy", ["HTTPModel", "Memory", "CLinux", "Plan", "SharedState"]),
     // 6: backends
     step("Upstream", ["Kernel", "Memory", "HTTPModel", "Wire", "Plan"]),
     // 7: text to plan; the master and gatewayctl only, a worker is handed the plan
@@ -84,7 +84,7 @@ let package = Package(
     tests("SharedState", ["SharedState", "Kernel"]),
     tests("Plan", ["Plan", "HTTPModel"]),
     tests("Telemetry", ["Telemetry", "HTTPModel", "Memory", "Plan", "Kernel"]),
-    tests("Policy", ["Policy", "Plan", "Memory", "HTTPModel"]),
+    tests("Policy", ["Policy", "Plan", "Memory", "HTTPModel", "SharedState"]),
     tests("Upstream", ["Upstream", "Plan", "Kernel", "Memory"]),
     tests("Configuration", ["Configuration", "Plan", "HTTPModel", "TLS", "TLSTestSupport"]),
     tests("Control", ["Control", "SharedState", "Plan", "Kernel"]),
