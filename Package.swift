@@ -61,7 +61,7 @@ let package = Package(
     // 9: the two roles, and what they say to each other
     step("Control", ["SharedState", "Plan", "Kernel"]),
     step("Worker", ["Gateway", "Control", "SharedState", "Telemetry", "Transport", "Plan", "Kernel", "Memory"]),
-    step("Master", ["Configuration", "Control", "SharedState", "Telemetry", "TLS", "Plan", "Kernel"]),
+    step("Master", ["Configuration", "Control", "Policy", "SharedState", "Telemetry", "TLS", "Plan", "Kernel"]),
     // 10: the programs
     .executableTarget(name: "gatewayd", dependencies: ["Master", "Worker", "Configuration", "Control", "TLS", "Kernel"], swiftSettings: settings),
     .executableTarget(

@@ -21,6 +21,7 @@ extension Settings {
     if http2.enablePush {
       reading.reject("http2.enable_push", "http2.enable_push must be false: there is no server push, which browsers no longer take; send 103 Early Hints instead")
     }
+    checkRateLimits(&reading)
     checkListeners(&reading)
     checkUpstreams(&reading)
     checkRoutes(&reading)

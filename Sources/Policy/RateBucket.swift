@@ -5,6 +5,13 @@
 // exact: nothing is rounded when a bucket refills. Time runs in units of 1/512 of a token's time (larger ones where
 // the capacity is enormous) modulo 2^42.
 
+import Plan
+
+extension RateZonePlan {
+  /// The zone's rate and capacity.
+  public var bucket: RateBucket { RateBucket(rate: Double(rate) / 1000, capacity: Int64(capacity)) }
+}
+
 /// A zone's rate and capacity.
 public struct RateBucket: Sendable, BitwiseCopyable {
   /// Bits of a moment.
@@ -26,12 +33,12 @@ public struct RateBucket: Sendable, BitwiseCopyable {
 
   /// - Parameters:
   ///   - rate: tokens per second; 0.001 to 1e9.
-  ///   - capacity: tokens that may be taken at once; 1 to 2^39.
+  ///   - capacity: tokens that may be taken at once; 1 to 2^40.
   public init(rate: Double, capacity: Int64) {
     self.rate = min(max(rate.isNaN ? 1 : rate, 0.001), 1e9)
-    self.capacity = min(max(capacity, 1), 1 << 39)
+    self.capacity = min(max(capacity, 1), 1 << 40)
     var token: Int64 = 512
-    while token > 1, self.capacity > 1 << 39 / token { token /= 2 }
+    while token > 1, self.capacity > 1 << 40 / token { token /= 2 }
     self.token = token
     full = self.capacity * token
     // units per microsecond = multiplier / 2^shift, the multiplier as long as it can be.

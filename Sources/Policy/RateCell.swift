@@ -59,17 +59,34 @@ public struct RateLimiter<Memory: RateMemory> {
     return RateOutcome(isAdmitted: false, remaining: 0, untilToken: bucket.microseconds(bucket.token), untilAdmitted: bucket.microseconds(bucket.token))
   }
 
-  /// Brings moments long past up to `microseconds`, in sets `range`: they mean the same, and will not wrap around.
-  public func refresh(_ range: Range<Int>, microseconds: Int64) {
+  /// Brings moments long past up to `microseconds`: they mean the same, and will not wrap around.
+  /// - Parameter all: bring up all of them: nobody has looked for so long that past and future cannot be told apart.
+  public func refresh(all: Bool = false, microseconds: Int64) {
     let now = bucket.moment(microseconds)
-    for set in range.clamped(to: 0..<memory.setCount) {
+    for set in 0..<memory.setCount {
       for way in 0..<RateTable.ways {
         let word = memory.load(set: set, way: way)
-        guard word != 0, RateBucket.distance(RateCell.moment(word), from: now) < -RateBucket.horizon / 4 else { continue }
+        guard word != 0, all || RateBucket.distance(RateCell.moment(word), from: now) < -RateBucket.horizon / 4 else { continue }
         // Whoever is faster has brought it up to date by itself.
         _ = memory.exchange(set: set, way: way, expected: word, desired: RateCell.word(RateCell.tag(in: word), now))
       }
     }
+  }
+}
+
+extension RateLimiter: BitwiseCopyable where Memory: BitwiseCopyable {}
+
+extension RateLimiter where Memory == RateTable {
+  /// The keyed hash of `key`, for `take`.
+  public func hash(_ key: Span<UInt8>) -> UInt64 {
+    unsafe key.withUnsafeBytes { unsafe clx_siphash(memory.seed.low, memory.seed.high, $0.baseAddress, $0.count) }
+  }
+
+  /// Looks through the table when that is due. Cheap when it is not.
+  public func sweepIfDue(microseconds: Int64) {
+    let interval = bucket.sweepInterval
+    guard let last = memory.claimSweep(now: microseconds, interval: interval) else { return }
+    refresh(all: last > 0 && microseconds - last > 4 * interval, microseconds: microseconds)
   }
 }
 

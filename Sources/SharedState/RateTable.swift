@@ -20,14 +20,14 @@ public protocol RateMemory {
 
 /// A zone's cells, mapped into this process.
 @safe
-public struct RateTable: RateMemory, @unchecked Sendable {
+public struct RateTable: RateMemory, @unchecked Sendable, BitwiseCopyable {
   /// Words in a set.
   public static let ways = 8
   static let headerBytes = 4096
   static let magic: UInt64 = 0x7365_6e6f_7a65_7461  // "atezones" in memory order
   static let version: UInt64 = 1
 
-  private enum HeaderCell: Int { case magic, version, sets, seedLow, seedHigh }
+  private enum HeaderCell: Int { case magic, version, sets, seedLow, seedHigh, sweptAt, refusals, wouldBeRefusals }
 
   @usableFromInline let cells: UnsafeMutablePointer<Atomic<UInt64>>
   public let setCount: Int
@@ -45,7 +45,8 @@ public struct RateTable: RateMemory, @unchecked Sendable {
   /// - Parameters:
   ///   - entries: keys it holds at least.
   ///   - seed: of the hash.
-  public static func create(entries: Int, seed: (low: UInt64, high: UInt64)) throws(Errno) -> Descriptor {
+  ///   - now: microseconds of the monotonic clock.
+  public static func create(entries: Int, seed: (low: UInt64, high: UInt64), now: Int64) throws(Errno) -> Descriptor {
     let size = byteCount(entries: entries)
     let file = try MemoryFile.table(size: size, name: "gateway rate limit")
     let header = try SharedMapping(file, byteCount: headerBytes)
@@ -56,6 +57,7 @@ public struct RateTable: RateMemory, @unchecked Sendable {
     put(.sets, UInt64(sets(for: entries)))
     put(.seedLow, seed.low)
     put(.seedHigh, seed.high)
+    put(.sweptAt, UInt64(clamping: now))
     put(.magic, magic)
     return file
   }
@@ -72,6 +74,29 @@ public struct RateTable: RateMemory, @unchecked Sendable {
     setCount = Int(sets)
     seed = (get(.seedLow), get(.seedHigh))
     unsafe cells = (mapping.base + Self.headerBytes).bindMemory(to: Atomic<UInt64>.self, capacity: Int(sets) * Self.ways)
+  }
+
+  private func header(_ cell: HeaderCell) -> UnsafeMutablePointer<Atomic<UInt64>> {
+    unsafe (mapping.base + cell.rawValue * 8).assumingMemoryBound(to: Atomic<UInt64>.self)
+  }
+
+  /// Requests refused, and those that would have been but for a dry run, by all workers.
+  public var refusals: (made: UInt64, spared: UInt64) {
+    unsafe (header(.refusals).pointee.load(ordering: .relaxed), header(.wouldBeRefusals).pointee.load(ordering: .relaxed))
+  }
+
+  public func countRefusal(isSpared: Bool) {
+    unsafe _ = header(isSpared ? .wouldBeRefusals : .refusals).pointee.wrappingAdd(1, ordering: .relaxed)
+  }
+
+  /// Claims the duty to look through the table when that was last done `interval` ago; nil: it is not time, or somebody else
+  /// does it. Microseconds of the monotonic clock.
+  /// - Returns: when it was done last; 0: never.
+  public func claimSweep(now: Int64, interval: Int64) -> Int64? {
+    let last = unsafe header(.sweptAt).pointee.load(ordering: .relaxed)
+    guard now - Int64(clamping: last) >= interval else { return nil }
+    let isMine = unsafe header(.sweptAt).pointee.compareExchange(expected: last, desired: UInt64(clamping: now), ordering: .relaxed).exchanged
+    return isMine ? Int64(clamping: last) : nil
   }
 
   /// Keys the table holds at most.
