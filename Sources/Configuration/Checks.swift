@@ -18,9 +18,6 @@ extension Settings {
         "http2.streaming.\(path)",
         "http2.streaming.low_water_bytes (\(http2.lowWater)) must be less than high_water_bytes (\(http2.highWater))")
     }
-    if http2.enablePush {
-      reading.reject("http2.enable_push", "http2.enable_push must be false: there is no server push, which browsers no longer take; send 103 Early Hints instead")
-    }
     checkRateLimits(&reading)
     checkListeners(&reading)
     checkUpstreams(&reading)
@@ -136,6 +133,12 @@ extension Settings {
   }
 
   private func check(_ forward: ForwardPlan, _ path: String, _ reading: inout Reading) {
+    let retry = forward.retry
+    if retry.backoffLimit < retry.backoffBase {
+      reading.reject(
+        reading.origins["\(path).retry.backoff_max_ms"] == nil ? "\(path).retry.backoff_base_ms" : "\(path).retry.backoff_max_ms",
+        "\(path).retry.backoff_max_ms (\(retry.backoffLimit)) must not be less than backoff_base_ms (\(retry.backoffBase))")
+    }
     guard forward.autoStreamThreshold > forward.relayBufferLimit else { return }
     let key = "auto_stream_content_length_threshold_bytes"
     reading.reject(

@@ -7,7 +7,7 @@
 import Plan
 
 enum SettingsTable {
-  private static let day = 86_400_000
+  static let day = 86_400_000
   private static let year = 365 * day
   private static let maxSize = 1 << 40
 
@@ -159,7 +159,7 @@ enum SettingsTable {
       .quantity("max_frame_size", \.maxFrameSize, .bytes, 16_384...16_777_215, "The longest frame accepted.").variable("HTTP2_MAX_FRAME_SIZE"),
       .quantity("max_header_list_size", \.maxHeaderListSize, .bytes, 4096...(16 << 20), "Names, values and 32 for each field of a request; a stream with more is reset. max_header_size holds as well.")
         .variable("HTTP2_MAX_HEADER_LIST_SIZE"),
-      .boolean("enable_push", \.enablePush, "Must be false: there is no server push, which browsers no longer take.").variable("HTTP2_ENABLE_PUSH"),
+      .boolean("enable_push", \.enablePush, "Whether what a response's Link fields ask to be preloaded is pushed, to clients that take it; browsers no longer do.").variable("HTTP2_ENABLE_PUSH"),
       .section("streaming", \.self, http2Streaming, "Request bodies on their way to a backend."),
       .section("flood", \.floods, http2Floods, "What one client may send in ten seconds before its connection is ended."),
     ])
@@ -263,7 +263,8 @@ enum SettingsTable {
         "websocket_ping_interval_sec", \.webSocketPingInterval, .seconds, 100...day, zero: "none",
         "How long nothing may pass through a WebSocket before both sides are sent a ping."),
       .section("header_rewrite", \.self, headerRewrite, "Header fields of forwarded requests."),
-      .later("auth"), .later("retry"),
+      .section("retry", \.retry, retry, "When a request that has failed at the backend is sent again."),
+      .later("auth"),
     ])
 
   private static let headerRewrite = SettingTable<ForwardPlan>(

@@ -27,6 +27,10 @@ public enum Counter: Int, Sendable, CaseIterable {
   case closesNormal, closesGoingAway, closesProtocolError, closesAbnormal, closesInvalidData, closesTooBig, closesOther
   // TLS to backends: handshakes that succeeded, those of them that resumed a session, and those that failed.
   case upstreamTLSHandshakes, upstreamTLSResumptions, upstreamTLSFailures
+  // Requests promised to clients of HTTP/2.
+  case http2Pushes
+  // Requests that were sent again, other than after a stale connection.
+  case upstreamRetries
   // Rate limits: requests refused, and those that a dry run spared.
   case rateLimitRefusals, rateLimitSpared
 
