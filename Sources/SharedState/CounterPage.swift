@@ -31,6 +31,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case http2Pushes
   // Requests that were sent again, other than after a stale connection.
   case upstreamRetries
+  // Rate limits: requests refused, and those that a dry run spared.
+  case rateLimitRefusals, rateLimitSpared
   // Unused connections that backends have closed.
   case upstreamIdleCloses
   // Requests that were sent once more while they were under way, and those of them that brought the answer.
