@@ -135,6 +135,8 @@ public struct Gateway: ~Copyable {
   /// Milliseconds at which listeners that ran out of descriptors are looked at again; 0: not needed.
   var acceptAgainAt: Int64 = 0
   public private(set) var openClients = 0
+  /// Whether a request may be meant for another certificate than its connection's.
+  var checksHosts: Bool
   var drain = DrainState()
 
   /// Makes a gateway that serves `plan`; it has no listeners yet.
@@ -171,6 +173,7 @@ public struct Gateway: ~Copyable {
     secured = Slab(capacity: tickets == nil ? 1 : clientCapacity)
     self.tickets = tickets
     self.servers = servers
+    checksHosts = servers.contains { $0?.isDivided == true }
     exchanges = Slab(capacity: clientCapacity)
     tunnels = Slab(capacity: clientCapacity)
     webSockets = Slab(capacity: clientCapacity)

@@ -43,6 +43,8 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   // The upstream's, on TLS.
   case tlsProtocolError, tlsAlertReceived, tlsHandshakeTimeout, tlsHandshakeTerminated
   case tlsCertificateError, tlsCertificateExpired, tlsCertificateNotYetValid, tlsCertificateNameMismatch, tlsCertificateUnknownCA
+  // The client's, on TLS.
+  case misdirectedRequest
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -124,6 +126,7 @@ public struct FaultRow: Sendable {
     row(.tlsCertificateNotYetValid, "tls_certificate_not_yet_valid", .upstream, .always, 502, 4, "The backend's certificate, or one that it leads to, is not valid yet."),
     row(.tlsCertificateNameMismatch, "tls_certificate_name_mismatch", .upstream, .always, 502, 4, "The backend's certificate is for another name."),
     row(.tlsCertificateUnknownCA, "tls_certificate_unknown_ca", .upstream, .always, 502, 4, "The backend's certificate does not lead to a trusted authority."),
+    row(.misdirectedRequest, "misdirected_request", .client, .never, 421, 2, "The request's host belongs to another certificate than the name that its connection was opened for."),
   ]
 
   private static func row(
