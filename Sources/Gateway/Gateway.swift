@@ -39,6 +39,8 @@ struct Services: ~Copyable {
   var responseHead = ResponseHead()
   /// A head composed for a stream, being taken apart.
   var streamHead = ResponseHead(fieldLimit: 300)
+  /// The text of that head.
+  var memo = HeadMemo()
   var captures = Captures()
   var ids = RequestIDs()
   /// For control frames, and for what is being compressed or decompressed; made when it is first needed.
