@@ -110,6 +110,7 @@ public struct Gateway: ~Copyable {
   var unflushed = TokenQueue(capacity: 64)
   var pushes = Stack<PushedRequest>(capacity: 1)
   var exchanges: Slab<Exchange>
+  var recoveries: Slab<Recovery>
   var backends: Backends
   /// What the exchanges that have become WebSockets keep: those through the proxy, and those that end here.
   var tunnels: Slab<Tunnel>
@@ -177,6 +178,7 @@ public struct Gateway: ~Copyable {
     self.servers = servers
     checksHosts = servers.contains { $0?.isDivided == true }
     exchanges = Slab(capacity: clientCapacity)
+    recoveries = Slab(capacity: clientCapacity)
     tunnels = Slab(capacity: clientCapacity)
     webSockets = Slab(capacity: clientCapacity)
     pipes = Slab(capacity: Self.pipeLimit)
