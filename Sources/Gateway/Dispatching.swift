@@ -15,6 +15,7 @@ extension Gateway {
   mutating func dispatch(_ client: Handle, _ length: Int, _ input: inout Buffer) {
     counters.add(.requests)
     if let fault = objection() { return refuse(client, fault, input) }
+    if checksHosts, isMisdirected(client, input) { return refuse(client, .misdirectedRequest, input) }
     let id = services.ids.make(services.head, input.bytes)
     switch services.head.path.isEmpty ? normaliseEmptyPath() : normalisePath(services.head.path.text(in: input.bytes), into: &services.path) {
     case .unchanged:

@@ -41,6 +41,7 @@ extension Gateway {
       let clients = try Self.makeClients(plan)
       servers = try Self.makeServers(plan, tickets)
       tlsClients = clients
+      checksHosts = servers.contains { $0?.isDivided == true }
       return nil
     } catch {
       return error.reason

@@ -47,6 +47,8 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case attemptTimeout
   // Policies.
   case rateLimited
+  // The client's, on TLS.
+  case misdirectedRequest
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -130,6 +132,7 @@ public struct FaultRow: Sendable {
     row(.tlsCertificateUnknownCA, "tls_certificate_unknown_ca", .upstream, .always, 502, 4, "The backend's certificate does not lead to a trusted authority."),
     row(.attemptTimeout, "attempt_timeout", .upstream, .ifIdempotent, 504, 4, "No response header had come within proxy.retry.per_try_timeout_ms of the attempt's beginning."),
     row(.rateLimited, "rate_limited", .client, .never, 429, 2, "A zone of rate_limit has no token left for the request's key; the status is rate_limit.status_code."),
+    row(.misdirectedRequest, "misdirected_request", .client, .never, 421, 2, "The request's host belongs to another certificate than the name that its connection was opened for."),
   ]
 
   private static func row(
