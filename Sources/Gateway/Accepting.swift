@@ -99,7 +99,7 @@ extension Gateway {
     // It would take a handshake to say so.
     guard server(of: listener) == nil else { return }
     services.responses.output.removeAll()
-    compose(error: .connectionLimitReached, ResponseContext(isHead: false, isVersion11: true, isPersistent: false), services.ids.make(), allow: nil, json: false)
+    compose(error: .connectionLimitReached, ResponseContext(isHead: false, isVersion11: true, isPersistent: false), services.ids.make(), allow: nil, .text)
     _ = socket.send(services.responses.output.bytes)
     services.responses.output.removeAll()
     // The request may have arrived already; unread, it would turn the close into a reset that takes the answer along.
