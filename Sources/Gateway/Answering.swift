@@ -182,7 +182,7 @@ extension Gateway {
   @inline(never)
   @discardableResult
   mutating func compose(
-    error fault: Fault, _ context: ResponseContext, _ id: RequestID, allow: MethodSet?, _ form: ErrorForm, bytes: Span<UInt8> = Span(),
+    error fault: Fault, status: UInt16? = nil, _ context: ResponseContext, _ id: RequestID, allow: MethodSet?, _ form: ErrorForm, bytes: Span<UInt8> = Span(),
     denial: RetryDenial? = nil
   ) -> Int {
     if form == .call {
@@ -190,7 +190,7 @@ extension Gateway {
       return 0
     }
     let row = fault.row
-    let status = Status(row.status)
+    let status = Status(status ?? row.status)
     var body = Buffer(capacity: 1024)
     if form == .json {
       body.append("{\"type\":\"about:blank\",\"title\":\"")
@@ -258,6 +258,7 @@ extension Gateway {
   ) {
     counters.add(.requestsAnswered)
     count(status: status)
+    let sent = limits.isActive ? sent + tellLimits(services.rateNote, behind: body) : sent
     if logsAccess { logLocal(client, status, fault, route: route, id, sent: sent, body: body, length, input.bytes) }
     input.consume(length)
     if !context.isPersistent {
