@@ -104,7 +104,7 @@ extension Gateway {
     if isSecure {
       services.responses.output.append(TLSRecord.refusal.span)
     } else {
-      compose(error: .connectionLimitReached, ResponseContext(isHead: false, isVersion11: true, isPersistent: false), services.ids.make(), allow: nil, json: false)
+      compose(error: .connectionLimitReached, ResponseContext(isHead: false, isVersion11: true, isPersistent: false), services.ids.make(), allow: nil, .text)
     }
     _ = socket.send(services.responses.output.bytes)
     services.responses.output.removeAll()

@@ -107,9 +107,14 @@ extension Gateway {
   mutating func keepStreamTrailers(_ exchange: Handle) -> Fault? {
     guard let lines = exchanges[exchange].trailers.take(), let announced = exchanges[exchange].heldHead.take() else { return nil }
     var section = Buffer(capacity: 2 * lines.count + 64)
-    let fault = Trailers.append(lines, announcedIn: announced.bytes, to: &section, scratch: &services.head)
+    let isCall = exchanges[exchange].flags.contains(.grpc)
+    let fault =
+      isCall
+      ? Trailers.append(lines, announcedIn: nil, to: &section, scratch: &services.head)
+      : Trailers.append(lines, announcedIn: announced.bytes, to: &section, scratch: &services.head)
     services.small.recycle(lines)
     if fault != nil { return .responseProtocolError }
+    if isCall { noteCallStatus(exchange, trailers: section) }
     if !section.isEmpty { streams[clients[exchanges[exchange].client].carrier].trailers = consume section }
     return nil
   }

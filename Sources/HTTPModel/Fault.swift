@@ -49,6 +49,8 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case rateLimited
   // The client's, on TLS.
   case misdirectedRequest
+  // A call's own.
+  case grpcDeadlineExceeded
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -133,6 +135,7 @@ public struct FaultRow: Sendable {
     row(.attemptTimeout, "attempt_timeout", .upstream, .ifIdempotent, 504, 4, "No response header had come within proxy.retry.per_try_timeout_ms of the attempt's beginning."),
     row(.rateLimited, "rate_limited", .client, .never, 429, 2, "A zone of rate_limit has no token left for the request's key; the status is rate_limit.status_code."),
     row(.misdirectedRequest, "misdirected_request", .client, .never, 421, 2, "The request's host belongs to another certificate than the name that its connection was opened for."),
+    row(.grpcDeadlineExceeded, "grpc_deadline_exceeded", .gateway, .never, 504, 2, "The call was not over within its own grpc-timeout."),
   ]
 
   private static func row(
