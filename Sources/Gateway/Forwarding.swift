@@ -14,6 +14,8 @@ extension Gateway {
   /// Begins an exchange: collects its body first where the route asks for it, else looks for a connection.
   mutating func start(_ exchange: Handle) {
     let client = exchanges[exchange].client
+    let timeout = actions.forwards[Int(exchanges[exchange].rule)].plan.timeout
+    if timeout > 0 { limit(exchange, until: services.now + Int64(timeout)) }
     if actions.forwards[Int(exchanges[exchange].rule)].collectsRequest, !clients[client].body.isComplete {
       exchanges[exchange].flags.formUnion([.collecting, .collected])
       if let fault = passHeldBody(exchange) { return fail(exchange, fault) }
@@ -70,6 +72,7 @@ extension Gateway {
     let pool = Int(exchanges[exchange].upstream)
     var error = Errno.other(0)
     exchanges[exchange].attemptStart = services.nowMicroseconds
+    if !backends.retired.isEmpty { closeRetired() }
     while Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) {
       let address = Int(exchanges[exchange].addressesTried)
       let idle = backends.pools[pool].idle, connections = backends.pools[pool].connections
@@ -81,8 +84,7 @@ extension Gateway {
       case .connected(let backend):
         counters.add(.upstreamConnects)
         attach(exchange, backend)
-        exchanges[exchange].connectedAt = 0
-        return sendRequest(exchange, backend)
+        return isConnected(backend, exchange)
       case .connecting(let backend):
         counters.add(.upstreamConnects)
         attach(exchange, backend)
@@ -105,18 +107,34 @@ extension Gateway {
 
   /// A connection attempt has come to its end, good or bad.
   mutating func connectEnded(_ backend: Handle, _ exchange: Handle) {
+    guard let error = backends.connections[backend].socket.connectError else { return isConnected(backend, exchange) }
+    connectFailed(backend, exchange, Fault(connecting: error))
+  }
+
+  /// A connection could not be made ready: the next address is tried, if there is one.
+  mutating func connectFailed(_ backend: Handle, _ exchange: Handle, _ fault: Fault) {
     let pool = Int(backends.connections[backend].upstream)
-    guard let error = backends.connections[backend].socket.connectError else {
-      backends.established(backend)
-      exchanges[exchange].connectedAt = services.nowMicroseconds - exchanges[exchange].attemptStart
-      return sendRequest(exchange, backend)
-    }
-    closeBackend(backend)
-    exchanges[exchange].backend = nil
     exchanges[exchange].addressesTried &+= 1
-    if Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) { return openBackend(exchange) }
-    fail(exchange, Fault(connecting: error))
+    if Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) {
+      exchanges[exchange].backend = nil
+      closeBackend(backend)
+      return openBackend(exchange)
+    }
+    fail(exchange, fault)
     if backends.pools[pool].waiting > 0 { serveWaiting(pool) }
+  }
+
+  /// There is a TCP connection: TLS comes next, where the upstream speaks it.
+  private mutating func isConnected(_ backend: Handle, _ exchange: Handle) {
+    if let client = tlsClients[Int(backends.connections[backend].upstream)] { return secure(backend, exchange, client) }
+    isReady(backend, exchange, .none)
+  }
+
+  /// A new connection is ready for use: decides what becomes of it, by what was agreed on.
+  mutating func isReady(_ backend: Handle, _ exchange: Handle, _ agreed: AgreedProtocol) {
+    backends.established(backend)
+    exchanges[exchange].connectedAt = services.nowMicroseconds - exchanges[exchange].attemptStart
+    sendRequest(exchange, backend)
   }
 
   /// Keeps the gauges of connections true after the counts of a pool may have changed.
@@ -266,7 +284,7 @@ extension Gateway {
     if !services.request.isEmpty {
       let count = services.request.count
       if backends.connections[backend].backlog.isEmpty {
-        switch backends.connections[backend].socket.send(services.request.bytes) {
+        switch sendRequestBytes(to: backend) {
         case .moved(count): break
         case .moved(let sent): backends.connections[backend].backlog.append(copying: services.request, from: sent, &services.large)
         case .blocked: backends.connections[backend].backlog.append(copying: services.request, &services.large)
@@ -285,7 +303,7 @@ extension Gateway {
     flushRequest(exchange)
     guard let backend = exchanges[exchange].backend else { return }
     guard backends.connections[backend].backlog.isEmpty else { return backends.connections[backend].backlog.append(data, &services.large) }
-    switch backends.connections[backend].socket.send(data) {
+    switch send(data, to: backend) {
     case .moved(let sent): backends.connections[backend].backlog.append(data.extracting(droppingFirst: sent), &services.large)
     case .blocked: backends.connections[backend].backlog.append(data, &services.large)
     case .ended, .failed: sendingFailed(backend)
@@ -300,7 +318,7 @@ extension Gateway {
     var progress = backends.connections[backend].waiting != .send
     while !backends.connections[backend].backlog.isEmpty {
       let count = backends.connections[backend].backlog.frontCount
-      switch backends.connections[backend].backlog.withFront({ backends.connections[backend].socket.send($0) }) {
+      switch sendBacklog(to: backend) {
       case .moved(let sent):
         backends.connections[backend].backlog.consume(sent, &services.large)
         progress = true
@@ -312,12 +330,12 @@ extension Gateway {
       }
       break
     }
-    let timeout = actions.forwards[Int(exchanges[pinned].rule)].plan.responseTimeout
+    let rule = Int(exchanges[pinned].rule)
     if !backends.connections[backend].backlog.isEmpty {
-      if progress, !exchanges[pinned].flags.contains(.hasHead) { setBackendTimer(backend, .send, timeout == 0 ? 30_000 : Int64(timeout)) }
+      if progress, !exchanges[pinned].flags.contains(.hasHead) { setBackendTimer(backend, .send, Int64(actions.forwards[rule].plan.sendTimeout)) }
     } else if !exchanges[pinned].flags.contains(.hasHead) {
       if exchanges[pinned].flags.contains(.requestComplete) {
-        setBackendTimer(backend, .head, Int64(timeout))
+        setBackendTimer(backend, .head, Int64(actions.forwards[rule].plan.responseTimeout))
       } else {
         backends.connections[backend].waiting = .nothing
       }

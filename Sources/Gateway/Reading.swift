@@ -17,7 +17,7 @@ extension Gateway {
   @inline(__always)
   mutating func clientIsReady(_ client: Handle, _ readiness: Readiness) {
     if !readiness.isDisjoint(with: .broken) { return clientBroke(client) }
-    if readiness.contains(.writable), !clients[client].backlog.isEmpty { flushBacklog(client) }
+    if readiness.contains(.writable), clients[client].hasUnsent { sendUnsent(client) }
     guard !readiness.isDisjoint(with: .readable) else { return }
     if clients[client].noteReady(readiness) { receiveRequests(client) } else { read(client) }
   }

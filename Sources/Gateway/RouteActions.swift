@@ -102,9 +102,10 @@ struct RouteActions: ~Copyable {
   /// The Host of an upstream: IPv6 in brackets, no trailing dot, no port where it is the default one.
   private static func host(of upstream: UpstreamPlan) -> Buffer {
     var name = upstream.host
+    if let tls = upstream.tls, !tls.serverName.isEmpty { name = tls.serverName }
     if name.hasSuffix(".") { name.removeLast() }
     if name.contains(":") { name = "[" + name + "]" }
-    let text = Array((upstream.port == 80 ? name : "\(name):\(upstream.port)").utf8)
+    let text = Array((upstream.port == (upstream.tls == nil ? 80 : 443) ? name : "\(name):\(upstream.port)").utf8)
     var buffer = Buffer(capacity: max(1, text.count))
     buffer.append(text.span)
     return buffer

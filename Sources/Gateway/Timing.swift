@@ -37,6 +37,16 @@ extension Gateway {
     backendTimers.arm(backend.index, deadline: deadline)
   }
 
+  /// The whole of the exchange must be over at `deadline`, milliseconds of the monotonic clock, unless an earlier limit holds.
+  @inline(never)
+  mutating func limit(_ exchange: Handle, until deadline: Int64) {
+    let current = exchanges[exchange].deadline
+    guard current == 0 || deadline < current else { return }
+    exchanges[exchange].deadline = max(1, deadline)
+    timesExchanges = true
+    exchangeTimers.arm(exchange.index, deadline: deadline)
+  }
+
   /// Limits the wait for the next body bytes of a response, and the whole of it.
   mutating func startBodyTimer(_ exchange: Handle, _ backend: Handle) {
     let plan = actions.forwards[Int(exchanges[exchange].rule)].plan
@@ -60,6 +70,7 @@ extension Gateway {
     while let index = backendTimers.popDue(services.now) {
       if let backend = backends.connections.handle(at: index) { backendTimerFired(backend) }
     }
+    if timesExchanges { fireExchangeTimers() }
     if acceptAgainAt > 0, services.now >= acceptAgainAt { acceptAgain() }
     if logsAccess, services.now >= nextAccessFlush { flushAccessLog() }
     if drain.isDraining { continueDrain() }
@@ -76,6 +87,7 @@ extension Gateway {
     }
     consider(clientTimers.delay(from: services.now))
     consider(backendTimers.delay(from: services.now))
+    if timesExchanges { consider(exchangeTimers.delay(from: services.now)) }
     if acceptAgainAt > 0 { consider(acceptAgainAt - services.now) }
     if hasUnwrittenLines { consider(nextAccessFlush - services.now) }
     if drain.isDraining { consider(drain.nextLook - services.now) }
@@ -128,7 +140,8 @@ extension Gateway {
     switch waiting {
     case .nothing, .idle: break
     case .tunnel: tunnelTimerFired(backend, exchange)
-    case .connect: connectTimedOut(backend, exchange)
+    case .connect: connectFailed(backend, exchange, .connectionTimeout)
+    case .handshake: securingFailed(backend, exchange, .tlsHandshakeTimeout)
     case .send: fail(exchange, .connectionWriteTimeout)
     case .head: fail(exchange, .responseTimeout)
     case .body:
@@ -137,13 +150,21 @@ extension Gateway {
     }
   }
 
-  private mutating func connectTimedOut(_ backend: Handle, _ exchange: Handle) {
-    let pool = Int(backends.connections[backend].upstream)
-    exchanges[exchange].addressesTried &+= 1
-    guard Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) else { return fail(exchange, .connectionTimeout) }
-    exchanges[exchange].backend = nil
-    closeBackend(backend)
-    openBackend(exchange)
+  // MARK: Exchanges
+
+  @inline(never)
+  private mutating func fireExchangeTimers() {
+    while let index = exchangeTimers.popDue(services.now) {
+      // The entry may be that of an exchange that has ended; the one in its slot now has its own deadline, or none.
+      if let exchange = exchanges.handle(at: index) { exchangeTimerFired(exchange) }
+    }
+  }
+
+  private mutating func exchangeTimerFired(_ exchange: Handle) {
+    let deadline = exchanges[exchange].deadline
+    guard deadline > 0 else { return }
+    guard deadline <= services.now else { return exchangeTimers.arm(exchange.index, deadline: deadline) }
+    fail(exchange, .exchangeTimeout)
   }
 
   // MARK: Access log

@@ -38,6 +38,11 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   // WebSocket.
   case webSocketHandshakeError, webSocketVersion, webSocketRequired, webSocketDraining
   case webSocketProtocolError, webSocketInvalidData, webSocketMessageTooLarge, webSocketIdle
+  // The gateway's again.
+  case exchangeTimeout
+  // The upstream's, on TLS.
+  case tlsProtocolError, tlsAlertReceived, tlsVersionNotSupported, tlsNotSpoken, tlsHandshakeTimeout, tlsHandshakeTerminated
+  case tlsCertificateError, tlsCertificateExpired, tlsCertificateNotYetValid, tlsCertificateNameMismatch, tlsCertificateUnknownCA
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -82,7 +87,7 @@ public struct FaultRow: Sendable {
     row(.poolExhausted, "connection_pool_exhausted", .upstream, .always, 503, 4, "All connections to the backend are in use and the queue for them is full."),
     row(.poolQueueTimeout, "connection_pool_timeout", .upstream, .always, 503, 4, "No connection to the backend became free within pool.connect_timeout_ms."),
     row(.connectionTerminated, "connection_terminated", .upstream, .onReusedConnection, 502, 4, "The backend closed the connection before its response began."),
-    row(.connectionWriteTimeout, "connection_write_timeout", .upstream, .ifIdempotent, 504, 4, "The backend took none of the request within proxy.response_timeout_ms."),
+    row(.connectionWriteTimeout, "connection_write_timeout", .upstream, .ifIdempotent, 504, 4, "The backend took none of the request within proxy.send_timeout_ms."),
     row(.responseTimeout, "http_response_timeout", .upstream, .ifIdempotent, 504, 4, "The backend sent no response header within proxy.response_timeout_ms."),
     row(.responseStalled, "http_response_stalled", .upstream, .never, 504, 4, "The backend sent no body byte within proxy.stream_idle_timeout_sec."),
     row(.responseTooSlow, "http_response_too_slow", .upstream, .never, 504, 4, "The response took longer than proxy.stream_max_duration_sec."),
@@ -109,6 +114,18 @@ public struct FaultRow: Sendable {
     row(.webSocketInvalidData, "websocket_invalid_data", .client, .never, 0, 2, "A message is not UTF-8, or not what was agreed on for compression; the client was told 1007."),
     row(.webSocketMessageTooLarge, "websocket_message_too_large", .client, .never, 0, 2, "A message exceeds max_ws_message_size; the client was told 1009."),
     row(.webSocketIdle, "websocket_idle_timeout", .client, .never, 0, 2, "Nothing came over the WebSocket within its idle timeout."),
+    row(.exchangeTimeout, "exchange_timeout", .gateway, .never, 504, 3, "The exchange was not over within proxy.timeout_ms."),
+    row(.tlsProtocolError, "tls_protocol_error", .upstream, .always, 502, 4, "What the backend sent is against the rules of TLS, or has nothing in common with what the gateway speaks."),
+    row(.tlsAlertReceived, "tls_alert_received", .upstream, .ifIdempotent, 502, 4, "The backend ended TLS with an alert: it rejects what the gateway has offered, often its certificate."),
+    row(.tlsVersionNotSupported, "tls_version_not_supported", .upstream, .always, 502, 4, "The backend speaks no version of TLS that tls.min_version allows."),
+    row(.tlsNotSpoken, "tls_not_spoken", .upstream, .always, 502, 4, "The backend does not speak TLS on this port."),
+    row(.tlsHandshakeTimeout, "tls_handshake_timeout", .upstream, .always, 502, 4, "The TLS handshake was not over within tls.handshake_timeout_ms, or what was left of pool.connect_timeout_ms."),
+    row(.tlsHandshakeTerminated, "tls_handshake_terminated", .upstream, .always, 502, 4, "The backend closed the connection during the TLS handshake."),
+    row(.tlsCertificateError, "tls_certificate_error", .upstream, .always, 502, 4, "The backend's certificate was rejected."),
+    row(.tlsCertificateExpired, "tls_certificate_expired", .upstream, .always, 502, 4, "The backend's certificate, or one that it leads to, has expired."),
+    row(.tlsCertificateNotYetValid, "tls_certificate_not_yet_valid", .upstream, .always, 502, 4, "The backend's certificate, or one that it leads to, is not valid yet."),
+    row(.tlsCertificateNameMismatch, "tls_certificate_name_mismatch", .upstream, .always, 502, 4, "The backend's certificate is for another name."),
+    row(.tlsCertificateUnknownCA, "tls_certificate_unknown_ca", .upstream, .always, 502, 4, "The backend's certificate does not lead to a trusted authority."),
   ]
 
   private static func row(
