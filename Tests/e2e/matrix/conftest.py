@@ -13,7 +13,7 @@ import pytest
 from support import proc
 from support.configuration import Json
 from support.gateway import Gateway, missing
-from support.kinds import KINDS, Caller, client_context
+from support.kinds import KINDS, Caller, client_context, speaking
 from support.polyglot import Polyglot
 from support.ports import free_port
 from support.tls import Authority, Certificate, listener
@@ -21,17 +21,6 @@ from support.wait import until
 
 #: What one exchange may add to a worker's memory: two watermarks of 1 MiB, the windows of both sides, and change.
 ALLOWED = 8 << 20
-
-
-def speaking(kind: str, port: int, authority: Authority) -> Json:
-    """An upstream that is spoken to in this way, at `/<kind>`."""
-    http2, tls = KINDS[kind]
-    entry: Json = {"name": kind, "host": "127.0.0.1", "port": port, "proxy": {"route_prefix": f"/{kind}", "forward_trailers": True}}
-    if tls:
-        entry["tls"] = {"enabled": True, "ca_file": str(authority.root.chain), "sni_hostname": "localhost"}
-    if http2:
-        entry["http2"] = {"enabled": True, **({} if tls else {"prefer": "always"})}
-    return entry
 
 
 class Setting:
@@ -48,7 +37,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
     authority = Authority(directory / "authority")
     site: Certificate = authority.issue("localhost")
     backend = Polyglot(site.chain, site.key)
-    entries = {kind: speaking(kind, port, authority) for kind, port in backend.ports.items()}
+    entries = {kind: speaking(kind, port, str(authority.root.chain), f"/{kind}") for kind, port in backend.ports.items()}
     absent = {kind: why for kind, entry in entries.items() if (why := missing(entry, directory))}
     port, secure = free_port(), free_port()
     gateway = Gateway(directory / "gateway", bind_port=port, access_log=True, max_body_size=0, http1={"half_close": "cancel"},

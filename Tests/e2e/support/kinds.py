@@ -13,12 +13,24 @@ from dataclasses import dataclass
 
 from . import message
 from .client import Client
+from .configuration import Json
 from .http2_link import Link, Reset, Stream
 from .message import Closed, Fields, values
 from .tls import SecureClient
 
 #: Name: HTTP/2, TLS.
 KINDS = {"h1": (False, False), "h1s": (False, True), "h2c": (True, False), "h2s": (True, True)}
+
+
+def speaking(kind: str, port: int, cafile: str, prefix: str) -> Json:
+    """An upstream that is spoken to in this way."""
+    http2, tls = KINDS[kind]
+    entry: Json = {"name": kind, "host": "127.0.0.1", "port": port, "proxy": {"route_prefix": prefix, "forward_trailers": True}}
+    if tls:
+        entry["tls"] = {"enabled": True, "ca_file": cafile, "sni_hostname": "localhost"}
+    if http2:
+        entry["http2"] = {"enabled": True, **({} if tls else {"prefer": "always"})}
+    return entry
 
 
 class Cut(Exception):
