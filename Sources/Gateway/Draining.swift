@@ -59,6 +59,7 @@ extension Gateway {
     guard services.now >= drain.nextLook else { return }
     drain.nextLook = services.now + 50
     if services.now >= drain.deadline { drain.isOver = true }
+    drainSessions()
     var next = clients.nextHandle(from: 0)
     while let client = next {
       if !clients[client].flags.isDisjoint(with: [.stream, .multiplexed]) {

@@ -119,9 +119,14 @@ extension Gateway {
   /// Whether the request may be sent once more: the backend closed a connection that had served before, without a byte of
   /// an answer, the method may be repeated (RFC 9110 §9.2.2), and everything that was sent is still here.
   private func canResend(_ exchange: Handle, _ fault: Fault) -> Bool {
+    if fault == .http2StreamUnprocessed || fault == .http2HTTP1Required { return mayRepeat(exchange) }
     guard fault.row.retry == .onReusedConnection, let backend = exchanges[exchange].backend, backends.connections[backend].isReused else { return false }
-    let flags = exchanges[exchange].flags
-    return flags.isDisjoint(with: [.resent, .bodyGone, .committed, .hasHead]) && exchanges[exchange].head.method.isIdempotent
+    return exchanges[exchange].head.method.isIdempotent && mayRepeat(exchange)
+  }
+
+  /// Whether everything that was sent is still here, and the client does not know of it yet.
+  private func mayRepeat(_ exchange: Handle) -> Bool {
+    exchanges[exchange].flags.isDisjoint(with: [.resent, .bodyGone, .committed, .hasHead])
       && clients[exchanges[exchange].client].flags.isDisjoint(with: .doomed)
   }
 
@@ -132,8 +137,8 @@ extension Gateway {
     exchanges[exchange].flags.remove(.requestComplete)
     exchanges[exchange].addressesTried = 0
     if let lines = exchanges[exchange].trailers.take() { services.small.recycle(lines) }
-    // On a new connection: the others of the pool may be as stale.
-    openBackend(exchange)
+    // On a new connection: the others of the pool may be as stale. HTTP/2 sessions are known to be alive, or not.
+    if seeksStreams(Int(exchanges[exchange].upstream)) { seekBackend(exchange) } else { openBackend(exchange) }
   }
 
   // MARK: Backends

@@ -42,7 +42,7 @@ extension Gateway {
   /// Whether more of the request body can be taken now.
   func wantsBody(_ exchange: Handle) -> Bool {
     if exchanges[exchange].flags.contains(.collecting) { return true }
-    guard let backend = exchanges[exchange].backend, backends.connections[backend].state == .leased else { return false }
+    guard let backend = exchanges[exchange].backend, backends.connections[backend].takesBody else { return false }
     let limit = clients[exchanges[exchange].client].flags.contains(.stream) ? plan.http2.highWater : plan.http1.highWater
     return backends.connections[backend].backlog.count < limit
   }
@@ -51,6 +51,13 @@ extension Gateway {
 
   /// Looks for a connection: an idle one, a new one, or a place in the queue.
   mutating func seekBackend(_ exchange: Handle) {
+    guard backends.pools[Int(exchanges[exchange].upstream)].speaks == .http1 else { return seekStream(exchange) }
+    seekConnection(exchange)
+  }
+
+  /// Looks for a connection that serves this exchange alone.
+  @inline(__always)
+  mutating func seekConnection(_ exchange: Handle) {
     let pinned = unsafe exchanges.pin(exchange)
     let pool = Int(exchanges[pinned].upstream)
     // A request that cannot be sent twice goes only to a connection that was just looked at.
@@ -76,7 +83,8 @@ extension Gateway {
     while Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) {
       let address = Int(exchanges[exchange].addressesTried)
       let idle = backends.pools[pool].idle, connections = backends.pools[pool].connections
-      let lease = backends.open(pool, address: address, now: services.now) { socket, handle throws(Errno) in
+      let mayMultiplex = backends.pools[pool].speaks != .http1 && !exchanges[exchange].flags.contains(.upgrading)
+      let lease = backends.open(pool, address: address, now: services.now, mayMultiplex: mayMultiplex) { socket, handle throws(Errno) in
         try poller.watch(socket.descriptor, token: Token.make(.backend, handle))
       }
       noteConnections(pool, idle, connections)
@@ -134,6 +142,7 @@ extension Gateway {
   mutating func isReady(_ backend: Handle, _ exchange: Handle, _ agreed: AgreedProtocol) {
     backends.established(backend)
     exchanges[exchange].connectedAt = services.nowMicroseconds - exchanges[exchange].attemptStart
+    if backends.pools[Int(backends.connections[backend].upstream)].speaks != .http1 { return protocolIsKnown(backend, exchange, agreed) }
     sendRequest(exchange, backend)
   }
 
@@ -166,8 +175,13 @@ extension Gateway {
     services.request.append("\r\n")
     if exchanges[pinned].flags.contains(.collected) {
       // Collected: it goes as a whole, and can go once.
-      backends.connections[backend].backlog.append(copying: services.request, &services.large)
-      services.request.removeAll()
+      if backends.connections[backend].carriage == .stream {
+        if exchanges[pinned].requestBody.isEmpty { exchanges[pinned].flags.insert(.requestComplete) }
+        flushRequest(exchange)
+      } else {
+        backends.connections[backend].backlog.append(copying: services.request, &services.large)
+        services.request.removeAll()
+      }
       while let part = exchanges[pinned].requestBody.popFirst() {
         backends.connections[backend].backlog.append(part, &services.large)
       }
@@ -220,7 +234,7 @@ extension Gateway {
         let data = bytes.extracting(range)
         if isCollecting {
           exchanges[exchange].requestBody.append(data, &services.large)
-        } else if isChunked {
+        } else if isChunked, !isOnStream(exchange) {
           appendRequest(exchange, chunk: data)
         } else {
           appendRequest(exchange, data)
@@ -266,6 +280,7 @@ extension Gateway {
 
   /// Ends a chunked request: the last chunk, and what of the trailers may be passed on.
   private mutating func endChunkedRequest(_ exchange: Handle) -> Fault? {
+    if isOnStream(exchange) { return keepRequestTrailers(exchange) }
     services.request.append("0\r\n")
     if let lines = exchanges[exchange].trailers.take() {
       let fault = Trailers.append(lines, announcedIn: nil, to: &services.request, scratch: &services.head)
@@ -315,6 +330,7 @@ extension Gateway {
   mutating func flushBackend(_ backend: Handle) {
     guard let exchange = backends.connections[backend].exchange else { return }
     let pinned = unsafe exchanges.pin(exchange)
+    if backends.connections[backend].carriage == .stream { resumeBackendStream(backend) }
     var progress = backends.connections[backend].waiting != .send
     while !backends.connections[backend].backlog.isEmpty {
       let count = backends.connections[backend].backlog.frontCount
@@ -343,7 +359,7 @@ extension Gateway {
   }
 
   /// The backend takes no more. It may have answered before it closed: that is read next, and its end will be met there.
-  private mutating func sendingFailed(_ backend: Handle) {
+  mutating func sendingFailed(_ backend: Handle) {
     backends.connections[backend].backlog.removeAll(&services.large)
     backends.connections[backend].isReadable = true
     pending.append(Token.make(.backend, backend))

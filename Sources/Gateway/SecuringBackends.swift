@@ -101,6 +101,8 @@ extension Gateway {
   @inline(__always)
   mutating func sendBacklog(to backend: Handle) -> Transfer {
     guard backends.connections[backend].carriage == .plain else {
+      // What waits on a stream is taken by its session.
+      if backends.connections[backend].carriage == .stream { return .blocked }
       var backlog = BufferChain()
       swap(&backlog, &backends.connections[backend].backlog)
       let outcome = backlog.withFront { send(carried: $0, to: backend) }
@@ -115,6 +117,7 @@ extension Gateway {
     switch backends.connections[backend].carriage {
     case .plain: buffer.fill { backends.connections[backend].socket.receive(into: &$0) }
     case .secure: receiveSecurely(from: backend, into: &buffer)
+    case .stream: .blocked  // its session's connection is read for it
     }
   }
 
@@ -123,6 +126,7 @@ extension Gateway {
     switch backends.connections[backend].carriage {
     case .plain: backends.connections[backend].socket.send(bytes)
     case .secure: sendSecurely(bytes, to: backend)
+    case .stream: sendOnStream(bytes, to: backend)
     }
   }
 
@@ -340,7 +344,10 @@ extension Gateway {
   /// The connection is being closed: so is what carries it.
   @inline(never)
   mutating func closeCarrier(_ backend: Handle) {
-    guard backends.connections[backend].carriage == .secure else { return }
+    guard backends.connections[backend].carriage == .secure else {
+      if backends.connections[backend].carriage == .stream { removeBackendStream(backend) }
+      return
+    }
     let handle = backends.connections[backend].carrier
     // Only what is complete is ended in good order.
     if securedBackends[handle].session.isEstablished, !securedBackends[handle].endsSending, backends.connections[backend].backlog.isEmpty {
