@@ -144,6 +144,8 @@ extension Gateway {
     exchanges[exchange].connectedAt = services.nowMicroseconds - exchanges[exchange].attemptStart
     if backends.pools[Int(backends.connections[backend].upstream)].speaks != .http1 { return protocolIsKnown(backend, exchange, agreed) }
     sendRequest(exchange, backend)
+    // What has come with the connection is not announced again.
+    if backends.connections.contains(backend), backends.connections[backend].isReadable { pending.append(Token.make(.backend, backend)) }
   }
 
   /// Keeps the gauges of connections true after the counts of a pool may have changed.

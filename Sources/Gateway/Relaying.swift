@@ -34,7 +34,7 @@ extension Gateway {
       if backends.connections[backend].state == .securing { return securingIsReady(backend, exchange, readiness) }
       if !readiness.isDisjoint(with: [.writable, .broken]) {
         if readiness.contains(.peerEnded) { backends.connections[backend].hasEnded = true }
-        if !readiness.isDisjoint(with: .readable), readiness.isDisjoint(with: .broken) { backends.connections[backend].isReadable = true }
+        if !readiness.isDisjoint(with: [.readable, .broken]) { backends.connections[backend].isReadable = true }
         connectEnded(backend, exchange)
       }
       return

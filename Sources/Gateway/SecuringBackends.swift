@@ -431,7 +431,7 @@ extension Gateway {
       cipher.removeAll()
       switch cipher.fill({ backends.connections[backend].socket.receive(into: &$0) }) {
       case .moved:
-        guard securedBackends[handle].hasBegun || TLSRecord.isPlausible(cipher.bytes[0]) else { return .failed(.tlsNotSpoken, TLSRecord.excerpt(cipher.bytes)) }
+        guard securedBackends[handle].hasBegun || TLSRecord.isPlausible(cipher.bytes[0]) else { return .failed(.tlsProtocolError, TLSRecord.excerpt(cipher.bytes)) }
         securedBackends[handle].hasBegun = true
       case .blocked where isWritable:
         backends.connections[backend].isReadable = false
@@ -446,9 +446,7 @@ extension Gateway {
   private func explain(_ reason: TLSFailure, _ handle: Handle) -> (Fault, String) {
     let text = securedBackends[handle].session.failureText
     switch reason {
-    case .notTLS: return (.tlsNotSpoken, text)
     case .alert: return (.tlsAlertReceived, text)
-    case .version: return (.tlsVersionNotSupported, text)
     case .badClientCertificate:
       let rejection = securedBackends[handle].session.rejectionText
       return switch securedBackends[handle].session.rejection {
@@ -486,7 +484,7 @@ extension TLSRecord {
       guard bytes[index] >= 0x20, bytes[index] < 0x7f else { break }
       text.unicodeScalars.append(Unicode.Scalar(bytes[index]))
     }
-    return text.isEmpty ? "" : "it answered \"\(text)\""
+    return text.isEmpty ? "what it sent is not TLS" : "what it sent is not TLS, but begins with \"\(text)\""
   }
 }
 
