@@ -57,6 +57,11 @@ struct BackendSession: ~Copyable {
   var streamCount = 0
   /// Requests sent on it.
   var requests: UInt32 = 0
+  /// The backend has said how many streams it takes, and the like.
+  var hasSettings = false
+  /// Bytes that may still come without meaning anything.
+  var patience = BackendSession.patience
+  static var patience: Int { 1 << 20 }
   /// It takes no further requests; when the last is over it is closed.
   var isRetiring = false
   /// The error code with which it was ended from here, because the backend broke a rule; 0: none.

@@ -50,9 +50,11 @@ extension Gateway {
     }
   }
 
-  /// How many streams a session may carry: what is configured, as far as the backend allows it.
+  /// How many streams a session may carry: what is configured, as far as the backend allows it. Until it has said so, the one
+  /// for which the connection was opened.
   private func streamLimit(_ session: Handle) -> Int {
-    min(plan.upstreams[backendSessions[session].upstream].http2.maxConcurrentStreams, backendSessions[session].session.peerStreamLimit)
+    guard backendSessions[session].hasSettings else { return 1 }
+    return min(plan.upstreams[backendSessions[session].upstream].http2.maxConcurrentStreams, backendSessions[session].session.peerStreamLimit)
   }
 
   /// The first session of a pool that may carry another stream. One that is nearly full is passed over as long as another
@@ -102,6 +104,7 @@ extension Gateway {
       return beginSession(connection, exchange)
     }
     guard backends.pools[pool].speaks == .either else { return fail(exchange, .http2NotNegotiated) }
+    backends.established(connection)
     // WebSockets do not offer HTTP/2.
     if !exchanges[exchange].flags.contains(.upgrading) { backends.pools[pool].knowsHTTP1 = true }
     sendRequest(exchange, connection)
@@ -124,7 +127,6 @@ extension Gateway {
     counters.add(.upstreamSessionsActive)
     armSessionTimer(session)
     beginBackendStream(exchange, session)
-    serveWaitingStreams(pool)
     if backends.connections.contains(connection), backends.connections[connection].isReadable { pending.append(Token.make(.backend, connection)) }
   }
 
@@ -188,7 +190,19 @@ extension Gateway {
     while start < buffer.count {
       let piece = buffer.bytes.extracting(droppingFirst: start)
       let outcome = backendSessions[session].session.receive(piece, &backendWorkspace)
+      // What means nothing, such as frames on streams that were reset, comes to an end, or is not put up with.
+      if backendWorkspace.eventCount > 0 {
+        backendSessions[session].patience = max(backendSessions[session].patience, BackendSession.patience)
+      } else {
+        backendSessions[session].patience -= piece.count
+      }
       actOnSessionEvents(session, piece)
+      if backendSessions[session].patience < 0 {
+        backendSessions[session].violation = ErrorCode.enhanceYourCalm.rawValue
+        backendSessions[session].session.terminate(.enhanceYourCalm)
+        writeSessionFrames(session)
+        return false
+      }
       guard case .consumed(let count) = outcome, count > 0 else {
         writeSessionFrames(session)
         return false
@@ -206,7 +220,10 @@ extension Gateway {
       let event = backendWorkspace.event(at: position)
       position += 1
       switch event {
-      case .settings: serveWaitingStreams(backendSessions[session].upstream)
+      case .settings:
+        backendSessions[session].hasSettings = true
+        backends.settleProtocol(backendSessions[session].connection)
+        serveWaitingStreams(backendSessions[session].upstream)
       case .goAway(let last, let code): wentAway(session, last, code)
       case .pong: backendSessions[session].pingedAt = 0
       case .connectionError(let code): sessionBroke(session, code)
@@ -278,6 +295,7 @@ extension Gateway {
       let outcome = Self.collect(&backendSessions[session], &backends, exchanges, backendStreams, &services, &frames, &backendWorkspace, &drained)
       let isEmpty = frames.isEmpty
       if !isEmpty { writeFrames(to: connection) }
+      if !drained.isEmpty { backendSessions[session].patience = max(backendSessions[session].patience, BackendSession.patience) }
       actOnSessionEvents(session, Span())
       streamsDrained()
       if outcome == .failed { return false }

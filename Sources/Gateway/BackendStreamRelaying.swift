@@ -191,7 +191,10 @@ extension Gateway {
     if backendStreams[stream].flags.contains(.ended) { return }
     let pool = Int(backends.connections[backend].upstream)
     switch ErrorCode(rawValue: code) {
-    case .refusedStream: streamBroke(backend, .http2StreamUnprocessed)
+    case .refusedStream:
+      // Where the connection is ended from here, requests that have not gone are refused, too.
+      let isBroken = backendSessions[backendStreams[stream].session].violation > 0
+      streamBroke(backend, isBroken ? .responseProtocolError : .http2StreamUnprocessed)
     case .http11Required:
       // What the backend says of one request it means of all.
       backends.pools[pool].knowsHTTP1 = true
@@ -220,6 +223,6 @@ extension Gateway {
     // What has come to its end, and waits for the client, is still passed on.
     let stream = backends.connections[backend].carrier
     if backendStreams[stream].flags.contains(.ended), exchanges[exchange].flags.contains(.hasHead) { return passOnTheRest(exchange, backend) }
-    fail(exchange, exchanges[exchange].flags.contains(.hasHead) ? .responseIncomplete : fault)
+    fail(exchange, exchanges[exchange].flags.contains(.hasHead) && fault != .responseProtocolError ? .responseIncomplete : fault)
   }
 }

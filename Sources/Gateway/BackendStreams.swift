@@ -142,6 +142,9 @@ extension Gateway {
     if stream.id > 0, !stream.flags.contains(.closed) {
       backendSessions[session].session.untag(stream.id)
       backendSessions[session].session.reset(stream.id, stream.code)
+      // A whole window may be on its way.
+      let window = plan.upstreams[backendSessions[session].upstream].http2.initialWindow
+      backendSessions[session].patience = min(backendSessions[session].patience + window, .max >> 1)
     }
     if backendSessions[session].streamCount == 0 {
       backendSessions[session].idleSince = services.now

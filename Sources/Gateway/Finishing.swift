@@ -119,7 +119,8 @@ extension Gateway {
   /// Whether the request may be sent once more: the backend closed a connection that had served before, without a byte of
   /// an answer, the method may be repeated (RFC 9110 §9.2.2), and everything that was sent is still here.
   private func canResend(_ exchange: Handle, _ fault: Fault) -> Bool {
-    if fault == .http2StreamUnprocessed || fault == .http2HTTP1Required { return mayRepeat(exchange) }
+    if fault == .http2StreamUnprocessed { return mayRepeat(exchange) }
+    if fault == .http2HTTP1Required { return backends.pools[Int(exchanges[exchange].upstream)].speaks == .either && mayRepeat(exchange) }
     guard fault.row.retry == .onReusedConnection, let backend = exchanges[exchange].backend, backends.connections[backend].isReused else { return false }
     return exchanges[exchange].head.method.isIdempotent && mayRepeat(exchange)
   }

@@ -140,9 +140,9 @@ extension Gateway {
 
   /// A new connection is ready for use: decides what becomes of it, by what was agreed on.
   mutating func isReady(_ backend: Handle, _ exchange: Handle, _ agreed: AgreedProtocol) {
-    backends.established(backend)
     exchanges[exchange].connectedAt = services.nowMicroseconds - exchanges[exchange].attemptStart
     if backends.pools[Int(backends.connections[backend].upstream)].speaks != .http1 { return protocolIsKnown(backend, exchange, agreed) }
+    backends.established(backend)
     sendRequest(exchange, backend)
     // What has come with the connection is not announced again.
     if backends.connections.contains(backend), backends.connections[backend].isReadable { pending.append(Token.make(.backend, backend)) }

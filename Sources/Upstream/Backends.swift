@@ -116,11 +116,12 @@ public struct Backends: ~Copyable {
   /// The connection is ready for a request.
   public mutating func established(_ handle: Handle) {
     connections[handle].state = .leased
-    if connections[handle].mayMultiplex { settleProtocol(handle) }
+    settleProtocol(handle)
   }
 
-  /// Nobody need wait any more for what the connection turns out to speak.
-  private mutating func settleProtocol(_ handle: Handle) {
+  /// Nobody need wait any more for the connection to show what it can do for others.
+  public mutating func settleProtocol(_ handle: Handle) {
+    guard connections[handle].mayMultiplex else { return }
     connections[handle].mayMultiplex = false
     pools[Int(connections[handle].upstream)].opening -= 1
   }
@@ -130,7 +131,7 @@ public struct Backends: ~Copyable {
   /// Whether another connection can be opened.
   public func hasRoom(_ pool: Int) -> Bool { pools[pool].connections < pools[pool].connectionLimit || pools[pool].idle > 0 }
 
-  /// The connection carries HTTP/2 from now on, and is leased by nobody.
+  /// The connection carries HTTP/2 from now on, and is leased by nobody. Others wait until its protocol is settled.
   public mutating func multiplex(_ handle: Handle, session: Handle) {
     connections[handle].state = .multiplexed
     connections[handle].session = session
@@ -180,7 +181,7 @@ public struct Backends: ~Copyable {
   public mutating func close(_ handle: Handle) {
     guard connections.contains(handle) else { return }
     if connections[handle].state == .idle { unlinkIdle(handle) }
-    if connections[handle].mayMultiplex { settleProtocol(handle) }
+    settleProtocol(handle)
     if connections[handle].state != .retired, connections[handle].state != .stream { pools[Int(connections[handle].upstream)].connections -= 1 }
     _ = connections.remove(handle)
   }

@@ -53,7 +53,7 @@ public struct Pool: BitwiseCopyable {
 
   /// The first of its HTTP/2 sessions, linked through their records.
   public var firstSession: Handle?
-  /// Connections being opened that may turn out to speak HTTP/2.
+  /// Connections being opened that may turn out to speak HTTP/2, or that do but have not said how much they take.
   public internal(set) var opening: UInt32 = 0
   /// A backend that could have chosen HTTP/2 has not: nobody waits to learn it again.
   public var knowsHTTP1 = false
