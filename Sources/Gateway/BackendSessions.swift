@@ -57,8 +57,8 @@ extension Gateway {
     return min(plan.upstreams[backendSessions[session].upstream].http2.maxConcurrentStreams, backendSessions[session].session.peerStreamLimit)
   }
 
-  /// The first session of a pool that may carry another stream. One that is nearly full is passed over as long as another
-  /// connection could be opened.
+  /// The first session of a pool that may carry another stream. One that is nearly full, or whose window others have used up, is
+  /// passed over as long as another connection could be opened.
   private mutating func usableSession(_ pool: Int) -> Handle? {
     let saturation = plan.upstreams[pool].http2.saturation
     var fuller: Handle?
@@ -68,7 +68,8 @@ extension Gateway {
       guard mayCarry(session, pool) else { continue }
       let count = backendSessions[session].streamCount, limit = streamLimit(session)
       guard count < limit else { continue }
-      if saturation == 0 || count * 100 < limit * saturation { return session }
+      let isFree = saturation == 0 || count * 100 < limit * saturation
+      if isFree, backendSessions[session].session.hasRoom { return session }
       if fuller == nil { fuller = session }
     }
     guard let fuller else { return nil }

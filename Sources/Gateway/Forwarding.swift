@@ -134,7 +134,9 @@ extension Gateway {
 
   /// There is a TCP connection: TLS comes next, where the upstream speaks it.
   private mutating func isConnected(_ backend: Handle, _ exchange: Handle) {
-    if let client = tlsClients[Int(backends.connections[backend].upstream)] { return secure(backend, exchange, client) }
+    let upstream = Int(backends.connections[backend].upstream)
+    if exchanges[exchange].flags.contains(.upgrading), let client = upgradingClients[upstream] { return secure(backend, exchange, client) }
+    if let client = tlsClients[upstream] { return secure(backend, exchange, client) }
     isReady(backend, exchange, .none)
   }
 

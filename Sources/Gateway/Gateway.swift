@@ -93,6 +93,8 @@ public struct Gateway: ~Copyable {
   var securedBackends: Slab<SecuredBackend>
   /// By upstream; nil: in the clear.
   var tlsClients: [TLSClient?]
+  /// …and for WebSockets, where others may get HTTP/2.
+  var upgradingClients: [TLSClient?]
   /// What is known of the failure at hand beyond its fault, for the log.
   var failureDetail = ""
   /// What only streams have, and what only HTTP/2 connections have.
@@ -164,6 +166,7 @@ public struct Gateway: ~Copyable {
     let tickets = try Self.makeTickets(plan, ticketKeys)
     let servers = try Self.makeServers(plan, tickets)
     let tlsClients = try Self.makeClients(plan)
+    let upgradingClients = try Self.makeClients(plan, upgrading: true)
     let now = Clock().milliseconds
     let backendCapacity = UInt32(clamping: plan.upstreams.reduce(64) { $0 + max(1, $1.pool.maxConnections) })
     let speaksHTTP2 = plan.upstreams.contains { PoolProtocol($0.http2) != .http1 }
@@ -201,6 +204,7 @@ public struct Gateway: ~Copyable {
     frames = Buffer(capacity: plan.http2.enabled || speaksHTTP2 ? Self.frameLimit + ServerSession.slack : 0)
     securedBackends = Slab(capacity: tlsClients.contains { $0 != nil } ? backendCapacity : 1)
     self.tlsClients = tlsClients
+    self.upgradingClients = upgradingClients
     if tlsClients.contains(where: { $0 != nil }) {
       ciphertext.prepare(small: services.small.bufferCapacity + 1024, large: services.large.bufferCapacity)
     }

@@ -44,18 +44,20 @@ private enum HandshakeProgress {
 extension Gateway {
   // MARK: Clients
 
-  /// The client's side of TLS for each upstream that speaks it.
-  static func makeClients(_ plan: Plan) throws(GatewayFailure) -> [TLSClient?] {
+  /// The client's side of TLS for each upstream that speaks it; where `upgrading`, for each at which WebSockets need another one,
+  /// because the other asks for HTTP/2.
+  static func makeClients(_ plan: Plan, upgrading: Bool = false) throws(GatewayFailure) -> [TLSClient?] {
     var authorities = [TLSAuthorities?](repeating: nil, count: plan.authorities.count)
     var clients: [TLSClient?] = []
     for upstream in plan.upstreams {
-      guard let tls = upstream.tls else {
+      guard let tls = upstream.tls, !upgrading || PoolProtocol(upstream.http2) == .either else {
         clients.append(nil)
         continue
       }
       if tls.verifies, !plan.authorities.indices.contains(tls.authority) { throw GatewayFailure("upstream \(upstream.name): tls: no authorities") }
       do throws(TLSError) {
         var settings = TLSClientSettings(tls)
+        settings.offersHTTP2 = !upgrading && PoolProtocol(upstream.http2) != .http1
         if tls.verifies {
           if authorities[tls.authority] == nil { authorities[tls.authority] = try TLSAuthorities(plan.authorities[tls.authority].certificates) }
           settings.authorities = authorities[tls.authority]

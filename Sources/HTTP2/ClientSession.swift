@@ -142,6 +142,9 @@ public struct ClientSession: ~Copyable {
     unsafe nghttp2_session_set_stream_user_data(session, stream, nil)
   }
 
+  /// Whether the server gives room to send on any stream. Without it, requests with bodies wait.
+  public var hasRoom: Bool { unsafe nghttp2_session_get_remote_window_size(session) > 0 }
+
   /// Whether the server gives room to send on this stream, so that what waits there waits for others.
   public func hasRoom(_ stream: Int32) -> Bool {
     unsafe nghttp2_session_get_remote_window_size(session) > 0 && nghttp2_session_get_stream_remote_window_size(session, stream) > 0
