@@ -80,7 +80,7 @@ def silent(peer: Peer) -> None:
 
 
 def ends(how: str) -> Scenario:
-    return lambda peer: peer.reset() if how == "reset" else peer.shut() if how == "half-close" else peer.close()
+    return lambda peer: peer.end_with_reset() if how == "reset" else peer.shut() if how == "half-close" else peer.close()
 
 
 INCOMPLETE = "http_response_incomplete"
