@@ -31,7 +31,12 @@ extension Gateway {
   /// The timer of a connection that no exchange has leased has fired.
   @inline(never)
   mutating func unleasedTimerFired(_ backend: Handle) {
-    guard backends.connections[backend].state == .multiplexed else { return closeBackend(backend) }
+    switch backends.connections[backend].state {
+    case .multiplexed: break
+    case .connecting: return openingAheadFailed(backend, .connectionTimeout)
+    case .securing: return securingFailed(backend, nil, .tlsHandshakeTimeout)
+    default: return closeBackend(backend)
+    }
     let session = backends.connections[backend].session, pool = backendSessions[session].upstream
     let settings = plan.upstreams[pool].http2
     if backendSessions[session].drainDeadline > 0, services.now >= backendSessions[session].drainDeadline { return endSession(session, .http2DrainTimeout) }

@@ -52,13 +52,13 @@ extension Gateway {
 
   /// How many streams a session may carry: what is configured, as far as the backend allows it. Until it has said so, the one
   /// for which the connection was opened.
-  private func streamLimit(_ session: Handle) -> Int {
+  func streamLimit(_ session: Handle) -> Int {
     guard backendSessions[session].hasSettings else { return 1 }
     return min(plan.upstreams[backendSessions[session].upstream].http2.maxConcurrentStreams, backendSessions[session].session.peerStreamLimit)
   }
 
   /// The first session of a pool that may carry another stream. One that is nearly full, or whose window others have used up, is
-  /// passed over as long as another connection could be opened.
+  /// taken only when there is no other, and another connection is opened then.
   private mutating func usableSession(_ pool: Int) -> Handle? {
     let saturation = plan.upstreams[pool].http2.saturation
     var fuller: Handle?
@@ -73,7 +73,9 @@ extension Gateway {
       if fuller == nil { fuller = session }
     }
     guard let fuller else { return nil }
-    return backends.pools[pool].opening > 0 || !backends.hasRoom(pool) ? fuller : nil
+    // The next ones shall find another; this one need not wait for it.
+    if backends.pools[pool].opening == 0, backends.hasRoom(pool) { openAhead(pool) }
+    return fuller
   }
 
   /// Whether a session takes further requests; retires it where it has served long enough.
@@ -97,37 +99,41 @@ extension Gateway {
   // MARK: Beginning
 
   /// What a new connection speaks is known: it becomes a session, or serves the exchange that has opened it.
-  mutating func protocolIsKnown(_ connection: Handle, _ exchange: Handle, _ agreed: AgreedProtocol) {
+  mutating func protocolIsKnown(_ connection: Handle, _ exchange: Handle?, _ agreed: AgreedProtocol) {
     let pool = Int(backends.connections[connection].upstream)
     let isSecure = backends.connections[connection].carriage == .secure
     if agreed == .h2 || !isSecure {
       backends.pools[pool].knowsHTTP1 = false
       return beginSession(connection, exchange)
     }
+    guard let exchange else { return closeBackend(connection) }
     guard backends.pools[pool].speaks == .either else { return fail(exchange, .http2NotNegotiated) }
+    if mayMultiplex(exchange, pool) { backends.pools[pool].knowsHTTP1 = true }
     backends.established(connection)
-    // WebSockets do not offer HTTP/2.
-    if !exchanges[exchange].flags.contains(.upgrading) { backends.pools[pool].knowsHTTP1 = true }
     sendRequest(exchange, connection)
     // Those who waited look for connections of their own.
     for _ in 0..<backends.pools[pool].waiting where backends.pools[pool].waiting > 0 { serveWaiting(pool) }
   }
 
   /// A new connection carries HTTP/2 from here on; the exchange that has opened it gets the first stream.
-  mutating func beginSession(_ connection: Handle, _ exchange: Handle) {
+  private mutating func beginSession(_ connection: Handle, _ exchange: Handle?) {
     let pool = Int(backends.connections[connection].upstream)
     guard let made = makeBackendSession(pool),
       let session = backendSessions.insert(BackendSession(made, connection: connection, upstream: pool, now: services.now))
-    else { return fail(exchange, .proxyInternalError) }
-    exchanges[exchange].backend = nil
+    else {
+      if let exchange { return fail(exchange, .proxyInternalError) }
+      return closeBackend(connection)
+    }
+    if let exchange { exchanges[exchange].backend = nil }
     backends.multiplex(connection, session: session)
     backendSessions[session].next = backends.pools[pool].firstSession
     if let first = backends.pools[pool].firstSession { backendSessions[first].previous = session }
     backends.pools[pool].firstSession = session
     counters.add(.upstreamSessions)
     counters.add(.upstreamSessionsActive)
+    openSessions += 1
     armSessionTimer(session)
-    beginBackendStream(exchange, session)
+    if let exchange { beginBackendStream(exchange, session) } else { queueSession(session) }
     if backends.connections.contains(connection), backends.connections[connection].isReadable { pending.append(Token.make(.backend, connection)) }
   }
 
@@ -143,7 +149,11 @@ extension Gateway {
   /// The socket of a connection that no exchange has leased has become ready.
   @inline(never)
   mutating func unleasedIsReady(_ backend: Handle, _ readiness: Readiness) {
-    guard backends.connections[backend].state == .multiplexed else {
+    switch backends.connections[backend].state {
+    case .multiplexed: break
+    case .connecting: return connectAheadEnded(backend, readiness)
+    case .securing: return securingIsReady(backend, nil, readiness)
+    default:
       // Idle: bytes that nobody asked for, or the backend's end. Writable is what every new connection is.
       if !readiness.isDisjoint(with: .readable) { idleIsReadable(backend, readiness) }
       return
@@ -167,7 +177,10 @@ extension Gateway {
       case .moved(let count):
         if count < room, !backends.connections[connection].hasEnded { backends.connections[connection].isReadable = false }
         backendSessions[session].heardAt = services.now
-        backendSessions[session].pingedAt = 0
+        if backendSessions[session].pingedAt > 0 {
+          backendSessions[session].pingedAt = 0
+          armSessionTimer(session)
+        }
         guard takeFrames(session, buffer) else {
           services.large.recycle(buffer)
           return endSession(session, .responseProtocolError)
@@ -226,7 +239,7 @@ extension Gateway {
         backends.settleProtocol(backendSessions[session].connection)
         serveWaitingStreams(backendSessions[session].upstream)
       case .goAway(let last, let code): wentAway(session, last, code)
-      case .pong: backendSessions[session].pingedAt = 0
+      case .pong: break  // whatever comes is a sign of life
       case .connectionError(let code): sessionBroke(session, code)
       case .resetReceived: counters.add(.upstreamResetsReceived)
       case .resetSent: counters.add(.upstreamResetsSent)
@@ -396,6 +409,7 @@ extension Gateway {
     if let previous { backendSessions[previous].next = next } else { backends.pools[pool].firstSession = next }
     _ = backendSessions.remove(session)
     counters.subtract(.upstreamSessionsActive)
+    openSessions -= 1
     closeBackend(connection)
     serveWaitingStreams(pool)
   }

@@ -198,6 +198,7 @@ extension Gateway {
     case .http11Required:
       // What the backend says of one request it means of all.
       backends.pools[pool].knowsHTTP1 = true
+      backends.pools[pool].wantsHTTP1 = true
       retire(backendStreams[stream].session)
       streamBroke(backend, .http2HTTP1Required)
     default: streamBroke(backend, .http2StreamReset)

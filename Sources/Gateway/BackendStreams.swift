@@ -16,7 +16,7 @@ import Wire
 extension Gateway {
   /// Gives an exchange a stream of a session that has room, and sends its request.
   mutating func beginBackendStream(_ exchange: Handle, _ session: Handle) {
-    let connection = backendSessions[session].connection
+    let connection = backendSessions[session].connection, upstream = backendSessions[session].upstream
     guard let stream = backendStreams.insert(BackendStream(session)) else { return fail(exchange, .poolExhausted) }
     backendSessions[session].requests &+= 1
     guard let backend = backends.addStream(of: connection, carrier: stream, requests: backendSessions[session].requests, now: services.now) else {
@@ -34,6 +34,7 @@ extension Gateway {
     exchanges[exchange].backend = backend
     backends.connections[backend].exchange = exchange
     sendRequest(exchange, backend)
+    if plan.upstreams[upstream].http2.preconnectWatermark > 0 { watchLoad(upstream) }
   }
 
   /// Whether the exchange's request goes out on a stream, where it needs no framing.
@@ -148,7 +149,7 @@ extension Gateway {
     }
     if backendSessions[session].streamCount == 0 {
       backendSessions[session].idleSince = services.now
-      armSessionTimer(session)
+      if backends.pools[backendSessions[session].upstream].idleLimit == 0 { retire(session) } else { armSessionTimer(session) }
     }
     queueSession(session)
   }

@@ -50,7 +50,7 @@ extension Gateway {
   }
 
   /// Whether nothing is left to be done.
-  public var isDrained: Bool { drain.isDraining && openClients == 0 }
+  public var isDrained: Bool { drain.isDraining && openClients == 0 && openSessions == 0 }
   public var isDraining: Bool { drain.isDraining }
 
   /// Closes what may be closed by now.

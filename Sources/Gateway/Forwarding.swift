@@ -83,8 +83,7 @@ extension Gateway {
     while Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) {
       let address = Int(exchanges[exchange].addressesTried)
       let idle = backends.pools[pool].idle, connections = backends.pools[pool].connections
-      let mayMultiplex = backends.pools[pool].speaks != .http1 && !exchanges[exchange].flags.contains(.upgrading)
-      let lease = backends.open(pool, address: address, now: services.now, mayMultiplex: mayMultiplex) { socket, handle throws(Errno) in
+      let lease = backends.open(pool, address: address, now: services.now, mayMultiplex: mayMultiplex(exchange, pool)) { socket, handle throws(Errno) in
         try poller.watch(socket.descriptor, token: Token.make(.backend, handle))
       }
       noteConnections(pool, idle, connections)
@@ -120,7 +119,8 @@ extension Gateway {
   }
 
   /// A connection could not be made ready: the next address is tried, if there is one.
-  mutating func connectFailed(_ backend: Handle, _ exchange: Handle, _ fault: Fault) {
+  mutating func connectFailed(_ backend: Handle, _ exchange: Handle?, _ fault: Fault) {
+    guard let exchange else { return openingAheadFailed(backend, fault) }
     let pool = Int(backends.connections[backend].upstream)
     exchanges[exchange].addressesTried &+= 1
     if Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) {
@@ -133,17 +133,17 @@ extension Gateway {
   }
 
   /// There is a TCP connection: TLS comes next, where the upstream speaks it.
-  private mutating func isConnected(_ backend: Handle, _ exchange: Handle) {
+  mutating func isConnected(_ backend: Handle, _ exchange: Handle?) {
     let upstream = Int(backends.connections[backend].upstream)
-    if exchanges[exchange].flags.contains(.upgrading), let client = upgradingClients[upstream] { return secure(backend, exchange, client) }
+    if let client = upgradingClients[upstream], !mayMultiplex(exchange, upstream) { return secure(backend, exchange, client) }
     if let client = tlsClients[upstream] { return secure(backend, exchange, client) }
     isReady(backend, exchange, .none)
   }
 
   /// A new connection is ready for use: decides what becomes of it, by what was agreed on.
-  mutating func isReady(_ backend: Handle, _ exchange: Handle, _ agreed: AgreedProtocol) {
-    exchanges[exchange].connectedAt = services.nowMicroseconds - exchanges[exchange].attemptStart
-    if backends.pools[Int(backends.connections[backend].upstream)].speaks != .http1 { return protocolIsKnown(backend, exchange, agreed) }
+  mutating func isReady(_ backend: Handle, _ exchange: Handle?, _ agreed: AgreedProtocol) {
+    if let exchange { exchanges[exchange].connectedAt = services.nowMicroseconds - exchanges[exchange].attemptStart }
+    guard let exchange, backends.pools[Int(backends.connections[backend].upstream)].speaks == .http1 else { return protocolIsKnown(backend, exchange, agreed) }
     backends.established(backend)
     sendRequest(exchange, backend)
     // What has come with the connection is not announced again.

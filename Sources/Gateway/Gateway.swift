@@ -116,6 +116,7 @@ public struct Gateway: ~Copyable {
   /// What only streams to backends have, and what only the HTTP/2 connections have that carry them.
   var backendStreams: Slab<BackendStream>
   var backendSessions: Slab<BackendSession>
+  var openSessions = 0
   /// How HTTP/2 sessions to backends are set up; nil: no upstream speaks it.
   let backendProfile: ClientProfile?
   var backendWorkspace: ClientWorkspace

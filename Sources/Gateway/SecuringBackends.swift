@@ -363,9 +363,9 @@ extension Gateway {
 
   // MARK: The handshake
 
-  /// Begins TLS on a new connection.
+  /// Begins TLS on a new connection. Without an exchange it is opened ahead of need.
   @inline(never)
-  mutating func secure(_ backend: Handle, _ exchange: Handle, _ client: TLSClient) {
+  mutating func secure(_ backend: Handle, _ exchange: Handle?, _ client: TLSClient) {
     guard let session = TLSSession(client), let handle = securedBackends.insert(SecuredBackend(session)) else {
       return connectFailed(backend, exchange, .proxyInternalError)
     }
@@ -379,7 +379,7 @@ extension Gateway {
 
   /// The socket of a backend has become ready during the handshake.
   @inline(never)
-  mutating func securingIsReady(_ backend: Handle, _ exchange: Handle, _ readiness: Readiness) {
+  mutating func securingIsReady(_ backend: Handle, _ exchange: Handle?, _ readiness: Readiness) {
     let handle = backends.connections[backend].carrier
     if !readiness.isDisjoint(with: [.peerEnded, .broken]) { backends.connections[backend].hasEnded = true }
     // What is said before a connection breaks is read all the same.
@@ -387,7 +387,7 @@ extension Gateway {
     if !readiness.isDisjoint(with: .readable) { shakeHands(backend, exchange, handle) }
   }
 
-  private mutating func shakeHands(_ backend: Handle, _ exchange: Handle, _ handle: Handle) {
+  private mutating func shakeHands(_ backend: Handle, _ exchange: Handle?, _ handle: Handle) {
     var cipher = Buffer.absent
     swap(&cipher, &ciphertext.small)
     let progress = shakeHands(backend, handle, &cipher)
@@ -463,10 +463,10 @@ extension Gateway {
   }
 
   /// The handshake has failed, or took too long.
-  mutating func securingFailed(_ backend: Handle, _ exchange: Handle, _ fault: Fault) {
+  mutating func securingFailed(_ backend: Handle, _ exchange: Handle?, _ fault: Fault) {
     counters.add(.upstreamTLSFailures)
     let upstream = Int(backends.connections[backend].upstream)
-    if Int(exchanges[exchange].addressesTried) + 1 < backends.addressCount(of: upstream) {
+    if let exchange, Int(exchanges[exchange].addressesTried) + 1 < backends.addressCount(of: upstream) {
       // It must not go unnoticed that only some of the addresses can be used.
       report(exchange, fault)
       failureDetail = ""

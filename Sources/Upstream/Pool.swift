@@ -57,6 +57,8 @@ public struct Pool: BitwiseCopyable {
   public internal(set) var opening: UInt32 = 0
   /// A backend that could have chosen HTTP/2 has not: nobody waits to learn it again.
   public var knowsHTTP1 = false
+  /// A backend that had chosen HTTP/2 has asked for HTTP/1.1: it is not offered again.
+  public var wantsHTTP1 = false
 
   public init(_ plan: PoolPlan, speaks: PoolProtocol = .http1, worker: Int, of workers: Int) {
     self.speaks = speaks
