@@ -111,6 +111,7 @@ public struct Gateway: ~Copyable {
   var unsettled = TokenQueue(capacity: 128)
   /// HTTP/2 connections that have frames to write.
   var unflushed = TokenQueue(capacity: 64)
+  var pushes = Stack<PushedRequest>(capacity: 1)
   var exchanges: Slab<Exchange>
   var backends: Backends
   /// What only streams to backends have, and what only the HTTP/2 connections have that carry them.

@@ -203,16 +203,13 @@ extension ClientWorkspace {
   /// Makes `fields` those of a request whose text begins at `text` (RFC 9113 §8.3.1).
   mutating func collect(_ head: borrowing RequestHead, _ text: UnsafePointer<UInt8>, isSecure: Bool, acceptsTrailers: Bool) -> Bool {
     unsafe fields.removeAll()
-    let scheme: StaticString = isSecure ? "https" : "http"
     guard unsafe fields.append(nghttp2_nv(":method", text + head.methodText.lower, Int(head.methodText.count))),
-      unsafe fields.append(nghttp2_nv(":scheme", scheme.utf8Start, scheme.utf8CodeUnitCount)),
+      unsafe fields.append(isSecure ? nghttp2_nv(":scheme", "https") : nghttp2_nv(":scheme", "http")),
       unsafe fields.append(nghttp2_nv(":authority", text + head.host.lower, Int(head.host.count))),
       unsafe fields.append(nghttp2_nv(":path", text + head.target.lower, Int(head.target.count)))
     else { return false }
     // The authority stands for Host, and only one value of TE is left in HTTP/2.
     guard unsafe fields.append(head.records, text, without: [HeaderNameSet(.host), HeaderNameSet(.te)]) else { return false }
-    guard acceptsTrailers else { return true }
-    let value: StaticString = "trailers"
-    return unsafe fields.append(nghttp2_nv("te", value.utf8Start, value.utf8CodeUnitCount))
+    return unsafe !acceptsTrailers || fields.append(nghttp2_nv("te", "trailers"))
   }
 }

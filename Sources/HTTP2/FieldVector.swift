@@ -40,4 +40,8 @@ extension nghttp2_nv {
   init(_ name: StaticString, _ value: UnsafePointer<UInt8>, _ valueCount: Int) {
     unsafe self.init(name.utf8Start, name.utf8CodeUnitCount, value, valueCount)
   }
+
+  init(_ name: StaticString, _ value: StaticString) {
+    unsafe self.init(name, value.utf8Start, value.utf8CodeUnitCount)
+  }
 }

@@ -346,4 +346,4 @@ def test_a_bit_of_everything(behind: Behind) -> None:
     assert len(entries) == len(busy.statuses), "each request has one line"
     for one in entries:
         assert busy.statuses[one["gateway.request_id"]] in (one["http.response.status_code"], None)
-        assert ("error.type" in one) == (one["http.response.status_code"] == 502 or busy.statuses[one["gateway.request_id"]] is None), one
+        assert ("error.type" in one) == (one["http.response.status_code"] in (502, 504) or busy.statuses[one["gateway.request_id"]] is None), one
