@@ -174,7 +174,8 @@ extension Gateway {
   @inline(never)
   @discardableResult
   mutating func compose(
-    error fault: Fault, _ context: ResponseContext, _ id: RequestID, allow: MethodSet?, json: Bool, bytes: Span<UInt8> = Span()
+    error fault: Fault, _ context: ResponseContext, _ id: RequestID, allow: MethodSet?, json: Bool, bytes: Span<UInt8> = Span(),
+    denial: RetryDenial? = nil
   ) -> Int {
     let row = fault.row
     let status = Status(row.status)
@@ -216,6 +217,11 @@ extension Gateway {
     if fault == .bodyTooLarge { services.responses.output.append("X-Request-Body-Limit-Exceeded: true\r\n") }
     if fault == .http2NotNegotiated { services.responses.output.append("X-H2-Limitation: alpn-not-h2\r\n") }
     if fault == .http2UpgradeUnsupported { services.responses.output.append("X-H2-Limitation: connect-not-supported\r\n") }
+    if let reason = denial?.token {
+      services.responses.output.append("X-Proxy-Retry-Denied: ")
+      services.responses.output.append(reason)
+      services.responses.output.append("\r\n")
+    }
     if fault == .connectionLimitReached { services.responses.output.append("Retry-After: 1\r\n") }
     services.responses.end(context)
     guard !context.isHead else { return 0 }

@@ -113,6 +113,7 @@ public struct Gateway: ~Copyable {
   var unflushed = TokenQueue(capacity: 64)
   var pushes = Stack<PushedRequest>(capacity: 1)
   var exchanges: Slab<Exchange>
+  var recoveries: Slab<Recovery>
   var backends: Backends
   /// What only streams to backends have, and what only the HTTP/2 connections have that carry them.
   var backendStreams: Slab<BackendStream>
@@ -196,6 +197,7 @@ public struct Gateway: ~Copyable {
     self.tickets = tickets
     self.servers = servers
     exchanges = Slab(capacity: clientCapacity)
+    recoveries = Slab(capacity: clientCapacity)
     tunnels = Slab(capacity: clientCapacity)
     webSockets = Slab(capacity: clientCapacity)
     pipes = Slab(capacity: Self.pipeLimit)

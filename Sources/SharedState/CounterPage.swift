@@ -29,6 +29,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case upstreamTLSHandshakes, upstreamTLSResumptions, upstreamTLSFailures
   // Requests promised to clients of HTTP/2.
   case http2Pushes
+  // Requests that were sent again, other than after a stale connection.
+  case upstreamRetries
   // HTTP/2 to backends: two gauges, then totals.
   case upstreamSessionsActive, upstreamStreamsActive
   case upstreamSessions, upstreamStreams, upstreamResetsReceived, upstreamResetsSent, upstreamGoAways, upstreamPingTimeouts
