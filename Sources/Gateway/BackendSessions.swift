@@ -93,7 +93,11 @@ extension Gateway {
 
   /// Gives those who wait for a connection what sessions have room for.
   mutating func serveWaitingStreams(_ pool: Int) {
-    while backends.pools[pool].waiting > 0, usableSession(pool) != nil || backends.pools[pool].opening == 0 && backends.hasRoom(pool) { serveWaiting(pool) }
+    // Whoever finds nothing goes to the end of the queue: each is asked once.
+    for _ in 0..<backends.pools[pool].waiting {
+      guard backends.pools[pool].waiting > 0, usableSession(pool) != nil || backends.pools[pool].opening == 0 && backends.hasRoom(pool) else { return }
+      serveWaiting(pool)
+    }
   }
 
   // MARK: Beginning
