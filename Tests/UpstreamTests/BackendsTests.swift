@@ -243,8 +243,10 @@ import Testing
     let connection = try open(&backends)
     backends.multiplex(connection, session: Handle(index: 0, generation: 1))
     let carrier = Handle(index: 5, generation: 3)
-    let first = try #require(backends.addStream(of: connection, carrier: carrier, requests: 1, now: 0))
-    let second = try #require(backends.addStream(of: connection, carrier: carrier, requests: 2, now: 0))
+    let added = [
+      backends.addStream(of: connection, carrier: carrier, requests: 1, now: 0), backends.addStream(of: connection, carrier: carrier, requests: 2, now: 0),
+    ]
+    let first = try #require(added[0]), second = try #require(added[1])
     #expect(holds(backends.pools[0].connections == 1 && backends.connections[first].takesBody && !backends.connections[connection].takesBody))
     #expect(holds(backends.connections[first].carriage == .stream && backends.connections[first].carrier == carrier))
     #expect(holds(!backends.connections[first].isReused && backends.connections[second].isReused))
