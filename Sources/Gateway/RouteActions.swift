@@ -23,6 +23,8 @@ enum ActionIndex: BitwiseCopyable {
 struct ForwardRule: BitwiseCopyable {
   let plan: ForwardPlan
   let collectsRequest: Bool
+  /// Whether its exchanges have a limit of their own, or are retried.
+  let isGuarded: Bool
   /// Fields of the request that are not copied to the backend.
   let dropped: HeaderNameSet
   /// Fields of the response that are not copied to the client.
@@ -31,6 +33,7 @@ struct ForwardRule: BitwiseCopyable {
   init(_ plan: ForwardPlan, _ upstream: UpstreamPlan) {
     self.plan = plan
     collectsRequest = upstream.requestMode == .buffered
+    isGuarded = plan.timeout > 0 || plan.retry.maxRetries > 0
     var dropped: HeaderNameSet = HeaderNameSet.hopByHop
     dropped.formUnion([HeaderNameSet(.host), HeaderNameSet(.expect), HeaderNameSet(.requestID)])
     // Nobody but the gateway says who a client is.
