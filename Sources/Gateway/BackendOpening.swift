@@ -71,7 +71,6 @@ extension Gateway {
         .info, key: EventKey("upstream opening", pool << 8 | Int(fault.rawValue)),
         "upstream \(plan.upstreams[pool].name) (\(backends.describe(address: address, of: pool))): no further connection: \(fault.row.token): \(fault.row.sentence)")
     }
-    failureDetail = ""
     closeBackend(backend)
     if backends.pools[pool].waiting > 0 { serveWaiting(pool) }
   }

@@ -268,6 +268,12 @@ extension Gateway {
     backendSessions[session].isRetiring = true
   }
 
+  /// What is known of the end of a stream beyond its fault, in brackets; empty: nothing.
+  func detail(ofStream backend: Handle) -> String {
+    let violation = backendSessions[backendStreams[backends.connections[backend].carrier].session].violation
+    return violation == 0 ? "" : " (over HTTP/2: \(ErrorCode.name(violation)))"
+  }
+
   func report(_ session: Handle, _ level: LogPlan.Level, _ text: String) {
     guard level >= log.level else { return }
     let upstream = backendSessions[session].upstream, address = Int(backends.connections[backendSessions[session].connection].address)
@@ -395,15 +401,12 @@ extension Gateway {
   mutating func endSession(_ session: Handle, _ fault: Fault) {
     let pool = backendSessions[session].upstream, connection = backendSessions[session].connection
     backendSessions[session].isRetiring = true
-    let violation = backendSessions[session].violation
     while let backend = backendSessions[session].firstStream {
-      if violation > 0 { failureDetail = "over HTTP/2: \(ErrorCode.name(violation))" }
       backendStreams[backends.connections[backend].carrier].flags.insert(.closed)
       streamBroke(backend, fault)
       // Whatever becomes of the exchange, it has left the stream.
       if backends.connections.contains(backend) { closeBackend(backend) }
     }
-    failureDetail = ""
     let next = backendSessions[session].next, previous = backendSessions[session].previous
     if let next { backendSessions[next].previous = previous }
     if let previous { backendSessions[previous].next = next } else { backends.pools[pool].firstSession = next }

@@ -95,8 +95,6 @@ public struct Gateway: ~Copyable {
   var tlsClients: [TLSClient?]
   /// …and for WebSockets, where others may get HTTP/2.
   var upgradingClients: [TLSClient?]
-  /// What is known of the failure at hand beyond its fault, for the log.
-  var failureDetail = ""
   /// What only streams have, and what only HTTP/2 connections have.
   var streams: Slab<Stream>
   var multiplexers: Slab<Multiplexer>

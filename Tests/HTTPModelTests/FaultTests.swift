@@ -36,7 +36,7 @@ import Testing
   @Test func onlyUnsentRequestsAreAlwaysRetried() {
     let unsent: Set<Fault> = [
       .connectionRefused, .destinationUnroutable, .destinationUnavailable, .connectionTimeout, .poolExhausted, .poolQueueTimeout,
-      .tlsProtocolError, .tlsHandshakeTimeout, .tlsHandshakeTerminated,
+      .tlsHandshakeTimeout, .tlsHandshakeTerminated,
       .tlsCertificateError, .tlsCertificateExpired, .tlsCertificateNotYetValid, .tlsCertificateNameMismatch, .tlsCertificateUnknownCA,
       .http2StreamUnprocessed, .http2NotNegotiated, .http2HTTP1Required,
     ]
