@@ -51,6 +51,8 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   static var keepsBody: ExchangeFlags { ExchangeFlags(rawValue: 1 << 17) }
   /// Some statuses are retried.
   static var watchesStatus: ExchangeFlags { ExchangeFlags(rawValue: 1 << 18) }
+  /// The head that was collected has come over HTTP/2.
+  static var heldFromHTTP2: ExchangeFlags { ExchangeFlags(rawValue: 1 << 22) }
 }
 
 /// The state of one proxied request. The slots of ended exchanges are used again as they are, so that `begin` sets everything
