@@ -54,6 +54,7 @@ extension Gateway {
   private mutating func act(
     _ client: Handle, _ match: RouteMatch, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer
   ) {
+    if limits.isActive, !admit(client, isRewritten: isRewritten, id, length, &input) { return }
     switch match {
     case .route(let route):
       if services.head.flags.contains(.extendedConnect), !admitConnect(client, route, id, length, &input) { return }
@@ -92,6 +93,7 @@ extension Gateway {
     exchanges[pinned].begin(
       client: client, route: route, rule: rule, upstream: actions.forwards[rule].plan.upstream, headLength: length, requestID: id,
       started: started, startedWall: services.wall - (services.nowMicroseconds - started))
+    if limits.isActive { exchanges[pinned].rateNote = services.rateNote }
     if exchanges[pinned].head.fieldLimit == 0 { exchanges[pinned].head = RequestHead(fieldLimit: services.fieldLimit) }
     swap(&exchanges[pinned].head, &services.head)
     swap(&exchanges[pinned].bytes, &input)

@@ -31,6 +31,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case http2Pushes
   // Requests that were sent again, other than after a stale connection.
   case upstreamRetries
+  // Rate limits: requests refused, and those that a dry run spared.
+  case rateLimitRefusals, rateLimitSpared
   // HTTP/2 to backends: two gauges, then totals.
   case upstreamSessionsActive, upstreamStreamsActive
   case upstreamSessions, upstreamStreams, upstreamResetsReceived, upstreamResetsSent, upstreamGoAways, upstreamPingTimeouts
