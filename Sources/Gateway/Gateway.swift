@@ -225,7 +225,7 @@ public struct Gateway: ~Copyable {
     let handle = Token.handle(event.token)
     switch Token.kind(event.token) {
     case .client:
-      if clients.contains(handle) { clientIsReady(handle, event.readiness) }
+      if let client = unsafe clients.find(handle) { clientIsReady(client, event.readiness) }
     case .backend:
       if backends.connections.contains(handle) { backendIsReady(handle, event.readiness) }
     case .listener: acceptAll(Int(handle.index))

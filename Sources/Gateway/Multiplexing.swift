@@ -176,7 +176,7 @@ extension Gateway {
     // A stream that has been reset by now is not worth a look.
     guard multiplexers[multiplexer].session.tag(id, client.token) else {
       _ = streams.remove(stream)
-      _ = clients.remove(client)
+      retire(client)
       return
     }
     link(client, stream, multiplexer)
@@ -190,7 +190,7 @@ extension Gateway {
     swap(&bytes, &workspace.sections[section].bytes)
     let fault = workspace.sections[section].outcome
     if fault == .none, services.head.size <= services.headLimit {
-      dispatch(client, bytes.count, &bytes)
+      unsafe dispatch(clients.pin(client), bytes.count, &bytes)
     } else {
       let isLong = services.head.target.count > services.headLimit
       refuse(client, fault != .none ? fault : isLong ? .uriTooLong : .headersTooLarge, bytes)
@@ -411,10 +411,10 @@ extension Gateway {
   /// Takes a stream's client out, and resets the stream where it has not ended by itself.
   mutating func removeStream(_ client: Handle) {
     clientTimers.disarm(client.index)
-    var gone = clients.remove(client)
-    var stream = streams.remove(gone.carrier)
+    var stream = streams.remove(clients[client].carrier)
     counters.subtract(.http2StreamsActive)
-    gone.backlog.removeAll(&services.large)
+    clients[client].backlog.removeAll(&services.large)
+    retire(client)
     let unused = stream.incoming.count
     stream.incoming.removeAll(&services.small)
     let multiplexer = stream.multiplexer

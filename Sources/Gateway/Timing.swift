@@ -12,8 +12,12 @@ import Wire
 
 extension Gateway {
   /// The client must have got on within `milliseconds` (0: no limit) with what `waiting` says.
-  @inline(__always)
   mutating func setClientTimer(_ client: Handle, _ waiting: ClientWaiting, _ milliseconds: Int) {
+    unsafe setClientTimer(clients.pin(client), waiting, milliseconds)
+  }
+
+  @inline(__always)
+  mutating func setClientTimer(_ client: Pin<Client>, _ waiting: ClientWaiting, _ milliseconds: Int) {
     guard milliseconds > 0 else {
       clients[client].waiting = .nothing
       return
@@ -21,7 +25,7 @@ extension Gateway {
     clients[client].waiting = waiting
     let deadline = services.now + Int64(milliseconds)
     clients[client].deadline = deadline
-    clientTimers.arm(client.index, deadline: deadline)
+    clientTimers.arm(client.handle.index, deadline: deadline)
   }
 
   /// The backend must have got on within `milliseconds` (0: no limit) with what `waiting` says.
