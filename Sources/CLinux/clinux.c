@@ -41,3 +41,16 @@ int clx_http_date(char *text, size_t size, const struct tm *t) {
                   months[(unsigned)t->tm_mon % 12], (t->tm_year + 1900) % 10000, t->tm_hour, t->tm_min, t->tm_sec);
 }
 int clx_open_null(void) { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
+/* A non-blocking pipe of size bytes where the limits allow; returns the size it has, or -1. */
+int clx_sized_pipe(int *reading, int *writing, int size) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return -1;
+  *reading = ends[0];
+  *writing = ends[1];
+  int granted = fcntl(ends[1], F_SETPIPE_SZ, size);
+  return granted > 0 ? granted : fcntl(ends[1], F_GETPIPE_SZ);
+}
+/* One of the two is a pipe. */
+ssize_t clx_splice(int from, int to, size_t n, int more) {
+  return splice(from, NULL, to, NULL, n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK | (more ? SPLICE_F_MORE : 0));
+}

@@ -91,6 +91,8 @@ extension Settings {
     for index in upstreams.indices where reading.origins["upstreams[\(index)].pool.max_idle_connections"] == nil {
       upstreams[index].pool.maxIdleConnections = min(upstreams[index].pool.maxIdleConnections, upstreams[index].pool.maxConnections)
     }
+    for index in upstreams.indices { upstreams[index].forward.fitDefaults("upstreams[\(index)].proxy", reading) }
+    for index in routes.indices { routes[index].forward?.fitDefaults("routes[\(index)].proxy", reading) }
   }
 
   private func checkUpstreams(_ reading: inout Reading) {
@@ -215,5 +217,13 @@ extension Settings {
     if let pidFile, !pidFile.hasPrefix("/") {
       reading.reject(.flag("-P"), "", "the PID file must be an absolute path to run in the background (found \(JSON.quoted(pidFile)))")
     }
+  }
+}
+
+extension ForwardPlan {
+  /// Who says how long a backend may take to answer need not say how long it may take nothing of the request.
+  fileprivate mutating func fitDefaults(_ path: String, _ reading: Reading) {
+    guard reading.origins["\(path).send_timeout_ms"] == nil else { return }
+    sendTimeout = responseTimeout == 0 ? ForwardPlan(upstream: 0).sendTimeout : responseTimeout
   }
 }

@@ -20,8 +20,11 @@ public enum JSONSchema {
       if case .later = row.shape { continue }
       for (position, key) in ([row.key] + row.aliases).enumerated() {
         var members = [JSON.Member(key: "description", value: .string(row.sentence))]
-        members += type(row)
-        if position > 0 {
+        let unit = row.aliasUnits[key]
+        members += type(unit.map(row.shape.inUnit) ?? row.shape)
+        if unit != nil {
+          // A name of its own right.
+        } else if position > 0 {
           members.append(.init(key: "deprecated", value: true))
         } else if let value = row.shape.defaultValue, !row.required {
           members.append(.init(key: "default", value: value))
@@ -36,8 +39,8 @@ public enum JSONSchema {
     return members
   }
 
-  private static func type(_ row: SettingRow) -> [JSON.Member] {
-    switch row.shape {
+  private static func type(_ shape: Shape) -> [JSON.Member] {
+    switch shape {
     case .later: []
     case .annotation: [.init(key: "type", value: "string")]
     case .boolean: [.init(key: "type", value: "boolean")]

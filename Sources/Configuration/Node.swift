@@ -31,6 +31,12 @@ struct Node: Sendable {
     }
   }
 
+  /// The node with a plain number given in `unit`, as text that says so.
+  func quantity(in unit: Unit) -> Node {
+    guard case .scalar(let text, quoted: false) = content, case .integer = kind else { return self }
+    return Node(content: .scalar(text + (unit == .milliseconds ? "ms" : unit == .seconds ? "s" : "B"), quoted: false), origin: origin)
+  }
+
   /// For messages: what was found instead of what was expected.
   var found: String {
     switch content {

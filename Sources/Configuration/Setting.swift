@@ -56,6 +56,13 @@ struct Setting<Owner>: Sendable {
     return copy
   }
 
+  /// Another name, under which plain numbers are of `unit`.
+  func alias(_ name: String, _ unit: Unit) -> Self {
+    var copy = alias(name)
+    copy.row.aliasUnits[name] = unit
+    return copy
+  }
+
   func required(example: JSON) -> Self {
     var copy = self
     copy.row.required = true

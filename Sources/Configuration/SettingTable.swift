@@ -45,7 +45,8 @@ struct SettingTable<Owner: Sendable>: Sendable {
       if case .later = rows[position].shape {
         reading.reject(entry.origin, childPath, "\(JSON.quoted(entry.key)) is not available yet\(path.isEmpty ? "" : " in \(path)")")
       } else {
-        settings[position].read(entry.value, childPath, &owner, &reading)
+        let unit = rows[position].aliasUnits[entry.key]
+        settings[position].read(unit.map { entry.value.quantity(in: $0) } ?? entry.value, childPath, &owner, &reading)
       }
     }
     for (position, row) in rows.enumerated() where row.required && given[position] == nil {

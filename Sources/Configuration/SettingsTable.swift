@@ -219,13 +219,19 @@ enum SettingsTable {
     [
       .boolean("strip_prefix", \.stripPrefix, "Send \"/\" and what the pattern's catch-all has matched as the path, not what stands before it."),
       .boolean("forward_original_path", \.originalPath, "Send the path as the client wrote it, not the normalised one."),
+      .quantity(
+        "timeout_ms", \.timeout, .milliseconds, 10...day, zero: "none",
+        "How long an exchange may take in all, from the end of the request's head to the end of the response."),
+      .quantity(
+        "send_timeout_ms", \.sendTimeout, .milliseconds, 10...day, zero: "none",
+        "How long the backend may take nothing of a request that waits for it. Where it is not given, response_timeout_ms holds, or 30000 without that."),
       .quantity("response_timeout_ms", \.responseTimeout, .milliseconds, 10...day, zero: "none", "How long the backend may take to answer with a header."),
       .choice("buffering", \.buffering, [("auto", .auto), ("always", .always), ("never", .never)], "Whether a response is collected before it is sent on."),
       .quantity("relay_buffer_limit_bytes", \.relayBufferLimit, .bytes, 16_384...67_108_864, "What is held of a response that the client takes slowly."),
       .quantity(
         "auto_stream_content_length_threshold_bytes", \.autoStreamThreshold, .bytes, 0...67_108_864,
         "With buffering \"auto\", size from which a response is not collected; at most relay_buffer_limit_bytes."),
-      .quantity("stream_idle_timeout_sec", \.streamIdleTimeout, .seconds, 10...3_600_000, zero: "none", "How long the backend may pause within a response."),
+      .quantity("stream_idle_timeout_sec", \.streamIdleTimeout, .seconds, 10...3_600_000, zero: "none", "How long the backend may pause within a response.").alias("stream_idle_timeout_ms", .milliseconds),
       .quantity("stream_max_duration_sec", \.streamMaxDuration, .seconds, 10...day, zero: "none", "How long a response may take in all."),
       .choice("h10_streaming", \.http10, [("close", .close), ("buffer", .buffer)], "To HTTP/1.0 clients: end a response of unknown length by closing, or collect it first."),
       .boolean("forward_trailers", \.forwardTrailers, "Send on the trailer fields of responses."),

@@ -7,6 +7,8 @@ struct SettingRow: Sendable {
   var key: String
   /// Former names that are still read.
   var aliases: [String] = []
+  /// Names under which plain numbers are of another unit.
+  var aliasUnits: [String: Unit] = [:]
   /// Names of environment variables, without their prefix.
   var variables: [String] = []
   var required = false
@@ -83,6 +85,12 @@ indirect enum Shape: Sendable {
     case .headers: .object([])
     case .object: nil
     }
+  }
+
+  /// The shape with plain numbers in `unit`.
+  func inUnit(_ unit: Unit) -> Shape {
+    guard case .quantity(_, let range, let zero, let value) = self else { return self }
+    return .quantity(unit, range, zero: zero, default: value)
   }
 
   var children: [SettingRow] {

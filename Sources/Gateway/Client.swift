@@ -51,6 +51,9 @@ struct ClientFlags: OptionSet, BitwiseCopyable {
   /// It is in the queue of HTTP/2 connections that have frames to write.
   static var unflushed: ClientFlags { ClientFlags(rawValue: 65536) }
 
+  /// Bytes for it wait in the pipe of its exchange.
+  static var pouring: ClientFlags { ClientFlags(rawValue: 131072) }
+
   /// No further request may be begun on its socket in HTTP/1.
   static var finished: ClientFlags { [.closing, .doomed, .lingering, .stream, .multiplexed] }
 }
@@ -123,6 +126,10 @@ struct Client: ~Copyable {
 
   /// Whether nothing of it is of interest any more. (A stream is closing from its first byte on: it has one request.)
   var isFinished: Bool { !flags.isDisjoint(with: flags.contains(.stream) ? .doomed : .finished) }
+
+  /// Whether something waits for its socket to become writable.
+  @inline(__always)
+  var hasUnsent: Bool { !backlog.isEmpty || flags.contains(.pouring) }
 
   /// Whether what is composed for it can go to its socket at once.
   @inline(__always)

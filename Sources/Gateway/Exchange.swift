@@ -10,8 +10,8 @@ import Wire
 
 /// What is true of an exchange.
 struct ExchangeFlags: OptionSet, BitwiseCopyable {
-  let rawValue: UInt16
-  init(rawValue: UInt16) { self.rawValue = rawValue }
+  let rawValue: UInt32
+  init(rawValue: UInt32) { self.rawValue = rawValue }
 
   /// Bytes of the final response have been handed to the client's socket or backlog.
   static var committed: ExchangeFlags { ExchangeFlags(rawValue: 1) }
@@ -45,6 +45,8 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   static var upgrading: ExchangeFlags { ExchangeFlags(rawValue: 16384) }
   /// It has become a WebSocket: a tunnel, or an endpoint of our own where there is no upstream.
   static var upgraded: ExchangeFlags { ExchangeFlags(rawValue: 32768) }
+  /// The body of the response goes through a pipe.
+  static var spliced: ExchangeFlags { ExchangeFlags(rawValue: 65536) }
 }
 
 /// The state of one proxied request. The slots of ended exchanges are used again as they are, so that `begin` sets everything
@@ -83,6 +85,8 @@ struct Exchange: ~Copyable {
   /// Microseconds that the connect took, and from the request to the head of the response; -1 when it did not happen.
   var connectedAt: Int64 = -1
   var headAt: Int64 = -1
+  /// Milliseconds of the monotonic clock by which the exchange must be over; 0: no limit. Set by `Gateway.limit`.
+  var deadline: Int64 = 0
   /// Milliseconds of the monotonic clock by which the response must be over; 0: no limit.
   var responseDeadline: Int64 = 0
   /// Body bytes received from the client.
@@ -92,7 +96,7 @@ struct Exchange: ~Copyable {
   var bodySent = 0
   /// A collected request body.
   var requestBody = BufferChain()
-  /// The tunnel or the endpoint's session, from the request for a WebSocket to the end.
+  /// The tunnel or the endpoint's session, from the request for a WebSocket to the end; with `.spliced` the pipe.
   var session: Handle?
   /// The backend's head, while the response is collected; before, the fields that ask it for an upgrade.
   var heldHead: Buffer?
@@ -129,6 +133,7 @@ struct Exchange: ~Copyable {
     attemptStart = 0
     connectedAt = -1
     headAt = -1
+    deadline = 0
     responseDeadline = 0
     bodyReceived = 0
     sent = 0

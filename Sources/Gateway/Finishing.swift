@@ -216,7 +216,7 @@ extension Gateway {
     count(status: exchanges[pinned].status)
     if logsAccess { log(exchange) }
     clients[client].exchange = nil
-    clients[client].flags.remove([.holding, .owesContinue])
+    clients[client].flags.remove([.holding, .owesContinue, .pouring])
     if !exchanges[pinned].flags.contains(.persistent) {
       clients[client].flags.insert(.closing)
       if !clients[client].body.isComplete { clients[client].flags.insert(.mustLinger) }

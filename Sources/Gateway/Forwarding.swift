@@ -14,6 +14,8 @@ extension Gateway {
   /// Begins an exchange: collects its body first where the route asks for it, else looks for a connection.
   mutating func start(_ exchange: Handle) {
     let client = exchanges[exchange].client
+    let timeout = actions.forwards[Int(exchanges[exchange].rule)].plan.timeout
+    if timeout > 0 { limit(exchange, until: services.now + Int64(timeout)) }
     if actions.forwards[Int(exchanges[exchange].rule)].collectsRequest, !clients[client].body.isComplete {
       exchanges[exchange].flags.formUnion([.collecting, .collected])
       if let fault = passHeldBody(exchange) { return fail(exchange, fault) }
@@ -312,12 +314,12 @@ extension Gateway {
       }
       break
     }
-    let timeout = actions.forwards[Int(exchanges[pinned].rule)].plan.responseTimeout
+    let rule = Int(exchanges[pinned].rule)
     if !backends.connections[backend].backlog.isEmpty {
-      if progress, !exchanges[pinned].flags.contains(.hasHead) { setBackendTimer(backend, .send, timeout == 0 ? 30_000 : Int64(timeout)) }
+      if progress, !exchanges[pinned].flags.contains(.hasHead) { setBackendTimer(backend, .send, Int64(actions.forwards[rule].plan.sendTimeout)) }
     } else if !exchanges[pinned].flags.contains(.hasHead) {
       if exchanges[pinned].flags.contains(.requestComplete) {
-        setBackendTimer(backend, .head, Int64(timeout))
+        setBackendTimer(backend, .head, Int64(actions.forwards[rule].plan.responseTimeout))
       } else {
         backends.connections[backend].waiting = .nothing
       }

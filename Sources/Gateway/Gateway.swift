@@ -105,9 +105,15 @@ public struct Gateway: ~Copyable {
   /// What the exchanges that have become WebSockets keep: those through the proxy, and those that end here.
   var tunnels: Slab<Tunnel>
   var webSockets: Slab<WebSocketSession>
+  /// Pipes through which long responses go.
+  var pipes: Slab<Pipe>
   var services: Services
   var clientTimers: TimerWheel
   var backendTimers: TimerWheel
+  /// Of exchanges that have a limit of their own.
+  var exchangeTimers: TimerWheel
+  /// Whether there has been any such.
+  var timesExchanges = false
   /// Clients and backends that have more to do than one turn allows.
   var pending = TokenQueue()
   /// Clients to be closed when the event at hand has been handled.
@@ -160,6 +166,7 @@ public struct Gateway: ~Copyable {
     exchanges = Slab(capacity: clientCapacity)
     tunnels = Slab(capacity: clientCapacity)
     webSockets = Slab(capacity: clientCapacity)
+    pipes = Slab(capacity: Self.pipeLimit)
     streams = Slab(capacity: streamCapacity)
     multiplexers = Slab(capacity: plan.http2.enabled ? connectionCapacity : 0)
     let services = Services(plan.limits)
@@ -169,6 +176,7 @@ public struct Gateway: ~Copyable {
     self.profile = profile
     clientTimers = TimerWheel(capacity: clientCapacity, now: now)
     backendTimers = TimerWheel(capacity: backendCapacity, now: now)
+    exchangeTimers = TimerWheel(capacity: clientCapacity, now: now)
     spare = try? Descriptor.spare()
     self.plan = plan
     self.worker = worker

@@ -17,7 +17,7 @@ extension Gateway {
   @inline(__always)
   mutating func clientIsReady(_ client: Pin<Client>, _ readiness: Readiness) {
     if !readiness.isDisjoint(with: .broken) { return clientBroke(client.handle) }
-    if readiness.contains(.writable), !clients[client].backlog.isEmpty { flushBacklog(client.handle) }
+    if readiness.contains(.writable), clients[client].hasUnsent { sendUnsent(client.handle) }
     guard !readiness.isDisjoint(with: .readable) else { return }
     if clients[client].noteReady(readiness) { receiveRequests(client) } else { read(client.handle) }
   }

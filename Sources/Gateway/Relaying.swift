@@ -89,6 +89,7 @@ extension Gateway {
   mutating func receiveResponse(_ backend: Handle) {
     guard let exchange = backends.connections[backend].exchange else { return closeBackend(backend) }
     guard backends.connections[backend].state == .leased else {
+      if backends.connections[backend].state == .spliced { return splice(exchange, backend) }
       if backends.connections[backend].state == .tunnelled { receiveTunnel(backend) }
       return
     }
@@ -104,7 +105,11 @@ extension Gateway {
       case .moved(let count):
         if count < room, !backends.connections[backend].hasEnded { backends.connections[backend].isReadable = false }
         switch relay(exchange, backend, &buffer) {
-        case .more: break
+        case .more:
+          if backends.connections[backend].body.remainingLength >= Self.spliceThreshold, beginSplicing(exchange, backend) {
+            services.large.recycle(buffer)
+            return splice(exchange, backend)
+          }
         case .complete:
           let isClean = buffer.isEmpty
           services.large.recycle(buffer)

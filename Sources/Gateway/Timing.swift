@@ -41,6 +41,16 @@ extension Gateway {
     backendTimers.arm(backend.index, deadline: deadline)
   }
 
+  /// The whole of the exchange must be over at `deadline`, milliseconds of the monotonic clock, unless an earlier limit holds.
+  @inline(never)
+  mutating func limit(_ exchange: Handle, until deadline: Int64) {
+    let current = exchanges[exchange].deadline
+    guard current == 0 || deadline < current else { return }
+    exchanges[exchange].deadline = max(1, deadline)
+    timesExchanges = true
+    exchangeTimers.arm(exchange.index, deadline: deadline)
+  }
+
   /// Limits the wait for the next body bytes of a response, and the whole of it.
   mutating func startBodyTimer(_ exchange: Handle, _ backend: Handle) {
     let plan = actions.forwards[Int(exchanges[exchange].rule)].plan
@@ -64,6 +74,7 @@ extension Gateway {
     while let index = backendTimers.popDue(services.now) {
       if let backend = backends.connections.handle(at: index) { backendTimerFired(backend) }
     }
+    if timesExchanges { fireExchangeTimers() }
     if acceptAgainAt > 0, services.now >= acceptAgainAt { acceptAgain() }
     if logsAccess, services.now >= nextAccessFlush { flushAccessLog() }
     if drain.isDraining { continueDrain() }
@@ -80,6 +91,7 @@ extension Gateway {
     }
     consider(clientTimers.delay(from: services.now))
     consider(backendTimers.delay(from: services.now))
+    if timesExchanges { consider(exchangeTimers.delay(from: services.now)) }
     if acceptAgainAt > 0 { consider(acceptAgainAt - services.now) }
     if hasUnwrittenLines { consider(nextAccessFlush - services.now) }
     if drain.isDraining { consider(drain.nextLook - services.now) }
@@ -148,6 +160,23 @@ extension Gateway {
     exchanges[exchange].backend = nil
     closeBackend(backend)
     openBackend(exchange)
+  }
+
+  // MARK: Exchanges
+
+  @inline(never)
+  private mutating func fireExchangeTimers() {
+    while let index = exchangeTimers.popDue(services.now) {
+      // The entry may be that of an exchange that has ended; the one in its slot now has its own deadline, or none.
+      if let exchange = exchanges.handle(at: index) { exchangeTimerFired(exchange) }
+    }
+  }
+
+  private mutating func exchangeTimerFired(_ exchange: Handle) {
+    let deadline = exchanges[exchange].deadline
+    guard deadline > 0 else { return }
+    guard deadline <= services.now else { return exchangeTimers.arm(exchange.index, deadline: deadline) }
+    fail(exchange, .exchangeTimeout)
   }
 
   // MARK: Access log

@@ -138,6 +138,8 @@ extension Gateway {
     exchanges[exchange].headAt = services.nowMicroseconds - exchanges[exchange].attemptStart
     exchanges[exchange].flags.formUnion([.hasHead, .committed, .upgraded])
     exchanges[exchange].flags.remove(.persistent)
+    // From here on only silence ends it.
+    exchanges[exchange].deadline = 0
     backends.tunnel(backend)
     tunnels[session].lastDown = services.now
     tunnels[session].lastUp = services.now
@@ -210,6 +212,7 @@ extension Gateway {
   mutating func releaseSession(_ exchange: Handle) {
     guard let session = exchanges[exchange].session else { return }
     exchanges[exchange].session = nil
+    if exchanges[exchange].flags.contains(.spliced) { return releasePipe(session) }
     if exchanges[exchange].upstream < 0 {
       releaseWebSocket(session)
     } else {

@@ -38,6 +38,8 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   // WebSocket.
   case webSocketHandshakeError, webSocketVersion, webSocketRequired, webSocketDraining
   case webSocketProtocolError, webSocketInvalidData, webSocketMessageTooLarge, webSocketIdle
+  // The gateway's again.
+  case exchangeTimeout
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -82,7 +84,7 @@ public struct FaultRow: Sendable {
     row(.poolExhausted, "connection_pool_exhausted", .upstream, .always, 503, 4, "All connections to the backend are in use and the queue for them is full."),
     row(.poolQueueTimeout, "connection_pool_timeout", .upstream, .always, 503, 4, "No connection to the backend became free within pool.connect_timeout_ms."),
     row(.connectionTerminated, "connection_terminated", .upstream, .onReusedConnection, 502, 4, "The backend closed the connection before its response began."),
-    row(.connectionWriteTimeout, "connection_write_timeout", .upstream, .ifIdempotent, 504, 4, "The backend took none of the request within proxy.response_timeout_ms."),
+    row(.connectionWriteTimeout, "connection_write_timeout", .upstream, .ifIdempotent, 504, 4, "The backend took none of the request within proxy.send_timeout_ms."),
     row(.responseTimeout, "http_response_timeout", .upstream, .ifIdempotent, 504, 4, "The backend sent no response header within proxy.response_timeout_ms."),
     row(.responseStalled, "http_response_stalled", .upstream, .never, 504, 4, "The backend sent no body byte within proxy.stream_idle_timeout_sec."),
     row(.responseTooSlow, "http_response_too_slow", .upstream, .never, 504, 4, "The response took longer than proxy.stream_max_duration_sec."),
@@ -109,6 +111,7 @@ public struct FaultRow: Sendable {
     row(.webSocketInvalidData, "websocket_invalid_data", .client, .never, 0, 2, "A message is not UTF-8, or not what was agreed on for compression; the client was told 1007."),
     row(.webSocketMessageTooLarge, "websocket_message_too_large", .client, .never, 0, 2, "A message exceeds max_ws_message_size; the client was told 1009."),
     row(.webSocketIdle, "websocket_idle_timeout", .client, .never, 0, 2, "Nothing came over the WebSocket within its idle timeout."),
+    row(.exchangeTimeout, "exchange_timeout", .gateway, .never, 504, 3, "The exchange was not over within proxy.timeout_ms."),
   ]
 
   private static func row(

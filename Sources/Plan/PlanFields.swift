@@ -255,6 +255,8 @@ extension ForwardPlan {
     coder.code(&upstream)
     coder.code(&stripPrefix)
     coder.code(&originalPath)
+    coder.code(&timeout)
+    coder.code(&sendTimeout)
     coder.code(&responseTimeout)
     coder.code(&buffering, of: 3)
     coder.code(&relayBufferLimit)

@@ -91,6 +91,10 @@ public struct ForwardPlan: Equatable, Sendable, BitwiseCopyable {
   public var stripPrefix = false
   /// Send the path as the client wrote it instead of the normalised one.
   public var originalPath = false
+  /// From the end of the request's head to the end of the response.
+  public var timeout = 0
+  /// The longest time the backend may take none of the request bytes that wait for it.
+  public var sendTimeout = 30_000
   public var responseTimeout = 30_000
   public var buffering = Buffering.auto
   public var relayBufferLimit = 1 << 20

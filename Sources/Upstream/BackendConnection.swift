@@ -10,7 +10,7 @@ import Wire
 
 /// A connection to a backend.
 public struct BackendConnection: ~Copyable {
-  public enum State: UInt8, Sendable { case connecting, idle, leased, tunnelled }
+  public enum State: UInt8, Sendable { case connecting, idle, leased, spliced, tunnelled }
 
   /// What the timer of the connection means when it fires.
   public enum Waiting: UInt8, Sendable { case nothing, connect, send, head, body, idle, tunnel }

@@ -104,6 +104,9 @@ public struct Backends: ~Copyable {
   /// The connection carries something other than HTTP from now on, and will not be given back.
   public mutating func tunnel(_ handle: Handle) { connections[handle].state = .tunnelled }
 
+  /// The response's body goes from the connection's socket to its client's without being looked at; or no longer does.
+  public mutating func splice(_ handle: Handle, _ isSpliced: Bool) { connections[handle].state = isSpliced ? .spliced : .leased }
+
   // MARK: Giving back
 
   /// Keeps a leased connection for another request; false when it had to be closed instead.

@@ -53,6 +53,13 @@ public struct BodyReader: Sendable, BitwiseCopyable {
     }
   }
 
+  /// `count` bytes of a body of known length have gone another way.
+  public mutating func skip(_ count: Int) {
+    guard case .length = framing else { return }
+    remaining -= min(max(0, count), remaining)
+    if remaining == 0 { isComplete = true }
+  }
+
   /// The stream has ended: true when that is where the body may end.
   public mutating func streamEnded() -> Bool {
     if framing == .untilClose { isComplete = true }

@@ -143,6 +143,8 @@ struct Seeded: RandomNumberGenerator {
     var forward = ForwardPlan(upstream: 0)
     forward.stripPrefix = r.flag()
     forward.originalPath = r.flag()
+    forward.timeout = r.pick([0, r.time()])
+    forward.sendTimeout = r.pick([0, r.time()])
     forward.responseTimeout = r.pick([0, r.time()])
     forward.buffering = r.pick([.auto, .always, .never])
     forward.relayBufferLimit = 16384 + r.below(9999)

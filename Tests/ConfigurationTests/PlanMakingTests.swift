@@ -6,6 +6,21 @@ import Plan
 import Testing
 
 @Suite struct PlanMakingTests {
+  @Test(arguments: [
+    ("", 30_000, 30_000), (#""response_timeout_ms": 2000"#, 2000, 30_000), (#""response_timeout_ms": 0"#, 30_000, 30_000),
+    (#""send_timeout_ms": 0, "response_timeout_ms": 2000"#, 0, 30_000), (#""send_timeout_ms": 700"#, 700, 30_000),
+    (#""stream_idle_timeout_ms": 1500"#, 30_000, 1500), (#""stream_idle_timeout_ms": 0"#, 30_000, 0),
+    (#""stream_idle_timeout_ms": "2s""#, 30_000, 2000), (#""stream_idle_timeout_sec": 2"#, 30_000, 2000),
+  ])
+  func timeoutsOfAnExchange(keys: String, send: Int, idle: Int) throws {
+    let text = #"{"upstreams": [{"name": "a", "host": "192.0.2.1", "proxy": {"route_prefix": "/a"}}], "routes": [{"path": "/b", "upstream": "a", "proxy": {"# + keys + "}}]}"
+    let plan = try loaded(text).plan
+    guard case .forward(let forward) = plan.routes[0].action else { throw TestFailure() }
+    #expect(forward.sendTimeout == send && forward.streamIdleTimeout == idle)
+  }
+
+  private struct TestFailure: Error {}
+
   @Test func defaults() throws {
     let plan = try loaded(nil).plan
     var expected = Plan()

@@ -99,6 +99,6 @@ import Testing
     #expect(count(HeaderPlan(name: "", value: "")) == 2)
     #expect(count(RedirectPlan(to: "")) == 2)
     #expect(count(EchoPlan()) == 6)
-    #expect(count(ForwardPlan(upstream: 0)) == 20)
+    #expect(count(ForwardPlan(upstream: 0)) == 22)
   }
 }

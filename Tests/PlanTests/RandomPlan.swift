@@ -152,6 +152,8 @@ private func randomAction(_ r: inout Seeded, upstreams: Int) -> RouteAction {
     var forward = ForwardPlan(upstream: r.below(upstreams))
     forward.stripPrefix = r.flag()
     forward.originalPath = r.flag()
+    forward.timeout = r.int()
+    forward.sendTimeout = r.int()
     forward.responseTimeout = r.int()
     forward.buffering = [.auto, .always, .never][r.below(3)]
     forward.relayBufferLimit = r.int()

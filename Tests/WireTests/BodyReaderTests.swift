@@ -81,4 +81,16 @@ import Testing
     var chunked = BodyReader(.chunked), counted = BodyReader(.length(1))
     #expect(!chunked.streamEnded() && !counted.streamEnded())
   }
+
+  @Test func bytesThatWentAnotherWayCount() {
+    var body = BodyReader(.length(10))
+    body.skip(4)
+    #expect(body.remainingLength == 6 && !body.isComplete)
+    body.skip(-1)
+    body.skip(7)
+    #expect(body.remainingLength == 0 && body.isComplete)
+    var chunked = BodyReader(.chunked)
+    chunked.skip(1)
+    #expect(!chunked.isComplete)
+  }
 }

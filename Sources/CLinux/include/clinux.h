@@ -28,6 +28,8 @@ int clx_has_input(int fd);
 ssize_t clx_send_two(int fd, const void *a, size_t na, const void *b, size_t nb);
 int clx_is_v4_mapped(const void *address);
 int clx_open_null(void);
+int clx_sized_pipe(int *reading, int *writing, int size);
+ssize_t clx_splice(int from, int to, size_t n, int more);
 int clx_http_date(char *text, size_t size, const struct tm *t);
 static inline int clx_errno(void) { return errno; }
 static inline int clx_epoll_add(int epoll, int fd, uint32_t events, uint64_t token) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 Fields = list[tuple[bytes, bytes]]
@@ -33,7 +34,7 @@ class Reader:
 
     def fill(self) -> bool:
         """Reads once; false at the end of the stream."""
-        data = self.sock.recv(65_536)
+        data = self.sock.recv(262_144)
         self.buffer += data
         return bool(data)
 
@@ -105,6 +106,47 @@ def read_chunks(reader: Reader) -> tuple[bytes, Fields]:
     while (line := reader.until(b"\r\n")) != b"\r\n":
         trailers += line
     return bytes(body), parse_fields(trailers)
+
+
+def pieces(reader: Reader, fields: Fields, trailers: Fields, to_end: bool = False) -> Iterator[bytes]:
+    """A body as it comes, framed as `fields` say; its trailers are put into `trailers`. Without framing there is none, or it ends with
+    the connection."""
+    coding, length = values(fields, "transfer-encoding"), values(fields, "content-length")
+    if coding and length:
+        raise Malformed("Content-Length beside Transfer-Encoding")
+    if coding:
+        if [one.lower() for one in coding] != ["chunked"]:
+            raise Malformed(f"Transfer-Encoding {coding}")
+        while True:
+            size = reader.until(b"\r\n")[:-2].split(b";")[0]
+            if not re.fullmatch(rb"[0-9A-Fa-f]+", size):
+                raise Malformed(f"chunk size {size!r}")
+            left = int(size, 16)
+            if left == 0:
+                break
+            yield from _counted(reader, left)
+            if reader.exactly(2) != b"\r\n":
+                raise Malformed("no CRLF after chunk data")
+        block = b""
+        while (line := reader.until(b"\r\n")) != b"\r\n":
+            block += line
+        trailers += parse_fields(block)
+    elif length:
+        if len(length) != 1 or not length[0].isdigit():
+            raise Malformed(f"Content-Length {length}")
+        yield from _counted(reader, int(length[0]))
+    elif to_end:
+        while piece := reader.some(1 << 18):
+            yield piece
+
+
+def _counted(reader: Reader, left: int) -> Iterator[bytes]:
+    while left:
+        piece = reader.some(min(left, 1 << 18))
+        if not piece:
+            raise Closed()
+        left -= len(piece)
+        yield piece
 
 
 @dataclass
