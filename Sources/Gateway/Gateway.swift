@@ -235,7 +235,7 @@ public struct Gateway: ~Copyable {
     case .client:
       if let client = unsafe clients.find(handle) { clientIsReady(client, event.readiness) }
     case .backend:
-      if backends.connections.contains(handle) { backendIsReady(handle, event.readiness) }
+      if let backend = unsafe backends.connections.find(handle) { backendIsReady(backend, event.readiness) }
     case .listener: acceptAll(Int(handle.index))
     case .foreign: return handle.index
     }

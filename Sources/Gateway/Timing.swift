@@ -29,8 +29,12 @@ extension Gateway {
   }
 
   /// The backend must have got on within `milliseconds` (0: no limit) with what `waiting` says.
-  @inline(__always)
   mutating func setBackendTimer(_ backend: Handle, _ waiting: BackendConnection.Waiting, _ milliseconds: Int64) {
+    unsafe setBackendTimer(backends.connections.pin(backend), waiting, milliseconds)
+  }
+
+  @inline(__always)
+  mutating func setBackendTimer(_ backend: Pin<BackendConnection>, _ waiting: BackendConnection.Waiting, _ milliseconds: Int64) {
     guard milliseconds > 0 else {
       backends.connections[backend].waiting = .nothing
       return
@@ -38,7 +42,7 @@ extension Gateway {
     backends.connections[backend].waiting = waiting
     let deadline = services.now + milliseconds
     backends.connections[backend].deadline = deadline
-    backendTimers.arm(backend.index, deadline: deadline)
+    backendTimers.arm(backend.handle.index, deadline: deadline)
   }
 
   /// The whole of the exchange must be over at `deadline`, milliseconds of the monotonic clock, unless an earlier limit holds.

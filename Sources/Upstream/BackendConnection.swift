@@ -15,7 +15,7 @@ public struct BackendConnection: ~Copyable {
   /// What the timer of the connection means when it fires.
   public enum Waiting: UInt8, Sendable { case nothing, connect, send, head, body, idle, tunnel }
 
-  public let socket: Socket
+  public private(set) var socket: Socket
   /// Index of the upstream, which is that of the pool.
   public let upstream: UInt32
   public internal(set) var state: State
@@ -50,6 +50,13 @@ public struct BackendConnection: ~Copyable {
     self.address = UInt32(address)
     self.state = state
     createdAt = now
+  }
+
+  /// Closes its socket and gives up what it holds.
+  mutating func vacate() {
+    socket = Socket(Descriptor.none)
+    input = nil
+    backlog = BufferChain()
   }
 
   /// Whether the connection had served a request before the current one: then its end may only mean that it was stale.
