@@ -62,7 +62,7 @@ static int64_t seconds(const ASN1_TIME *time) {
 }
 
 /* RFC 4514; control and non-ASCII characters are escaped, so that it can stand in a header field. Cut off, never overrun. */
-static size_t name_text(const X509_NAME *name, char *text, size_t size) {
+size_t copenssl_name_text(const X509_NAME *name, char *text, size_t size) {
   text[0] = 0;
   BIO *bio = BIO_new(BIO_s_mem());
   if (!bio) return 0;
@@ -115,8 +115,8 @@ static int judge(STACK_OF(X509) *chain, const uint8_t *key_text, size_t key_size
   facts->key_bits = EVP_PKEY_get_bits(public_key);
   const char *kind = EVP_PKEY_get0_type_name(public_key);
   strncpy(facts->key_name, kind ? kind : "?", sizeof facts->key_name - 1);
-  name_text(X509_get_subject_name(leaf), facts->subject, sizeof facts->subject);
-  name_text(X509_get_issuer_name(leaf), facts->issuer, sizeof facts->issuer);
+  copenssl_name_text(X509_get_subject_name(leaf), facts->subject, sizeof facts->subject);
+  copenssl_name_text(X509_get_issuer_name(leaf), facts->issuer, sizeof facts->issuer);
   unsigned size = 0;
   X509_digest(leaf, EVP_sha256(), facts->fingerprint, &size);
   names_of(leaf, name, context);
@@ -187,7 +187,7 @@ int copenssl_peer_certificate(const SSL *session, char *subject, size_t size, ui
   if (!certificate || SSL_get_verify_result(session) != X509_V_OK) return 0;
   unsigned digest_size = 0;
   if (X509_digest(certificate, EVP_sha256(), fingerprint, &digest_size) != 1) return 0;
-  name_text(X509_get_subject_name(certificate), subject, size);
+  copenssl_name_text(X509_get_subject_name(certificate), subject, size);
   ERR_clear_error();
   return 1;
 }

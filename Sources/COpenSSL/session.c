@@ -189,9 +189,12 @@ const char *copenssl_cipher_name(const SSL *session) { return SSL_get_cipher_nam
 const char *copenssl_server_name(const SSL *session) { return SSL_get_servername(session, TLSEXT_NAMETYPE_host_name); }
 bool copenssl_was_resumed(SSL *session) { return SSL_session_reused(session) == 1; }
 
-bool copenssl_speaks_h2(const SSL *session) {
+static bool speaks(const SSL *session, const char *protocol) {
   const unsigned char *name = NULL;
   unsigned size = 0;
   SSL_get0_alpn_selected(session, &name, &size);
-  return size == 2 && memcmp(name, "h2", 2) == 0;
+  return size == strlen(protocol) && memcmp(name, protocol, size) == 0;
 }
+
+bool copenssl_speaks_h2(const SSL *session) { return speaks(session, "h2"); }
+bool copenssl_speaks_http1(const SSL *session) { return speaks(session, "http/1.1"); }

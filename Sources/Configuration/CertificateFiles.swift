@@ -6,9 +6,9 @@
 import Plan
 import TLS
 
-/// What is said of the files of a listener.
+/// What is said of the files of a listener or an upstream.
 public struct CertificateRemark: Equatable, Sendable {
-  /// The setting within `tls` of the listener, such as `certificates[0].key_file`.
+  /// The setting within its `tls`, such as `certificates[0].key_file`.
   public let setting: String
   /// What follows the name of the setting.
   public let message: String
@@ -37,6 +37,44 @@ public struct CertificateFiles {
     if Certificate.count(in: bytes) == nil { reject("client_ca_file", "\(quoted(tls.clientCAFile)) has no certificate that can be read") }
   }
 
+  /// Reads everything that the TLS of an upstream names into it, but for its authorities.
+  public mutating func load(_ tls: inout UpstreamTLSPlan) {
+    guard var certificate = tls.certificate else { return }
+    load(&certificate, "", isServer: false)
+    tls.certificate = certificate
+  }
+
+  /// Reads the authorities in `file`; nil: those that the system trusts. What is among `known` is not read again.
+  public mutating func authority(_ file: String?, known: [AuthorityPlan] = []) -> AuthorityPlan? {
+    if let file {
+      if let authority = known.first(where: { $0.file == file }) { return authority }
+      return read(file, "ca_file").flatMap { judge(AuthorityPlan(file: file, certificates: $0)) }
+    }
+    for candidate in surroundings.systemAuthorities() {
+      if let authority = known.first(where: { $0.file == candidate }) { return authority }
+      switch surroundings.read(candidate) {
+      case .bytes(let bytes): return judge(AuthorityPlan(file: candidate, certificates: bytes))
+      case .unknown: return AuthorityPlan(file: candidate)
+      case .failed: continue
+      }
+    }
+    reject("ca_file", "is not given, and nothing is found of what the system trusts (looked for \(surroundings.systemAuthorities().joined(separator: ", ")))")
+    return nil
+  }
+
+  private mutating func judge(_ authority: AuthorityPlan) -> AuthorityPlan? {
+    if Certificate.count(in: authority.certificates) != nil { return authority }
+    reject("ca_file", "\(quoted(authority.file)) has no certificate that can be read (PEM is expected)")
+    return nil
+  }
+
+  /// Whether the files still hold what `tls` has of them.
+  public func isUnchanged(_ tls: UpstreamTLSPlan) -> Bool {
+    guard let certificate = tls.certificate else { return true }
+    return surroundings.read(certificate.certificateFile) == .bytes(certificate.chain) && surroundings.read(certificate.keyFile) == .bytes(certificate.key)
+  }
+  public func isUnchanged(_ authority: AuthorityPlan) -> Bool { surroundings.read(authority.file) == .bytes(authority.certificates) }
+
   /// Whether the files still hold what `tls` has of them. Cheaper than `load`: nothing is judged.
   public func isUnchanged(_ tls: TLSPlan) -> Bool {
     func holds(_ path: String, _ bytes: [UInt8]) -> Bool { path.isEmpty || surroundings.read(path) == .bytes(bytes) }
@@ -45,25 +83,25 @@ public struct CertificateFiles {
     } && holds(tls.clientCAFile, tls.clientCA)
   }
 
-  private mutating func load(_ certificate: inout CertificatePlan, _ prefix: String) {
+  private mutating func load(_ certificate: inout CertificatePlan, _ prefix: String, isServer: Bool = true) {
     let chain = read(certificate.certificateFile, prefix + "cert_file")
     let key = read(certificate.keyFile, prefix + "key_file")
     guard let chain, let key else { return }
     certificate.chain = chain
     certificate.key = key
-    judge(certificate, prefix)
+    judge(certificate, prefix, isServer)
     guard !certificate.ocspFile.isEmpty, let response = read(certificate.ocspFile, prefix + "ocsp_file") else { return }
     certificate.ocsp = response
     judge(response: certificate, prefix + "ocsp_file")
   }
 
-  private mutating func judge(_ plan: CertificatePlan, _ prefix: String) {
+  private mutating func judge(_ plan: CertificatePlan, _ prefix: String, _ isServer: Bool) {
     let file = quoted(plan.certificateFile), keyFile = quoted(plan.keyFile)
     do throws(CertificateFault) {
       let certificate = try Certificate(chain: plan.chain, key: plan.key, now: now)
       if let remark = Self.remark(on: certificate, now: now) { warn(prefix + "cert_file", "\(file) \(remark)") }
-      if certificate.isChainBroken { warn(prefix + "cert_file", "\(file): a certificate in it did not issue the one before it; some clients will refuse it") }
-      if certificate.names.isEmpty { warn(prefix + "cert_file", "\(file) names no host: clients will refuse it") }
+      if certificate.isChainBroken { warn(prefix + "cert_file", "\(file): a certificate in it did not issue the one before it; some \(isServer ? "clients" : "backends") will refuse it") }
+      if certificate.names.isEmpty, isServer { warn(prefix + "cert_file", "\(file) names no host: clients will refuse it") }
     } catch {
       switch error {
       case .chainUnreadable: reject(prefix + "cert_file", "\(file) has no certificate that can be read (PEM is expected)")
@@ -71,7 +109,7 @@ public struct CertificateFiles {
       case .keyProtected: reject(prefix + "key_file", "\(keyFile) is protected by a password, which nobody can be asked for")
       case .keyMismatch: reject(prefix + "key_file", "\(keyFile) does not fit the certificate in \(file)")
       case .weakKey(let key): reject(prefix + "key_file", "\(keyFile) is too weak (\(key)): RSA with 2048 bits or EC with 224 is the least")
-      case .weakSignature: reject(prefix + "cert_file", "\(file) is signed with SHA-1 or MD5, which clients refuse")
+      case .weakSignature: reject(prefix + "cert_file", "\(file) is signed with SHA-1 or MD5, which \(isServer ? "clients" : "backends") refuse")
       case .notYetValid(let time): reject(prefix + "cert_file", "\(file) is not valid before \(UTC.text(time))")
       case .expired(let time): reject(prefix + "cert_file", "\(file) expired on \(UTC.text(time))")
       }

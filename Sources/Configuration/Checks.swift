@@ -93,6 +93,7 @@ extension Settings {
     }
     for index in upstreams.indices { upstreams[index].forward.fitDefaults("upstreams[\(index)].proxy", reading) }
     for index in routes.indices { routes[index].forward?.fitDefaults("routes[\(index)].proxy", reading) }
+    for index in upstreams.indices where upstreams[index].tls.enabled && reading.origins["upstreams[\(index)].port"] == nil { upstreams[index].port = 443 }
   }
 
   private func checkUpstreams(_ reading: inout Reading) {
@@ -111,9 +112,25 @@ extension Settings {
           "\(path).pool.max_idle_connections (\(pool.maxIdleConnections)) must not be more than max_connections (\(pool.maxConnections))")
       }
       check(upstream.forward, "\(path).proxy", &reading)
+      check(upstream.tls, "\(path).tls", &reading)
       if upstream.routePrefix.isEmpty, !upstream.methods.isEmpty {
         reading.reject("\(path).proxy.methods", "\(path).proxy.methods has no effect without route_prefix")
       }
+    }
+  }
+
+  private func check(_ tls: UpstreamTLSSettings, _ path: String, _ reading: inout Reading) {
+    guard tls.enabled else { return }
+    for (given, missing, isMissing) in [
+      ("cert_file", "key_file", !tls.certificateFile.isEmpty && tls.keyFile.isEmpty), ("key_file", "cert_file", tls.certificateFile.isEmpty && !tls.keyFile.isEmpty),
+    ] where isMissing && !reading.errors.contains(where: { $0.path == "\(path).\(missing)" }) {
+      reading.reject("\(path).\(given)", "\(path).\(missing) is required with \(given)")
+    }
+    guard !tls.verifiesPeer else { return }
+    if tls.authorityFile.isEmpty {
+      reading.warn(reading.origin(of: "\(path).verify_peer"), "\(path).verify_peer", "\(path).verify_peer is false: anybody can pass for the backend")
+    } else {
+      reading.reject("\(path).ca_file", "\(path).ca_file has no effect without verify_peer")
     }
   }
 
@@ -213,6 +230,11 @@ extension Settings {
         requireAbsolute(certificate.keyFile, "\(path).key_file")
         requireAbsolute(certificate.ocspFile, "\(path).ocsp_file")
       }
+    }
+    for (index, upstream) in upstreams.enumerated() where upstream.tls.enabled {
+      requireAbsolute(upstream.tls.authorityFile, "upstreams[\(index)].tls.ca_file")
+      requireAbsolute(upstream.tls.certificateFile, "upstreams[\(index)].tls.cert_file")
+      requireAbsolute(upstream.tls.keyFile, "upstreams[\(index)].tls.key_file")
     }
     if let pidFile, !pidFile.hasPrefix("/") {
       reading.reject(.flag("-P"), "", "the PID file must be an absolute path to run in the background (found \(JSON.quoted(pidFile)))")

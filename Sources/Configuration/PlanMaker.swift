@@ -37,6 +37,7 @@ extension Plan {
         name: upstream.name, host: upstream.host, port: UInt16(clamping: upstream.port), addresses: addresses.look(up: upstream.host, path, &reading))
       plan.requestMode = upstream.requestMode
       plan.pool = upstream.pool
+      if upstream.tls.enabled { plan.tls = self.tls(upstream, "upstreams[\(index)].tls", surroundings, &reading) }
       upstreams.append(plan)
     }
     routes = RouteExpansion(settings, &reading).routes
@@ -77,6 +78,37 @@ extension Plan {
       let setting = listener == nil ? String(remark.setting.split(separator: ".").last ?? "") : remark.setting
       let place = "\(path).\(setting)"
       if remark.isError { reading.reject(place, "\(place) \(remark.message)") } else { reading.warn(reading.origin(of: place), place, "\(place) \(remark.message)") }
+    }
+    return tls
+  }
+
+  /// TLS to one upstream, with its files read; those of authorities are shared.
+  private mutating func tls(_ upstream: UpstreamSettings, _ path: String, _ surroundings: Surroundings, _ reading: inout Reading) -> UpstreamTLSPlan {
+    let own = upstream.tls
+    var tls = UpstreamTLSPlan()
+    tls.serverName = own.serverName.isEmpty ? upstream.host : own.serverName
+    if tls.serverName.hasSuffix(".") { tls.serverName.removeLast() }
+    tls.serverNameIsAddress = HostSyntax.isAddress(tls.serverName)
+    tls.minVersion = own.minVersion
+    tls.handshakeTimeout = own.handshakeTimeout
+    tls.resumesSessions = own.resumesSessions
+    if !own.certificateFile.isEmpty, !own.keyFile.isEmpty {
+      tls.certificate = CertificatePlan(certificateFile: surroundings.absolute(own.certificateFile), keyFile: surroundings.absolute(own.keyFile))
+    }
+    var files = CertificateFiles(surroundings)
+    files.load(&tls)
+    if own.verifiesPeer {
+      let file = own.authorityFile.isEmpty ? nil : surroundings.absolute(own.authorityFile)
+      if let authority = files.authority(file, known: authorities) {
+        tls.authority = authorities.firstIndex { $0.file == authority.file } ?? authorities.count
+        if tls.authority == authorities.count { authorities.append(authority) }
+      }
+    }
+    for remark in files.remarks {
+      let place = "\(path).\(remark.setting)"
+      // A setting that is not given has no place of its own.
+      let origin = reading.origins[place] == nil ? reading.origin(of: path) : reading.origin(of: place)
+      if remark.isError { reading.reject(origin, place, "\(place) \(remark.message)") } else { reading.warn(origin, place, "\(place) \(remark.message)") }
     }
     return tls
   }

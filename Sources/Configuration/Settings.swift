@@ -93,12 +93,31 @@ public struct UpstreamSettings: Equatable, Sendable {
   public var host = ""
   public var port = 80
   public var requestMode = UpstreamPlan.RequestMode.streaming
+  public var tls = UpstreamTLSSettings()
   public var pool = PoolPlan()
   /// Empty: no route of its own.
   public var routePrefix = ""
   public var methods: [String] = []
   /// Its `upstream` has no meaning here.
   public var forward = ForwardPlan(upstream: 0)
+
+  public init() {}
+}
+
+/// `upstreams[].tls`.
+public struct UpstreamTLSSettings: Equatable, Sendable {
+  public var enabled = false
+  /// Empty: those that the system trusts.
+  public var authorityFile = ""
+  public var verifiesPeer = true
+  /// Empty: the upstream's host.
+  public var serverName = ""
+  public var minVersion = TLSPlan.Version.tls12
+  /// Empty, as the key's: no certificate is shown.
+  public var certificateFile = ""
+  public var keyFile = ""
+  public var handshakeTimeout = UpstreamTLSPlan().handshakeTimeout
+  public var resumesSessions = UpstreamTLSPlan().resumesSessions
 
   public init() {}
 }

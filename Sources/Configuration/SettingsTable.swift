@@ -192,7 +192,26 @@ enum SettingsTable {
       .choice("request_mode", \.requestMode, [("streaming", .streaming), ("buffered", .buffered)], "Whether a body is sent on as it arrives, or collected first."),
       .section("pool", \.pool, pool, "Connections to the backend, over all workers."),
       .section("proxy", \.self, proxy, "A route to the backend, and how requests are forwarded on it."),
-      .later("tls"), .later("http2"), .later("circuit_breaker"), .later("endpoints"),
+      .section("tls", \.tls, upstreamTLS, "TLS to the backend."),
+      .later("http2"), .later("circuit_breaker"), .later("endpoints"),
+    ])
+
+  private static let upstreamTLS = SettingTable<UpstreamTLSSettings>(
+    UpstreamTLSSettings(),
+    [
+      .boolean("enabled", \.enabled, "Whether the backend is spoken to in TLS; its port is then 443 by default."),
+      .text("ca_file", \.authorityFile, .file, mayBeEmpty: true, "PEM file: the authorities that are trusted, one or several; empty: those that the system trusts."),
+      .boolean("verify_peer", \.verifiesPeer, "Whether the backend's certificate must lead to a trusted authority and be good for its name."),
+      .text(
+        "sni_hostname", \.serverName, .host, mayBeEmpty: true,
+        "Name that the backend is asked for, its certificate must be good for, and the Host of requests; empty: host. Of an address, only the certificate is asked."),
+      .choice("min_version", \.minVersion, versions, "The oldest version of TLS that is spoken."),
+      .text("cert_file", \.certificateFile, .file, mayBeEmpty: true, "PEM file: a certificate for backends that ask for one, then those that lead to its issuer."),
+      .text("key_file", \.keyFile, .file, mayBeEmpty: true, "PEM file: the certificate's key, without a password."),
+      .quantity(
+        "handshake_timeout_ms", \.handshakeTimeout, .milliseconds, 10...600_000, zero: "as pool.connect_timeout_ms allows",
+        "Time for the TLS handshake; pool.connect_timeout_ms limits it together with the connect."),
+      .boolean("session_resumption", \.resumesSessions, "Whether new connections resume sessions of earlier ones."),
     ])
 
   static let pool = SettingTable<PoolPlan>(

@@ -19,6 +19,13 @@ public struct Surroundings: Sendable {
   public var read: @Sendable (String) -> Contents
   /// Seconds since the epoch.
   public var now: @Sendable () -> Int64
+  /// Where a file of the authorities that the system trusts may be, the first that exists counting.
+  public var systemAuthorities: @Sendable () -> [String] = { Surroundings.usualAuthorities }
+
+  /// Debian, Fedora, openSUSE, Alpine.
+  public static let usualAuthorities = [
+    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
+  ]
 
   public enum Resolution: Equatable, Sendable {
     case addresses([String])
@@ -46,7 +53,14 @@ public struct Surroundings: Sendable {
   }
 
   /// This machine.
-  public static let machine = Surroundings(
+  public static let machine: Surroundings = {
+    var machine = plainMachine
+    // The variable that OpenSSL's own programs heed.
+    machine.systemAuthorities = { Process.environment("SSL_CERT_FILE").map { [Files.absolute($0)] } ?? usualAuthorities }
+    return machine
+  }()
+
+  private static let plainMachine = Surroundings(
     resolve: { lookUp($0) },
     accountComplaint: { user, group in
       do throws(IdentityError) {

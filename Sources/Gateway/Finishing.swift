@@ -88,7 +88,9 @@ extension Gateway {
     finish(exchange)
   }
 
-  func report(_ exchange: Handle, _ fault: Fault) {
+  mutating func report(_ exchange: Handle, _ fault: Fault) {
+    let detail = failureDetail.isEmpty ? "" : " (\(failureDetail))"
+    if !failureDetail.isEmpty { failureDetail = "" }
     let level: LogPlan.Level =
       switch fault.row.severity {
       case 4: .error
@@ -109,7 +111,7 @@ extension Gateway {
     }
     log.write(
       level, key: EventKey("upstream fault", upstream << 8 | Int(fault.rawValue)),
-      "upstream \(plan.upstreams[upstream].name)\(address): \(fault.row.token): \(fault.row.sentence) route=\(plan.routes[Int(exchanges[exchange].route)].pattern) attempts=\(exchanges[exchange].attempts)")
+      "upstream \(plan.upstreams[upstream].name)\(address): \(fault.row.token): \(fault.row.sentence)\(detail) route=\(plan.routes[Int(exchanges[exchange].route)].pattern) attempts=\(exchanges[exchange].attempts)")
   }
 
   // MARK: Sending again
@@ -168,8 +170,17 @@ extension Gateway {
     backendTimers.disarm(backend.index)
     backends.connections[backend].backlog.removeAll(&services.large)
     if let input = backends.connections[backend].input.take() { services.large.recycle(input) }
+    if backends.connections[backend].carriage != .plain { closeCarrier(backend) }
     backends.close(backend)
     noteConnections(pool, idle, connections)
+  }
+
+  /// Closes connections that the pools have given up.
+  @inline(never)
+  mutating func closeRetired() {
+    while let token = backends.retired.popFirst() {
+      closeBackend(Handle(index: UInt32(truncatingIfNeeded: token), generation: UInt32(truncatingIfNeeded: token >> 32)))
+    }
   }
 
   // MARK: The queue

@@ -72,6 +72,7 @@ extension Gateway {
     let pool = Int(exchanges[exchange].upstream)
     var error = Errno.other(0)
     exchanges[exchange].attemptStart = services.nowMicroseconds
+    if !backends.retired.isEmpty { closeRetired() }
     while Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) {
       let address = Int(exchanges[exchange].addressesTried)
       let idle = backends.pools[pool].idle, connections = backends.pools[pool].connections
@@ -83,8 +84,7 @@ extension Gateway {
       case .connected(let backend):
         counters.add(.upstreamConnects)
         attach(exchange, backend)
-        exchanges[exchange].connectedAt = 0
-        return sendRequest(exchange, backend)
+        return isConnected(backend, exchange)
       case .connecting(let backend):
         counters.add(.upstreamConnects)
         attach(exchange, backend)
@@ -107,18 +107,36 @@ extension Gateway {
 
   /// A connection attempt has come to its end, good or bad.
   mutating func connectEnded(_ backend: Handle, _ exchange: Handle) {
+    guard let error = backends.connections[backend].socket.connectError else { return isConnected(backend, exchange) }
+    connectFailed(backend, exchange, Fault(connecting: error))
+  }
+
+  /// A connection could not be made ready: the next address is tried, if there is one.
+  mutating func connectFailed(_ backend: Handle, _ exchange: Handle, _ fault: Fault) {
     let pool = Int(backends.connections[backend].upstream)
-    guard let error = backends.connections[backend].socket.connectError else {
-      backends.established(backend)
-      exchanges[exchange].connectedAt = services.nowMicroseconds - exchanges[exchange].attemptStart
-      return sendRequest(exchange, backend)
-    }
-    closeBackend(backend)
-    exchanges[exchange].backend = nil
     exchanges[exchange].addressesTried &+= 1
-    if Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) { return openBackend(exchange) }
-    fail(exchange, Fault(connecting: error))
+    if Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) {
+      exchanges[exchange].backend = nil
+      closeBackend(backend)
+      return openBackend(exchange)
+    }
+    fail(exchange, fault)
     if backends.pools[pool].waiting > 0 { serveWaiting(pool) }
+  }
+
+  /// There is a TCP connection: TLS comes next, where the upstream speaks it.
+  private mutating func isConnected(_ backend: Handle, _ exchange: Handle) {
+    if let client = tlsClients[Int(backends.connections[backend].upstream)] { return secure(backend, exchange, client) }
+    isReady(backend, exchange, .none)
+  }
+
+  /// A new connection is ready for use: decides what becomes of it, by what was agreed on.
+  mutating func isReady(_ backend: Handle, _ exchange: Handle, _ agreed: AgreedProtocol) {
+    backends.established(backend)
+    exchanges[exchange].connectedAt = services.nowMicroseconds - exchanges[exchange].attemptStart
+    sendRequest(exchange, backend)
+    // What has come with the connection is not announced again.
+    if backends.connections.contains(backend), backends.connections[backend].isReadable { pending.append(Token.make(.backend, backend)) }
   }
 
   /// Keeps the gauges of connections true after the counts of a pool may have changed.
@@ -143,9 +161,12 @@ extension Gateway {
     let peer = clients[client].peer
     let rule = Int(exchanges[pinned].rule)
     let isSecure = clients[connection(of: client)].flags.contains(.secure)
+    var bytes = Buffer.absent
+    swap(&bytes, &exchanges[pinned].bytes)
     RequestComposer.compose(
-      &exchanges[pinned], actions.forwards[rule], host: actions.hosts[pool], peer: peer.span, isSecure: isSecure, ids: &services.ids,
-      into: &services.request)
+      &exchanges[pinned], bytes.bytes, actions.forwards[rule].style, without: actions.forwards[rule].dropped, host: actions.hosts[pool].bytes,
+      peer: peer.span, isSecure: isSecure, ids: &services.ids, into: &services.request)
+    swap(&bytes, &exchanges[pinned].bytes)
     if isSecure, actions.forwards[rule].plan.setClientCertificate { composeIdentity(client) }
     services.request.append("\r\n")
     if exchanges[pinned].flags.contains(.collected) {
@@ -264,15 +285,16 @@ extension Gateway {
 
   /// Sends what has been composed.
   mutating func flushRequest(_ exchange: Handle) {
-    guard let backend = exchanges[exchange].backend else { return services.request.removeAll() }
+    guard let handle = exchanges[exchange].backend else { return services.request.removeAll() }
+    let backend = unsafe backends.connections.pin(handle)
     if !services.request.isEmpty {
       let count = services.request.count
       if backends.connections[backend].backlog.isEmpty {
-        switch backends.connections[backend].socket.send(services.request.bytes) {
+        switch sendRequestBytes(to: backend) {
         case .moved(count): break
         case .moved(let sent): backends.connections[backend].backlog.append(copying: services.request, from: sent, &services.large)
         case .blocked: backends.connections[backend].backlog.append(copying: services.request, &services.large)
-        case .ended, .failed: sendingFailed(backend)
+        case .ended, .failed: sendingFailed(handle)
         }
       } else {
         backends.connections[backend].backlog.append(copying: services.request, &services.large)
@@ -287,7 +309,7 @@ extension Gateway {
     flushRequest(exchange)
     guard let backend = exchanges[exchange].backend else { return }
     guard backends.connections[backend].backlog.isEmpty else { return backends.connections[backend].backlog.append(data, &services.large) }
-    switch backends.connections[backend].socket.send(data) {
+    switch send(data, to: backend) {
     case .moved(let sent): backends.connections[backend].backlog.append(data.extracting(droppingFirst: sent), &services.large)
     case .blocked: backends.connections[backend].backlog.append(data, &services.large)
     case .ended, .failed: sendingFailed(backend)
@@ -296,20 +318,22 @@ extension Gateway {
   }
 
   /// Sends request bytes that wait, and sets the timer for what comes next.
-  mutating func flushBackend(_ backend: Handle) {
+  mutating func flushBackend(_ backend: Handle) { unsafe flushBackend(backends.connections.pin(backend)) }
+
+  private mutating func flushBackend(_ backend: Pin<BackendConnection>) {
     guard let exchange = backends.connections[backend].exchange else { return }
     let pinned = unsafe exchanges.pin(exchange)
     var progress = backends.connections[backend].waiting != .send
     while !backends.connections[backend].backlog.isEmpty {
       let count = backends.connections[backend].backlog.frontCount
-      switch backends.connections[backend].backlog.withFront({ backends.connections[backend].socket.send($0) }) {
+      switch sendBacklog(to: backend.handle) {
       case .moved(let sent):
         backends.connections[backend].backlog.consume(sent, &services.large)
         progress = true
         if sent == count { continue }
       case .blocked: break
       case .ended, .failed:
-        sendingFailed(backend)
+        sendingFailed(backend.handle)
         continue
       }
       break

@@ -86,6 +86,12 @@ public struct Gateway: ~Copyable {
   /// The keys of session tickets, for all listeners; nil: nobody speaks TLS.
   let tickets: TicketKeys?
   var ciphertext = Ciphertext()
+  /// TLS of connections to backends that speak it.
+  var securedBackends: Slab<SecuredBackend>
+  /// By upstream; nil: in the clear.
+  var tlsClients: [TLSClient?]
+  /// What is known of the failure at hand beyond its fault, for the log.
+  var failureDetail = ""
   /// What only streams have, and what only HTTP/2 connections have.
   var streams: Slab<Stream>
   var multiplexers: Slab<Multiplexer>
@@ -146,6 +152,7 @@ public struct Gateway: ~Copyable {
     let lines = try Self.makeAccessLog(plan, worker, accessLog)
     let tickets = try Self.makeTickets(plan, ticketKeys)
     let servers = try Self.makeServers(plan, tickets)
+    let tlsClients = try Self.makeClients(plan)
     let now = Clock().milliseconds
     let backendCapacity = UInt32(clamping: plan.upstreams.reduce(64) { $0 + max(1, $1.pool.maxConnections) })
     let connectionCapacity = UInt32(clamping: plan.limits.maxConnections == 0 ? 1 << 20 : min(plan.limits.maxConnections, 1 << 20))
@@ -172,6 +179,11 @@ public struct Gateway: ~Copyable {
     let services = Services(plan.limits)
     workspace = Workspace(sectionCapacity: services.small.bufferCapacity, fieldLimit: services.fieldLimit)
     frames = Buffer(capacity: plan.http2.enabled ? Self.frameLimit + ServerSession.slack : 0)
+    securedBackends = Slab(capacity: tlsClients.contains { $0 != nil } ? backendCapacity : 1)
+    self.tlsClients = tlsClients
+    if tlsClients.contains(where: { $0 != nil }) {
+      ciphertext.prepare(small: services.small.bufferCapacity + 1024, large: services.large.bufferCapacity)
+    }
     self.services = services
     self.profile = profile
     clientTimers = TimerWheel(capacity: clientCapacity, now: now)
@@ -248,6 +260,7 @@ public struct Gateway: ~Copyable {
   public mutating func turnEnded() -> CInt {
     if !pending.isEmpty { continuePending() }
     if !unflushed.isEmpty { flushConnections() }
+    if !backends.retired.isEmpty { closeRetired() }
     fireTimers()
     if pending.isEmpty, unflushed.isEmpty { return delayUntilTimer() }
     return 0

@@ -31,20 +31,25 @@ extension Gateway {
   mutating func backendIsReady(_ backend: Pin<BackendConnection>, _ readiness: Readiness) {
     guard let exchange = backends.connections[backend].exchange else {
       // Idle: bytes that nobody asked for, or the backend's end. Writable is what every new connection is.
-      if !readiness.isDisjoint(with: .readable) { closeBackend(backend.handle) }
+      if !readiness.isDisjoint(with: .readable) { idleIsReadable(backend.handle, readiness) }
       return
     }
-    if backends.connections[backend].state == .connecting {
+    if backends.connections[backend].state.rawValue <= BackendConnection.State.securing.rawValue {
+      if backends.connections[backend].state == .securing { return securingIsReady(backend.handle, exchange, readiness) }
       if !readiness.isDisjoint(with: [.writable, .broken]) {
         if readiness.contains(.peerEnded) { backends.connections[backend].hasEnded = true }
-        if !readiness.isDisjoint(with: .readable), readiness.isDisjoint(with: .broken) { backends.connections[backend].isReadable = true }
+        if !readiness.isDisjoint(with: [.readable, .broken]) { backends.connections[backend].isReadable = true }
         connectEnded(backend.handle, exchange)
       }
       return
     }
-    if readiness.contains(.writable), !backends.connections[backend].backlog.isEmpty {
-      flushBackend(backend.handle)
-      resumeRequest(exchange, backend.handle)
+    if readiness.contains(.writable) {
+      if !backends.connections[backend].backlog.isEmpty {
+        flushBackend(backend.handle)
+        resumeRequest(exchange, backend.handle)
+      } else if backends.connections[backend].carriage != .plain {
+        flushReplies(backend.handle)
+      }
     }
     guard !readiness.isDisjoint(with: .readable), backends.connections.contains(backend.handle) else { return }
     backends.connections[backend].isReadable = true
@@ -104,7 +109,7 @@ extension Gateway {
         return stash(buffer, backend)
       }
       let room = buffer.freeCapacity
-      switch buffer.fill({ backends.connections[backend].socket.receive(into: &$0) }) {
+      switch receive(from: backend, into: &buffer) {
       case .moved(let count):
         if count < room, !backends.connections[backend].hasEnded { backends.connections[backend].isReadable = false }
         switch relay(exchange, backend, &buffer) {
@@ -156,7 +161,7 @@ extension Gateway {
 
   /// The backend has closed its side, or the connection broke: that ends a response which has no other end only in the first case.
   private mutating func backendEnded(_ exchange: Handle, _ backend: Handle, hadBytes: Bool, isReset: Bool) {
-    if !exchanges[exchange].flags.contains(.hasHead) { return fail(exchange, hadBytes ? .responseIncomplete : .connectionTerminated) }
+    if !exchanges[exchange].flags.contains(.hasHead) { return fail(exchange, hadBytes ? .responseIncomplete : faultOfCarrier(backend) ?? .connectionTerminated) }
     guard !isReset, backends.connections[backend].body.streamEnded() else { return fail(exchange, .responseIncomplete) }
     let client = exchanges[exchange].client
     if exchanges[exchange].flags.contains(.chunked) { services.responses.output.append("0\r\n\r\n") }
@@ -442,7 +447,7 @@ extension Gateway {
     if exchanges[pinned].flags.contains(.holding), let fault = releaseHeld(exchange) { return fail(exchange, fault) }
     // The connection serves again only when both messages are over and it said so.
     let isReusable = isClean && exchanges[pinned].flags.contains(.requestComplete) && !backends.connections[backend].hasEnded
-      && backends.connections[backend].backlog.isEmpty && backends.connections[backend].isPersistent
+      && backends.connections[backend].backlog.isEmpty && backends.connections[backend].isPersistent && isQuiet(backend)
     detach(exchange, backend, isReusable: isReusable)
     finish(exchange)
   }

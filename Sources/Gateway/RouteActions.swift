@@ -22,6 +22,7 @@ enum ActionIndex: BitwiseCopyable {
 /// A forward rule with what only its upstream knows.
 struct ForwardRule: BitwiseCopyable {
   let plan: ForwardPlan
+  let style: RequestStyle
   let collectsRequest: Bool
   /// Fields of the request that are not copied to the backend.
   let dropped: HeaderNameSet
@@ -30,6 +31,7 @@ struct ForwardRule: BitwiseCopyable {
 
   init(_ plan: ForwardPlan, _ upstream: UpstreamPlan) {
     self.plan = plan
+    style = RequestStyle(plan)
     collectsRequest = upstream.requestMode == .buffered
     var dropped: HeaderNameSet = HeaderNameSet.hopByHop
     dropped.formUnion([HeaderNameSet(.host), HeaderNameSet(.expect), HeaderNameSet(.requestID)])
@@ -102,9 +104,10 @@ struct RouteActions: ~Copyable {
   /// The Host of an upstream: IPv6 in brackets, no trailing dot, no port where it is the default one.
   private static func host(of upstream: UpstreamPlan) -> Buffer {
     var name = upstream.host
+    if let tls = upstream.tls, !tls.serverName.isEmpty { name = tls.serverName }
     if name.hasSuffix(".") { name.removeLast() }
     if name.contains(":") { name = "[" + name + "]" }
-    let text = Array((upstream.port == 80 ? name : "\(name):\(upstream.port)").utf8)
+    let text = Array((upstream.port == (upstream.tls == nil ? 80 : 443) ? name : "\(name):\(upstream.port)").utf8)
     var buffer = Buffer(capacity: max(1, text.count))
     buffer.append(text.span)
     return buffer

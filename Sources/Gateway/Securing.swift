@@ -87,12 +87,14 @@ extension Gateway {
     return servers
   }
 
-  /// Uses the certificates of `plan` for connections accepted from now on. Its listeners are those that are served.
+  /// Uses the certificates of `plan` for connections from now on. Its listeners are those that are served, and its upstreams the same.
   /// - Returns: why that cannot be done; the old ones are kept then.
   public mutating func replaceCertificates(_ plan: Plan) -> String? {
-    guard plan.listeners.count == servers.count else { return "the listeners are others" }
+    guard plan.listeners.count == servers.count, plan.upstreams.count == tlsClients.count else { return "the listeners or upstreams are others" }
     do throws(GatewayFailure) {
+      let clients = try Self.makeClients(plan)
       servers = try Self.makeServers(plan, tickets)
+      tlsClients = clients
       return nil
     } catch {
       return error.reason
@@ -433,7 +435,8 @@ extension Gateway {
 }
 
 /// Types of TLS records (RFC 8446 §5.1).
-private enum TLSRecord {
+enum TLSRecord {
+  static let alert: UInt8 = 21
   static let handshake: UInt8 = 22
 }
 

@@ -30,7 +30,8 @@ extension Gateway {
   mutating func beginSplicing(_ exchange: Handle, _ backend: Handle) -> Bool {
     let client = exchanges[exchange].client
     let flags = exchanges[exchange].flags
-    guard flags.contains(.requestComplete), flags.isDisjoint(with: [.chunked, .holding, .untilClose, .upgrading]),
+    guard backends.connections[backend].carriage == .plain, flags.contains(.requestComplete),
+      flags.isDisjoint(with: [.chunked, .holding, .untilClose, .upgrading]),
       clients[client].flags.isDisjoint(with: [.secure, .stream, .holding, .doomed]), backends.connections[backend].backlog.isEmpty,
       exchanges[exchange].session == nil, actions.forwards[Int(exchanges[exchange].rule)].plan.relayBufferLimit >= Self.pipeSize, let pipe = takePipe()
     else { return false }

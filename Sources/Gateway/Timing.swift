@@ -148,22 +148,14 @@ extension Gateway {
     switch waiting {
     case .nothing, .idle: break
     case .tunnel: tunnelTimerFired(backend, exchange)
-    case .connect: connectTimedOut(backend, exchange)
+    case .connect: connectFailed(backend, exchange, .connectionTimeout)
+    case .handshake: securingFailed(backend, exchange, .tlsHandshakeTimeout)
     case .send: fail(exchange, .connectionWriteTimeout)
     case .head: fail(exchange, .responseTimeout)
     case .body:
       let deadline = exchanges[exchange].responseDeadline
       fail(exchange, deadline > 0 && services.now >= deadline ? .responseTooSlow : .responseStalled)
     }
-  }
-
-  private mutating func connectTimedOut(_ backend: Handle, _ exchange: Handle) {
-    let pool = Int(backends.connections[backend].upstream)
-    exchanges[exchange].addressesTried &+= 1
-    guard Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) else { return fail(exchange, .connectionTimeout) }
-    exchanges[exchange].backend = nil
-    closeBackend(backend)
-    openBackend(exchange)
   }
 
   // MARK: Exchanges

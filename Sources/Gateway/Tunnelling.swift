@@ -29,7 +29,7 @@ extension Gateway {
     for _ in 0..<Self.tunnelBudget {
       guard clients[client].flags.isDisjoint(with: .doomed), clients[client].backlog.count < limit else { return services.large.recycle(buffer) }
       let room = buffer.freeCapacity
-      switch buffer.fill({ backends.connections[backend].socket.receive(into: &$0) }) {
+      switch receive(from: backend, into: &buffer) {
       case .moved(let count):
         if count < room, !backends.connections[backend].hasEnded { backends.connections[backend].isReadable = false }
         passDown(exchange, buffer.bytes)
@@ -114,7 +114,7 @@ extension Gateway {
   mutating func sendUp(_ exchange: Handle, _ data: Span<UInt8>) {
     guard let backend = exchanges[exchange].backend else { return }
     guard backends.connections[backend].backlog.isEmpty else { return backends.connections[backend].backlog.append(data, &services.large) }
-    switch backends.connections[backend].socket.send(data) {
+    switch send(data, to: backend) {
     case .moved(let sent): backends.connections[backend].backlog.append(data.extracting(droppingFirst: sent), &services.large)
     case .blocked: backends.connections[backend].backlog.append(data, &services.large)
     case .ended, .failed:
@@ -171,7 +171,7 @@ extension Gateway {
     }
     if tunnels[session].flags.contains(.upOver), !tunnels[session].flags.contains(.backendTold), backends.connections[backend].backlog.isEmpty {
       tunnels[session].flags.insert(.backendTold)
-      backends.connections[backend].socket.endSending()
+      endSending(to: backend)
     }
     guard tunnels[session].flags.isSuperset(of: [.clientEnded, .backendEnded, .clientTold, .backendTold]) else {
       return armTunnelTimer(exchange, backend)

@@ -40,6 +40,9 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case webSocketProtocolError, webSocketInvalidData, webSocketMessageTooLarge, webSocketIdle
   // The gateway's again.
   case exchangeTimeout
+  // The upstream's, on TLS.
+  case tlsProtocolError, tlsAlertReceived, tlsHandshakeTimeout, tlsHandshakeTerminated
+  case tlsCertificateError, tlsCertificateExpired, tlsCertificateNotYetValid, tlsCertificateNameMismatch, tlsCertificateUnknownCA
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -112,6 +115,15 @@ public struct FaultRow: Sendable {
     row(.webSocketMessageTooLarge, "websocket_message_too_large", .client, .never, 0, 2, "A message exceeds max_ws_message_size; the client was told 1009."),
     row(.webSocketIdle, "websocket_idle_timeout", .client, .never, 0, 2, "Nothing came over the WebSocket within its idle timeout."),
     row(.exchangeTimeout, "exchange_timeout", .gateway, .never, 504, 3, "The exchange was not over within proxy.timeout_ms."),
+    row(.tlsProtocolError, "tls_protocol_error", .upstream, .always, 502, 4, "What the backend sent is not TLS, or against its rules, or they have no version or cipher in common."),
+    row(.tlsAlertReceived, "tls_alert_received", .upstream, .ifIdempotent, 502, 4, "The backend ended TLS with an alert: it rejects what the gateway has offered, often its certificate."),
+    row(.tlsHandshakeTimeout, "tls_handshake_timeout", .upstream, .always, 502, 4, "The TLS handshake was not over within tls.handshake_timeout_ms, or what was left of pool.connect_timeout_ms."),
+    row(.tlsHandshakeTerminated, "tls_handshake_terminated", .upstream, .always, 502, 4, "The backend closed the connection during the TLS handshake."),
+    row(.tlsCertificateError, "tls_certificate_error", .upstream, .always, 502, 4, "The backend's certificate was rejected."),
+    row(.tlsCertificateExpired, "tls_certificate_expired", .upstream, .always, 502, 4, "The backend's certificate, or one that it leads to, has expired."),
+    row(.tlsCertificateNotYetValid, "tls_certificate_not_yet_valid", .upstream, .always, 502, 4, "The backend's certificate, or one that it leads to, is not valid yet."),
+    row(.tlsCertificateNameMismatch, "tls_certificate_name_mismatch", .upstream, .always, 502, 4, "The backend's certificate is for another name."),
+    row(.tlsCertificateUnknownCA, "tls_certificate_unknown_ca", .upstream, .always, 502, 4, "The backend's certificate does not lead to a trusted authority."),
   ]
 
   private static func row(

@@ -31,7 +31,7 @@ struct TLSState {
 extension Master {
   /// When something is due here; nil: nothing is.
   var nextTLSDeadline: Int64? {
-    guard let plan = servingPlan, plan.listeners.contains(where: { $0.tls != nil }) else { return nil }
+    guard let plan = servingPlan, plan.speaksTLS else { return nil }
     return min(tls.tickets.dueAt(rotation: plan.tickets.rotation), tls.readAt ?? .max, tls.ageAt)
   }
 
@@ -39,7 +39,7 @@ extension Master {
 
   /// Does what is due.
   func tendTLS() {
-    guard let plan = servingPlan, plan.listeners.contains(where: { $0.tls != nil }) else { return }
+    guard let plan = servingPlan, plan.speaksTLS else { return }
     let now = Time.milliseconds
     if tls.tickets.dueAt(rotation: plan.tickets.rotation) <= now { rotateTickets(plan, now) }
     if let time = tls.readAt, time <= now { readCertificates() }
@@ -69,6 +69,9 @@ extension Master {
     for tls in plan.listeners.compactMap(\.tls) {
       let files = tls.certificates.flatMap { [$0.certificateFile, $0.keyFile, $0.ocspFile] } + [tls.clientCAFile]
       for file in files where !file.isEmpty { directories.formUnion(Files.directories(onTheWayTo: file)) }
+    }
+    for file in plan.authorities.map(\.file) + plan.upstreams.compactMap(\.tls?.certificate).flatMap({ [$0.certificateFile, $0.keyFile] }) {
+      directories.formUnion(Files.directories(onTheWayTo: file))
     }
     if directories.isEmpty, watch == nil { return false }
     if watch == nil {
@@ -128,6 +131,7 @@ extension Master {
       changed += zip(new.certificates, old.certificates).filter { $0 != $1 }.map { $0.0.certificateFile }
       if new.clientCA != old.clientCA { changed.append(new.clientCAFile) }
     }
+    refreshUpstreams(&record.plan, &changed, &problems)
     guard !changed.isEmpty else { return }
     do throws(Errno) {
       record.planFile = try SealedPlan(record.plan)
@@ -141,12 +145,53 @@ extension Master {
     journal.write(.info, "changed certificates are in use (generation \(number)): \(changed.joined(separator: ", "))")
   }
 
+  /// The same for the TLS of upstreams: authorities, and certificates that are shown to backends.
+  private func refreshUpstreams(_ plan: inout Plan, _ changed: inout [String], _ problems: inout [String: String]) {
+    for index in plan.authorities.indices {
+      var files = CertificateFiles()
+      let old = plan.authorities[index]
+      if files.isUnchanged(old) { continue }
+      let new = files.authority(old.file)
+      for error in files.remarks where error.isError { problems[old.file] = error.message }
+      guard let new else { continue }
+      do throws(TLSError) {
+        _ = try TLSAuthorities(new.certificates)
+      } catch {
+        problems[old.file] = error.reason
+        continue
+      }
+      plan.authorities[index] = new
+      changed.append(new.file)
+    }
+    for index in plan.upstreams.indices {
+      guard let old = plan.upstreams[index].tls else { continue }
+      let path = "upstreams[\(index)].tls"
+      var files = CertificateFiles()
+      if files.isUnchanged(old) { continue }
+      var new = old
+      files.load(&new)
+      let errors = files.remarks.filter(\.isError)
+      for error in errors { problems["\(path).\(error.setting)"] = error.message }
+      guard errors.isEmpty, new != old, let certificate = new.certificate else { continue }
+      do throws(TLSError) {
+        var settings = TLSClientSettings()
+        settings.credential = Credential(chain: certificate.chain, key: certificate.key)
+        _ = try TLSClient(settings)
+      } catch {
+        problems[path] = error.reason
+        continue
+      }
+      plan.upstreams[index].tls = new
+      changed.append(certificate.certificateFile)
+    }
+  }
+
   /// Warns of certificates that will not be good for long, once a day.
   private func lookAtAges(_ plan: Plan) {
     tls.ageAt = Time.milliseconds + TLSState.day
     let now = Time.wallSeconds
     var seen: Set<String> = []
-    for plan in plan.listeners.compactMap(\.tls).flatMap(\.certificates) where seen.insert(plan.certificateFile).inserted {
+    for plan in plan.listeners.compactMap(\.tls).flatMap(\.certificates) + plan.upstreams.compactMap(\.tls?.certificate) where seen.insert(plan.certificateFile).inserted {
       guard let certificate = Certificate(chain: plan.chain), let remark = CertificateFiles.remark(on: certificate, now: now) else { continue }
       journal.write(.warn, "the certificate in \(plan.certificateFile) \(remark)")
     }

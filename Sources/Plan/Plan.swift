@@ -25,6 +25,8 @@ public struct Plan: Equatable, Sendable {
   public var accessLog = AccessLogPlan()
   public var identity = IdentityPlan()
   public var tickets = TicketPlan()
+  /// Whom upstreams trust.
+  public var authorities: [AuthorityPlan] = []
   public var upstreams: [UpstreamPlan] = []
   /// In order of the configuration: `routes` first, then the `route_prefix` of each upstream, then the local endpoints.
   public var routes: [RoutePlan] = []
@@ -208,6 +210,8 @@ public struct UpstreamPlan: Equatable, Sendable {
   public var addresses: [String]
   public var requestMode = RequestMode.streaming
   public var pool = PoolPlan()
+  /// Nil: in the clear.
+  public var tls: UpstreamTLSPlan?
 
   public init(name: String, host: String, port: UInt16, addresses: [String]) {
     self.name = name

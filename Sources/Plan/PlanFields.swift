@@ -20,6 +20,7 @@ extension Plan {
     accessLog.code(with: &coder)
     identity.code(with: &coder)
     tickets.code(with: &coder)
+    coder.code(&authorities, blank: AuthorityPlan()) { $0.code(with: &$1) }
     coder.code(&upstreams, blank: UpstreamPlan(name: "", host: "", port: 0, addresses: [])) { $0.code(with: &$1) }
     coder.code(&routes, blank: RoutePlan(pattern: "", methods: [], action: .health)) { $0.code(with: &$1) }
   }
@@ -65,6 +66,25 @@ extension CertificatePlan {
     coder.code(&chain)
     coder.code(&key)
     coder.code(&ocsp)
+  }
+}
+
+extension UpstreamTLSPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&authority)
+    coder.code(&serverName)
+    coder.code(&serverNameIsAddress)
+    coder.code(&minVersion, of: 2)
+    coder.code(&certificate, blank: CertificatePlan()) { $0.code(with: &$1) }
+    coder.code(&handshakeTimeout)
+    coder.code(&resumesSessions)
+  }
+}
+
+extension AuthorityPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&file)
+    coder.code(&certificates)
   }
 }
 
@@ -165,6 +185,7 @@ extension UpstreamPlan {
     coder.code(&addresses)
     coder.code(&requestMode, of: 2)
     pool.code(with: &coder)
+    coder.code(&tls, blank: UpstreamTLSPlan()) { $0.code(with: &$1) }
   }
 }
 

@@ -1,4 +1,4 @@
-// TLSPlan — how a listener speaks TLS, with the certificates and keys that the master has read while it had the right to.
+// TLSPlan — how a listener, or the gateway to an upstream, speaks TLS, with the certificates and keys that the master has read while it had the right to.
 //
 // Bytes only: what they mean is for the TLS target to know. The names of the files are kept so that they can be watched
 // and read again.
@@ -52,6 +52,37 @@ public struct CertificatePlan: Equatable, Sendable {
   }
 }
 
+/// How an upstream is spoken to in TLS.
+public struct UpstreamTLSPlan: Equatable, Sendable {
+  /// Index into the plan's authorities; -1: the certificate is not verified.
+  public var authority = -1
+  public var verifies: Bool { authority >= 0 }
+  /// Asked for and verified; an IP address is only verified.
+  public var serverName = ""
+  public var serverNameIsAddress = false
+  public var minVersion = TLSPlan.Version.tls12
+  /// Shown to backends that ask for one.
+  public var certificate: CertificatePlan?
+  /// Milliseconds; 0 means none but that for the whole connect.
+  public var handshakeTimeout = 0
+  public var resumesSessions = true
+
+  public init() {}
+}
+
+/// Authorities that are trusted, shared by the upstreams that name the same file.
+public struct AuthorityPlan: Equatable, Sendable {
+  /// Absolute.
+  public var file: String
+  /// PEM.
+  public var certificates: [UInt8]
+
+  public init(file: String = "", certificates: [UInt8] = []) {
+    self.file = file
+    self.certificates = certificates
+  }
+}
+
 /// The keys that session tickets are encrypted with, the same for all listeners and workers.
 public struct TicketPlan: Equatable, Sendable {
   /// Milliseconds after which a new key takes over.
@@ -63,4 +94,9 @@ public struct TicketPlan: Equatable, Sendable {
 
   /// Seconds that a ticket is good for: until its key may be forgotten, but no longer than RFC 8446 §4.6.1 allows.
   public var lifetime: Int { max(1, min(604_800, rotation / 1000 * max(1, keys - 1))) }
+}
+
+extension Plan {
+  /// Whether TLS is spoken, to clients or backends.
+  public var speaksTLS: Bool { listeners.contains { $0.tls != nil } || upstreams.contains { $0.tls != nil } }
 }

@@ -25,6 +25,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   // WebSockets: begun here and through the proxy, and how those of our own endpoints ended, by close code.
   case webSocketUpgrades, tunnelUpgrades, webSocketMessages
   case closesNormal, closesGoingAway, closesProtocolError, closesAbnormal, closesInvalidData, closesTooBig, closesOther
+  // TLS to backends: handshakes that succeeded, those of them that resumed a session, and those that failed.
+  case upstreamTLSHandshakes, upstreamTLSResumptions, upstreamTLSFailures
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
   public var isGauge: Bool { rawValue <= Counter.waiting.rawValue || self == .http2ConnectionsActive || self == .http2StreamsActive }
@@ -33,9 +35,9 @@ public enum Counter: Int, Sendable, CaseIterable {
 /// A worker's counters.
 @safe
 public struct CounterPage: ~Copyable {
-  /// The size of a page in bytes. 512 cells: the first 64 for `Counter`, the rest one per `Fault`.
+  /// The size of a page in bytes. 512 cells: the first 128 for `Counter`, the rest one per `Fault`.
   public static let byteCount = 4096
-  @usableFromInline static let faultBase = 64
+  @usableFromInline static let faultBase = 128
 
   @usableFromInline let cells: UnsafeMutablePointer<Atomic<UInt64>>
 

@@ -74,7 +74,7 @@ public struct Scoreboard: Sendable {
   public static let byteCount = pagesOffset + capacity * CounterPage.byteCount
 
   static let magic: UInt64 = 0x6477_7967_6272_6473  // "sdrbgywd" in memory order
-  static let version: UInt64 = 1
+  static let version: UInt64 = 2
 
   private enum HeaderCell: Int { case magic, version, layout, rowsUsed, foldSequence }
   private enum RowCell: Int { case processID, generation, slot, state, heartbeat, startedAt, restarts }

@@ -59,6 +59,8 @@ final class TLSContext {
     unsafe self.pointer = pointer
   }
 
+  init(owning pointer: OpaquePointer) { unsafe self.pointer = pointer }
+
   deinit { unsafe copenssl_context_free(pointer) }
 }
 

@@ -1,8 +1,8 @@
-// TLSSession — one TLS connection on the server's side, without I/O: ciphertext in, plaintext out, and back.
+// TLSSession — one TLS connection, of a client or to a backend, without I/O: ciphertext in, plaintext out, and back.
 //
 // Unsafe room: each call lends spans to OpenSSL for its duration (COpenSSL's session.c keeps no pointer).
-// Invariants: the session is freed once, by `deinit`; its server, whose contexts and port it uses, lives at least as
-// long. An idle session holds neither ciphertext nor plaintext but what an unfinished record has left in OpenSSL.
+// Invariants: the session is freed once, by `deinit`; its server or client, whose contexts and port it uses, lives at
+// least as long. An idle session holds neither ciphertext nor plaintext but what an unfinished record has left in OpenSSL.
 
 import COpenSSL
 import Memory
@@ -46,7 +46,7 @@ public enum TLSFailure: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   }
 }
 
-/// One TLS connection of a server.
+/// One TLS connection.
 @safe
 public struct TLSSession: ~Copyable {
   public enum HandshakeStep: Equatable {
@@ -71,19 +71,41 @@ public struct TLSSession: ~Copyable {
   }
 
   private let session: OpaquePointer
-  private let server: TLSServer
+  private let port: TLSPort
+  /// Kept alive, whichever side we are.
+  private let server: TLSServer?
+  private let client: TLSClient?
   /// Plaintext bytes sent since the last pause.
   private var burst = 0
   /// Milliseconds of the monotonic clock at the last write.
   private var lastWrite: Int64 = 0
   public private(set) var isEstablished = false
   private var hasFailed = false
+  /// OpenSSL's words for the failure, which are valid for good.
+  private var words: UnsafePointer<CChar>?
 
+  /// A session of the server's side.
   /// - Returns: nil when there is no memory.
   public init?(_ server: TLSServer) {
     guard let session = unsafe copenssl_session_make(server.initialContext.pointer, server.port.pointer) else { return nil }
     unsafe self.session = session
+    port = server.port
     self.server = server
+    client = nil
+  }
+
+  /// A session of the client's side, which resumes an earlier one where it can.
+  /// - Returns: nil when there is no memory.
+  public init?(_ client: TLSClient) {
+    let port = client.port
+    let session = unsafe client.serverName.isEmpty
+      ? copenssl_client_session_make(client.context.pointer, port.pointer, nil)
+      : copenssl_client_session_make(client.context.pointer, port.pointer, client.serverName)
+    guard let session = unsafe session else { return nil }
+    unsafe self.session = session
+    self.port = port
+    server = nil
+    self.client = client
   }
 
   deinit { unsafe copenssl_session_free(session) }
@@ -96,13 +118,14 @@ public struct TLSSession: ~Copyable {
   ///   - output: takes what is to be sent.
   public mutating func handshake(_ cipher: Span<UInt8>, used: inout Int, into output: inout Buffer) -> HandshakeStep {
     guard !hasFailed else { return .failed(.protocolError) }
-    let session = unsafe session, port = unsafe server.port.pointer
+    let session = unsafe session, port = unsafe port.pointer
     var left = 0
     let outcome = unsafe TLSSession.lend(cipher, &left, &output) { unsafe copenssl_handshake(session, port, &$0) }
     used = cipher.count - left
     switch Int(outcome) {
     case COPENSSL_DONE:
       isEstablished = true
+      if client != nil { unsafe copenssl_client_established(session) }
       return .established
     case COPENSSL_WANTS_INPUT: return .wantsInput
     case COPENSSL_WANTS_OUTPUT: return .wantsRoom
@@ -121,7 +144,7 @@ public struct TLSSession: ~Copyable {
   ///   - replies: takes what the protocol itself has to answer; at least 1 KiB of room.
   public mutating func decrypt(_ cipher: Span<UInt8>, used: inout Int, into plain: inout Buffer, replies: inout Buffer) -> Decryption {
     guard !hasFailed else { return .failed(.protocolError) }
-    let session = unsafe session, port = unsafe server.port.pointer
+    let session = unsafe session, port = unsafe port.pointer
     used = 0
     while plain.freeCapacity > 0 {
       var left = 0
@@ -167,12 +190,12 @@ public struct TLSSession: ~Copyable {
   /// - Returns: how many bytes were encrypted; nil when the session has failed.
   public mutating func encrypt(_ plain: Span<UInt8>, into output: inout Buffer, now: Int64) -> Int? {
     guard isEstablished, !hasFailed else { return nil }
-    let session = unsafe session, port = unsafe server.port.pointer
+    let session = unsafe session, port = unsafe port.pointer
     if now - lastWrite >= TLSSession.pause { burst = 0 }
     lastWrite = now
     var done = 0
     while done < plain.count {
-      let limit = burst < TLSSession.smallBurst ? TLSSession.smallRecord : TLSSession.largeRecord
+      let limit = client == nil && burst < TLSSession.smallBurst ? TLSSession.smallRecord : TLSSession.largeRecord
       let record = plain.extracting(done..<min(plain.count, done + limit))
       guard output.freeCapacity >= record.count + TLSSession.overhead else { break }
       var left = 0, count = record.count
@@ -192,7 +215,7 @@ public struct TLSSession: ~Copyable {
   /// Says that nothing more will be sent (close_notify). What the connection brings can still be decrypted.
   public mutating func close(into output: inout Buffer) {
     guard isEstablished, !hasFailed else { return }
-    let session = unsafe session, port = unsafe server.port.pointer
+    let session = unsafe session, port = unsafe port.pointer
     var left = 0
     if Int(unsafe TLSSession.lend(Span(), &left, &output, { unsafe copenssl_close(session, port, &$0) })) == COPENSSL_FAILED { _ = fail() }
   }
@@ -202,6 +225,8 @@ public struct TLSSession: ~Copyable {
   /// Whether decrypted bytes wait inside, for which there was no room.
   public var hasPending: Bool { unsafe copenssl_has_pending(session) }
   public var isHTTP2: Bool { unsafe copenssl_speaks_h2(session) }
+  /// Whether the peer has chosen HTTP/1.1 by name (ALPN).
+  public var isHTTP1: Bool { unsafe copenssl_speaks_http1(session) }
   public var isResumed: Bool { unsafe copenssl_was_resumed(session) }
 
   /// Appends the protocol's version: `TLSv1.3`.
@@ -239,13 +264,38 @@ public struct TLSSession: ~Copyable {
     }
   }
 
+  // MARK: What went wrong
+
+  /// OpenSSL's words for the failure; empty when it has none.
+  public var failureText: String {
+    guard let words = unsafe words else { return "" }
+    return unsafe String(cString: words)
+  }
+
+  /// Why the server's certificate was rejected.
+  public var rejection: CertificateRejection {
+    switch Int(unsafe copenssl_rejection_kind(session)) {
+    case COPENSSL_REJECTED_EXPIRED: .expired
+    case COPENSSL_REJECTED_EARLY: .notYetValid
+    case COPENSSL_REJECTED_NAME: .nameMismatch
+    case COPENSSL_REJECTED_ISSUER: .unknownAuthority
+    default: .other
+    }
+  }
+
+  /// …in words, with what is to be known of the certificate.
+  public var rejectionText: String {
+    var text = [CChar](repeating: 0, count: 1024)
+    unsafe copenssl_rejection_text(session, &text, text.count)
+    return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+
   // MARK: Parts
 
   /// Notes that the session is of no more use.
   private mutating func fail() -> TLSFailure {
     hasFailed = true
-    var text: UnsafePointer<CChar>?
-    return switch Int(unsafe copenssl_failure(session, &text)) {
+    return switch Int(unsafe copenssl_failure(session, &words)) {
     case COPENSSL_REASON_NOT_TLS: .notTLS
     case COPENSSL_REASON_VERSION: .version
     case COPENSSL_REASON_CIPHER: .cipher

@@ -1,6 +1,7 @@
 // BackendConnection — one connection to a backend, from its first SYN to its close.
 //
 // Invariants: `exchange` is set exactly while the connection is leased; an idle connection holds no buffer.
+// Bytes of a connection whose carriage is not `.plain` go by way of its carrier, a record elsewhere.
 // The links and counts of its pool are kept by `Backends` alone.
 
 import HTTPModel
@@ -10,22 +11,35 @@ import Wire
 
 /// A connection to a backend.
 public struct BackendConnection: ~Copyable {
-  public enum State: UInt8, Sendable { case connecting, idle, leased, spliced, tunnelled }
+  public enum State: UInt8, Sendable {
+    case connecting
+    /// There is a connection; the TLS handshake on it is not over.
+    case securing
+    case idle, leased, spliced, tunnelled
+    /// Out of its pool, to be closed.
+    case retired
+  }
+
+  /// What carries the bytes of the connection.
+  public enum Carriage: UInt8, Sendable { case plain, secure }
 
   /// What the timer of the connection means when it fires.
-  public enum Waiting: UInt8, Sendable { case nothing, connect, send, head, body, idle, tunnel }
+  public enum Waiting: UInt8, Sendable { case nothing, connect, handshake, send, head, body, idle, tunnel }
 
   public private(set) var socket: Socket
   /// Index of the upstream, which is that of the pool.
   public let upstream: UInt32
   public internal(set) var state: State
+  public var carriage = Carriage.plain
+  /// The carrier's record, unless the carriage is `.plain`.
+  public var carrier = Handle(index: .max, generation: 0)
   /// The exchange that leases the connection.
   public var exchange: Handle?
   /// Which of the upstream's addresses was connected to.
   public let address: UInt32
   /// Requests sent on the connection, the current one included.
   public internal(set) var requests: UInt32 = 0
-  /// Milliseconds of the monotonic clock.
+  /// Milliseconds of the monotonic clock. The connect began then.
   public let createdAt: Int64
   public var deadline: Int64 = 0
   public var waiting = Waiting.nothing
@@ -61,4 +75,11 @@ public struct BackendConnection: ~Copyable {
 
   /// Whether the connection had served a request before the current one: then its end may only mean that it was stale.
   public var isReused: Bool { requests > 1 }
+}
+
+/// What a backend has agreed to speak (ALPN, RFC 7301).
+public enum AgreedProtocol: UInt8, Sendable {
+  /// Nothing was agreed on: there is no TLS, or the backend has not answered the question.
+  case none
+  case http11, h2
 }

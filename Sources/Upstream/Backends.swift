@@ -27,6 +27,8 @@ public struct Backends: ~Copyable {
   public var connections: Slab<BackendConnection>
   public var pools: BoundedArray<Pool>
   private var addresses: [[SocketAddress]]
+  /// Connections that are out of their pools already, and whose owner has to close them: tokens made of their handles.
+  public var retired = TokenQueue(capacity: 16)
 
   /// - Parameters:
   ///   - capacity: connections at most, over all pools.
@@ -59,7 +61,7 @@ public struct Backends: ~Copyable {
         connections[connection].requests += 1
         return handle
       }
-      close(handle)
+      retire(handle)
     }
     return nil
   }
@@ -78,7 +80,7 @@ public struct Backends: ~Copyable {
   ) -> Lease {
     if pools[pool].connections >= pools[pool].connectionLimit {
       guard pools[pool].oldest != .max, let oldest = connections.handle(at: pools[pool].oldest) else { return .exhausted }
-      close(oldest)
+      retire(oldest)
     }
     guard addresses[pool].indices.contains(address) else { return .failed(.other(0)) }
     do throws(Errno) {
@@ -100,7 +102,14 @@ public struct Backends: ~Copyable {
     }
   }
 
-  /// The connect has succeeded.
+  /// The connect has succeeded, and bytes go by way of `carrier` from now on, which is not ready yet.
+  public mutating func secure(_ handle: Handle, carrier: Handle) {
+    connections[handle].carriage = .secure
+    connections[handle].carrier = carrier
+    connections[handle].state = .securing
+  }
+
+  /// The connection is ready for a request.
   public mutating func established(_ handle: Handle) { connections[handle].state = .leased }
 
   /// The connection carries something other than HTTP from now on, and will not be given back.
@@ -118,7 +127,7 @@ public struct Backends: ~Copyable {
     let pool = Int(connections[connection].upstream)
     connections[connection].exchange = nil
     guard pools[pool].idle < pools[pool].idleLimit, isFit(connection, pool, now) else {
-      close(handle)
+      retire(handle)
       return false
     }
     connections[connection].state = .idle
@@ -138,9 +147,18 @@ public struct Backends: ~Copyable {
   public mutating func close(_ handle: Handle) {
     guard connections.contains(handle) else { return }
     if connections[handle].state == .idle { unlinkIdle(handle) }
-    pools[Int(connections[handle].upstream)].connections -= 1
+    if connections[handle].state != .retired { pools[Int(connections[handle].upstream)].connections -= 1 }
     connections[handle].vacate()
     connections.park(handle)
+  }
+
+  /// Takes a connection out of its pool. What has a carrier must be closed by who keeps that.
+  private mutating func retire(_ handle: Handle) {
+    guard connections[handle].carriage != .plain else { return close(handle) }
+    if connections[handle].state == .idle { unlinkIdle(handle) }
+    pools[Int(connections[handle].upstream)].connections -= 1
+    connections[handle].state = .retired
+    retired.append(UInt64(handle.generation) << 32 | UInt64(handle.index))
   }
 
   /// Takes the newest idle connection of a pool out of its list: it is leased.

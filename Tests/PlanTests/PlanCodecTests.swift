@@ -79,7 +79,7 @@ import Testing
   @Test func fieldsAreCounted() {
     func count(_ value: Any) -> Int { Mirror(reflecting: value).children.count }
     let plan = Plan()
-    #expect(count(plan) == 16)
+    #expect(count(plan) == 17)
     #expect(count(plan.limits) == 5)
     #expect(count(plan.timeouts) == 5)
     #expect(count(plan.http1) == 3)
@@ -92,7 +92,9 @@ import Testing
     #expect(count(TLSPlan()) == 9)
     #expect(count(CertificatePlan()) == 6)
     #expect(count(TicketPlan()) == 2)
-    #expect(count(UpstreamPlan(name: "", host: "", port: 0, addresses: [])) == 6)
+    #expect(count(UpstreamPlan(name: "", host: "", port: 0, addresses: [])) == 7)
+    #expect(count(UpstreamTLSPlan()) == 7)
+    #expect(count(AuthorityPlan()) == 2)
     #expect(count(PoolPlan()) == 6)
     #expect(count(RoutePlan(pattern: "", methods: .any, action: .health)) == 4)
     #expect(count(RespondPlan()) == 3)

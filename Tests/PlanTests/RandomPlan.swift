@@ -95,6 +95,7 @@ func randomPlan(_ seed: UInt64) -> Plan {
       address: r.flag() ? .ip(r.text(), port: r.short()) : .unix(r.text(), mode: r.short()), backlog: r.int(), ipv6Only: r.flag(),
       tls: r.flag() ? nil : randomTLS(&r), http2: r.flag())
   }
+  plan.authorities = (0..<r.below(3)).map { _ in AuthorityPlan(file: r.text(), certificates: r.bytes()) }
   plan.upstreams = (0..<1 + r.below(4)).map { _ in
     var upstream = UpstreamPlan(name: r.text(), host: r.text(), port: r.short(), addresses: r.texts() + ["::1"])
     upstream.requestMode = r.flag() ? .streaming : .buffered
@@ -104,6 +105,7 @@ func randomPlan(_ seed: UInt64) -> Plan {
     upstream.pool.idleTimeout = r.int()
     upstream.pool.maxLifetime = r.int()
     upstream.pool.maxRequests = r.int()
+    upstream.tls = r.flag() ? nil : randomUpstreamTLS(&r)
     return upstream
   }
   plan.routes = (0..<r.below(8)).map { _ in
@@ -129,6 +131,23 @@ private func randomTLS(_ r: inout Seeded) -> TLSPlan {
   tls.clientCAFile = r.text()
   tls.clientCA = r.bytes()
   tls.sessionTickets = r.flag()
+  return tls
+}
+
+private func randomUpstreamTLS(_ r: inout Seeded) -> UpstreamTLSPlan {
+  var tls = UpstreamTLSPlan()
+  tls.authority = r.int()
+  tls.serverName = r.text()
+  tls.serverNameIsAddress = r.flag()
+  tls.minVersion = r.flag() ? .tls12 : .tls13
+  if r.flag() {
+    var certificate = CertificatePlan(certificateFile: r.text(), keyFile: r.text())
+    certificate.chain = r.bytes()
+    certificate.key = r.bytes()
+    tls.certificate = certificate
+  }
+  tls.handshakeTimeout = r.int()
+  tls.resumesSessions = r.flag()
   return tls
 }
 

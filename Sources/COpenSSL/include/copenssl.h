@@ -11,6 +11,7 @@
 
 typedef struct ssl_st SSL;
 typedef struct ssl_ctx_st SSL_CTX;
+typedef struct x509_store_st X509_STORE;
 
 // Memory lent to a session
 
@@ -72,6 +73,7 @@ const char *copenssl_cipher_name(const SSL *session);
 const char *copenssl_server_name(const SSL *session);
 bool copenssl_was_resumed(SSL *session);
 bool copenssl_speaks_h2(const SSL *session);
+bool copenssl_speaks_http1(const SSL *session);
 /* Writes the subject of the client's certificate (RFC 4514) and its SHA-256 fingerprint. 0: there is none. */
 int copenssl_peer_certificate(const SSL *session, char *subject, size_t size, uint8_t fingerprint[32]);
 
@@ -97,6 +99,37 @@ void copenssl_offer_h2(SSL_CTX *context, bool h2);
 typedef SSL_CTX *(*copenssl_choose)(void *owner, const char *name, size_t size);
 /* `owner` must outlive the sessions of the context. */
 void copenssl_set_names(SSL_CTX *context, copenssl_choose choose, void *owner);
+
+// The client's side: connections to backends
+
+SSL_CTX *copenssl_client_context_make(void); /* NULL: no memory; nobody is verified */
+/* Whom contexts trust: certificates, PEM. NULL: there is none, or one cannot be read. */
+X509_STORE *copenssl_store_make(const uint8_t *text, size_t size);
+void copenssl_store_free(X509_STORE *store);
+/* Servers must show a certificate that leads to one in `store`, which may be shared. */
+bool copenssl_trust(SSL_CTX *context, X509_STORE *store);
+/* …and is good for this host name, or for this IP address. */
+bool copenssl_expect_name(SSL_CTX *context, const char *name);
+bool copenssl_expect_address(SSL_CTX *context, const char *address);
+/* Application protocols to ask for, the preferred first. */
+bool copenssl_ask_protocols(SSL_CTX *context, bool h2, bool http1);
+/* Sessions are kept, and each is used for one connection. */
+void copenssl_keep_sessions(SSL_CTX *context);
+/* `name`: what the server is asked for (SNI); NULL: nothing. NULL: no memory. */
+SSL *copenssl_client_session_make(SSL_CTX *context, copenssl_port *port, const char *name);
+/* The handshake is over for good. */
+void copenssl_client_established(SSL *session);
+
+/* Why the certificate of a server was rejected. */
+enum {
+  COPENSSL_REJECTED_OTHER,
+  COPENSSL_REJECTED_EXPIRED,
+  COPENSSL_REJECTED_EARLY,
+  COPENSSL_REJECTED_NAME,
+  COPENSSL_REJECTED_ISSUER,
+};
+int copenssl_rejection_kind(const SSL *session);
+void copenssl_rejection_text(const SSL *session, char *text, size_t size);
 
 // Session tickets
 

@@ -46,9 +46,19 @@ class Peer(Connection):
         self.read_body(request)
         return request
 
+    def part_of_request(self, count: int) -> Request:
+        """Reads a request and no more than `count` bytes of its body."""
+        request = self.read_head()
+        self.backend.arrived(request.header("x-request-id") or "", request.method)
+        self.reader.exactly(min(count, int(request.header("content-length") or 0)))
+        return request
+
     def taken(self, request: "Request | Request2") -> None:
         """From now on the request may have had an effect."""
-        self.backend.take(request.header("x-request-id") or "")
+        name = request.header("x-request-id") or ""
+        if self.backend.body_of is not None and request.body != self.backend.body_of(name):
+            raise Malformed(f"{name} has a body of {len(request.body)} bytes that is not its own")
+        self.backend.take(name)
 
     def serve(self, count: int = 1 << 30) -> None:
         """Answers `count` requests as one should."""
@@ -202,6 +212,8 @@ class Misbehaving:
         self.heads: Counter[str] = Counter()
         self.acts: Counter[str] = Counter()
         self.methods: dict[str, str] = {}
+        #: The body that a request of this id must have when it is taken.
+        self.body_of: Callable[[str], bytes] | None = None
         self.connections: list[Peer] = []
         self.errors: list[BaseException] = []
         self.handshakes: list[str] = []

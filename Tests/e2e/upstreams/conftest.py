@@ -12,7 +12,7 @@ import pytest
 
 from support.client import Client, request
 from support.configuration import Json
-from support.gateway import Gateway, missing
+from support.gateway import ROOT, Gateway, missing
 from support.message import Closed, Response
 from support.misbehaving import Misbehaving, Scenario
 from support.wait import until
@@ -33,6 +33,13 @@ class Outcome:
     @property
     def token(self) -> str:
         return self.entry.get("error.type", "-")  # type: ignore[no-any-return]
+
+
+def documented(token: str) -> tuple[int, str]:
+    """Status and level of a fault, as docs/faults.md has them."""
+    line = next(line for line in (ROOT / "docs" / "faults.md").read_text().splitlines() if line.startswith(f"| `{token}` |"))
+    _, _, status, level, *_ = [cell.strip() for cell in line.split("|")]
+    return int(status), level
 
 
 class Setting:

@@ -10,7 +10,7 @@ import pytest
 from support.backend import full_endpoint, head, unused_endpoint
 from support.misbehaving import BODY, CHUNKED, GOOD, Peer, Scenario
 
-from .conftest import Behind
+from .conftest import Behind, documented
 
 
 def after_request(data: bytes, end: str) -> Scenario:
@@ -85,6 +85,7 @@ def test_outcome(behind: Behind, scenario: Scenario, status: int, token: str) ->
     assert outcome.entry["http.response.status_code"] == status
     lines = setting.lines(token)
     assert len(lines) == 1 and "[error]" in lines[0] and "backend" in lines[0], lines
+    assert documented(token) == (status, "error")
     assert setting.stats()["faults"] == {token: 1}
     assert len(setting.backend.connections) == 1, "nothing was configured to be tried again"
     assert setting.stats()["upstream_connections"]["active"] == 0

@@ -3,6 +3,8 @@ had an effect."""
 
 from __future__ import annotations
 
+import os
+import random
 import struct
 import threading
 import time
@@ -16,7 +18,7 @@ from support.http2 import CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, H
 from support.misbehaving import BODY, Peer, Peer2, Request2, Scenario
 from support.wait import until
 
-from .conftest import Behind, Setting
+from .conftest import Behind, Setting, documented
 
 INTERNAL_ERROR, REFUSED_STREAM, HTTP_1_1_REQUIRED = 2, 7, 13
 H2 = {"http2": {"enabled": True, "prefer": "always"}}
@@ -96,9 +98,9 @@ OUTCOMES: list[tuple[str, Scenario, int, str]] = [
     ("never answers", on_request(), 504, "http_response_timeout"),
     ("closes after the request", on_request(then="close"), 502, TERMINATED),
     ("resets the connection after the request", on_request(then="reset"), 502, TERMINATED),
-    ("INTERNAL_ERROR", on_request(reset(INTERNAL_ERROR)), 502, TERMINATED),
-    ("CANCEL", on_request(reset(CANCEL)), 502, TERMINATED),
-    ("HTTP_1_1_REQUIRED", on_request(reset(HTTP_1_1_REQUIRED)), 502, TERMINATED),
+    ("INTERNAL_ERROR", on_request(reset(INTERNAL_ERROR)), 502, "http2_stream_reset"),
+    ("CANCEL", on_request(reset(CANCEL)), 502, "http2_stream_reset"),
+    ("HTTP_1_1_REQUIRED", on_request(reset(HTTP_1_1_REQUIRED)), 502, "http2_http11_required"),
     ("hangs before the body", on_request(headers(OK, LENGTH)), 504, "http_response_stalled"),
     ("hangs in the body", on_request(headers(OK, LENGTH), data(BODY[:-1], False)), 504, "http_response_stalled"),
     ("never ends the stream", on_request(headers(OK, LENGTH), data(BODY, False)), 504, "http_response_stalled"),
@@ -148,6 +150,7 @@ def test_outcome(behind: Behind, scenario: Scenario, status: int, token: str) ->
     assert outcome.entry["http.response.status_code"] == status
     lines = setting.lines(token)
     assert len(lines) == 1 and "[error]" in lines[0] and "backend" in lines[0], lines
+    assert documented(token) == (status, "error")
     assert setting.stats()["faults"] == {token: 1}
     assert max(setting.backend.heads.values(), default=0) <= 1, "a POST was sent twice"
 
@@ -225,6 +228,40 @@ def test_every_byte_of_the_response(behind: Behind, end: str) -> None:
         outcome = setting.ask("POST", body=b"x")
         assert outcome.status == 502 and outcome.token in (TERMINATED, INCOMPLETE), f"after {count} bytes"
     assert setting.ask().status == 200
+    assert max(setting.backend.heads.values()) == 1
+
+
+def test_random_bytes_at_random_places(behind: Behind) -> None:
+    """Two hundred responses with noise in them: something definite happens to each, and the worker lives."""
+    dice = random.Random(os.environ.get("GATEWAY_TEST_SEED", "5"))
+
+    def broken(response: bytes) -> Scenario:
+        def scenario(peer: Peer) -> None:
+            server = Peer2(peer, begin=False)
+            server.reader.exactly(len(http2.PREFACE))
+            server.send = lambda data: None  # type: ignore[method-assign]
+            server.request()
+            peer.send(response)
+            time.sleep(0.01)
+            peer.close()
+
+        return scenario
+
+    scenarios = []
+    for _ in range(200):
+        response = bytearray(WHOLE)
+        for _ in range(dice.randrange(1, 4)):
+            at = dice.randrange(len(response))
+            response[at:at + dice.randrange(3)] = dice.randbytes(dice.randrange(3))
+        scenarios.append(broken(bytes(response)))
+    setting = start(behind, *scenarios, serve)
+    worker = setting.gateway.worker
+    for number in range(200):
+        outcome = setting.ask("POST", body=b"x")
+        assert outcome.cut or outcome.status is not None, number
+        if outcome.response is not None and outcome.response.header("server") == "gateway":
+            assert outcome.status in (502, 504) and outcome.token != "-", number
+    assert setting.gateway.worker == worker
     assert max(setting.backend.heads.values()) == 1
 
 

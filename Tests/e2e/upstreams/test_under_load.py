@@ -21,12 +21,18 @@ RETRY = {"retry": {"max_retries": 10}}
 H2 = {"http2": {"enabled": True, "prefer": "always"}}
 
 
+def body_of(name: str) -> bytes:
+    """Requests that are named so have long bodies of their own."""
+    return name.encode() * 4000 if name.startswith("PUT") else b"x" * 50 if name.startswith("POST") else b""
+
+
 class Busy:
     """Threads that send GET and POST requests in turn, each with an id of its own and once only."""
 
     def __init__(self, setting: Setting, methods: tuple[str, ...] = ("GET", "POST"), threads: int = 8, seconds: float = 2) -> None:
         self.setting, self.methods = setting, methods
         self.statuses: dict[str, int | None] = {}
+        setting.backend.body_of = body_of
         self._end = time.monotonic() + seconds
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(threads)]
         for thread in self._threads:
@@ -49,7 +55,7 @@ class Busy:
             status: int | None = None
             try:
                 client = client or Client(self.setting.gateway.port, timeout=20)
-                client.send(request(method, "/api", f"X-Request-Id: {name}", body=b"x" * 50 if method == "POST" else b""))
+                client.send(request(method, "/api", f"X-Request-Id: {name}", body=body_of(name)))
                 answer = client.read(method)
                 status = answer.status
                 if status == 200 and answer.body != BODY:
@@ -126,8 +132,8 @@ def says_close(peer: Peer) -> None:
     peer.shut()
 
 
-def serve(peer: Peer) -> None:
-    peer.serve()
+#: Good, but not for ever: so that others have their turn.
+good = after(40, says_close)
 
 
 BREAKING: dict[str, tuple[Callable[[Peer], None], dict]] = {  # type: ignore[type-arg]
@@ -143,7 +149,7 @@ BREAKING: dict[str, tuple[Callable[[Peer], None], dict]] = {  # type: ignore[typ
 def test_http1(behind: Behind, act: Callable[[Peer], None], conditions: dict) -> None:  # type: ignore[type-arg]
     """One connection in four breaks, some with their first request and some with a later one. Nothing is seen by those who GET;
     a POST that had reached the backend fails, and is not sent again."""
-    setting = behind(after(2, act), serve, after(0, act), after(50, act), serve, after(7, act), serve, serve, cycle=True,
+    setting = behind(after(2, act), good, after(0, act), after(20, act), good, after(7, act), good, good, cycle=True,
                      proxy={"retry": {"max_retries": 10, **conditions}, "response_timeout_ms": 200})
     busy = Busy(setting).join()
     assert busy.failed("GET") == {}
@@ -155,7 +161,7 @@ def test_http1(behind: Behind, act: Callable[[Peer], None], conditions: dict) ->
 
 def test_http1_polite_ends(behind: Behind) -> None:
     """A backend that ends its connections as it should is not noticed by anyone."""
-    setting = behind(after(3, says_close), after(0, says_close), serve, cycle=True, proxy=RETRY)
+    setting = behind(after(3, says_close), after(0, says_close), good, cycle=True, proxy=RETRY)
     busy = Busy(setting).join()
     assert busy.failed("GET") == busy.failed("POST") == {}
     assert max(setting.backend.heads.values()) == 1
@@ -173,7 +179,7 @@ def test_http1_early_close_of_kept_connections(behind: Behind) -> None:
 
 def test_connections_refused_for_a_while(behind: Behind) -> None:
     """Nothing was sent, so a POST is tried again as well."""
-    setting = behind(serve, proxy=RETRY)
+    setting = behind(after(5, says_close), proxy=RETRY)
     busy = Busy(setting, seconds=2.5)
     backend = setting.backend
     for _ in range(3):
@@ -189,6 +195,19 @@ def test_connections_refused_for_a_while(behind: Behind) -> None:
         threading.Thread(target=backend._accept, daemon=True).start()
     busy.join()
     assert busy.failed("GET") == busy.failed("POST") == {}
+
+
+def closes_within_the_body(peer: Peer) -> None:
+    peer.part_of_request(10_000)
+    peer.reset()
+
+
+def test_bodies_are_sent_again_whole(behind: Behind) -> None:
+    """What is sent again is what was sent before, from its beginning."""
+    setting = behind(after(2, closes_within_the_body), good, after(0, closes_with_request), after(5, closes_within_the_body), after(9, closes_in_head),
+                     good, cycle=True, proxy=RETRY)
+    busy = Busy(setting, methods=("PUT", "GET")).join()
+    assert busy.failed("PUT") == busy.failed("GET") == {}
 
 
 # HTTP/2
@@ -239,7 +258,7 @@ def fails_some(server: Peer2, asked: Request2, count: int) -> bool:
     """INTERNAL_ERROR: may have had an effect."""
     if count % 7:
         return False
-    server.peer.taken(asked)
+    server.peer.backend.take(asked.header("x-request-id") or "")
     server.reset(asked.stream, 2)
     return True
 
@@ -247,7 +266,7 @@ def fails_some(server: Peer2, asked: Request2, count: int) -> bool:
 def breaks_off(server: Peer2, asked: Request2, count: int) -> bool:
     if count < 15:
         return False
-    server.peer.taken(asked)
+    server.peer.backend.take(asked.header("x-request-id") or "")
     server.peer.reset()
     raise Closed()
 
@@ -259,6 +278,13 @@ def test_http2_surely_unprocessed(behind: Behind, each: Callable[[Peer2, Request
     busy = Busy(setting).join()
     assert busy.failed("GET") == busy.failed("POST") == {}
     busy.check_unsafe()
+
+
+@pytest.mark.parametrize("each", [refuses_some, fails_some, breaks_off])
+def test_http2_bodies_are_sent_again_whole(behind: Behind, each: Callable[[Peer2, Request2, int], bool]) -> None:
+    setting = behind(serving(each), upstream=H2, proxy=RETRY)
+    busy = Busy(setting, methods=("PUT", "GET")).join()
+    assert busy.failed("PUT") == busy.failed("GET") == {}
 
 
 @pytest.mark.parametrize("each", [fails_some, breaks_off])
@@ -277,7 +303,7 @@ def test_a_bit_of_everything(behind: Behind) -> None:
     """Whatever happens, every request has an end, every line one outcome, and the worker lives."""
     dice = random.Random(11)
     acts = [closes_with_request, resets_with_request, closes_in_head, answers_503, closes_when_idle, says_close, hangs]
-    scenarios = [after(dice.randrange(30), dice.choice(acts)) if dice.random() < 0.7 else serve for _ in range(60)]
+    scenarios = [after(dice.randrange(30), dice.choice(acts)) if dice.random() < 0.7 else good for _ in range(60)]
     setting = behind(*scenarios, cycle=True, proxy={"retry": {"max_retries": 10, "retry_on_5xx": True, "retry_on_timeout": True}, "response_timeout_ms": 200})
     worker = setting.gateway.worker
     busy = Busy(setting, methods=("GET", "POST", "PUT", "DELETE"), threads=12, seconds=3).join()
