@@ -164,7 +164,7 @@ extension Gateway {
     var bytes = Buffer.absent
     swap(&bytes, &exchanges[pinned].bytes)
     RequestComposer.compose(
-      &exchanges[pinned], bytes.bytes, actions.forwards[rule].style, without: actions.forwards[rule].dropped, host: actions.hosts[pool].bytes,
+      &exchanges[pinned], bytes.bytes, actions.forwards[rule].style, without: actions.forwards[rule].dropped, host: actions.hosts[pool],
       peer: peer.span, isSecure: isSecure, ids: &services.ids, into: &services.request)
     swap(&bytes, &exchanges[pinned].bytes)
     if isSecure, actions.forwards[rule].plan.setClientCertificate { composeIdentity(client) }

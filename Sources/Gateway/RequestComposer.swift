@@ -40,16 +40,16 @@ enum RequestComposer {
   /// Appends the head, without the empty line that ends it. `output` has room for four times the received head and 1 KiB.
   /// - Parameters:
   ///   - exchange: without its bytes, which are in `bytes`. Lent to be changed, though it is not: the compiler copies what is not.
-  ///   - rule: the names of the fields left out.
+  ///   - rule: names of fields that are left out.
   @inline(__always)
   static func compose(
-    _ exchange: inout Exchange, _ bytes: Span<UInt8>, _ style: RequestStyle, without rule: HeaderNameSet, host: Span<UInt8>, peer: Span<UInt8>,
+    _ exchange: inout Exchange, _ bytes: Span<UInt8>, _ style: RequestStyle, without rule: HeaderNameSet, host: borrowing Buffer, peer: Span<UInt8>,
     isSecure: Bool, ids: inout RequestIDs, into output: inout Buffer
   ) {
     startLine(&exchange, bytes, style, &output)
     output.append(" HTTP/1.1\r\nHost: ")
     let asked = exchange.head.host
-    if style.contains(.upstreamHost) || asked.isEmpty { output.append(host) } else { output.append(asked.text(in: bytes)) }
+    if style.contains(.upstreamHost) || asked.isEmpty { output.append(host.bytes) } else { output.append(asked.text(in: bytes)) }
     output.append("\r\n")
 
     var dropped = rule

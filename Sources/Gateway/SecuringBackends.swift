@@ -222,12 +222,13 @@ extension Gateway {
 
   /// Whether nothing has come that was not handed on, so that the connection can serve again.
   @inline(__always)
-  func isQuiet(_ backend: Handle) -> Bool {
+  mutating func isQuiet(_ backend: Pin<BackendConnection>) -> Bool {
     backends.connections[backend].carriage == .plain || isQuiet(carrier: backends.connections[backend].carrier)
   }
 
+  // Mutating, though it changes nothing: a call that borrows a struct of this size copies it.
   @inline(never)
-  private func isQuiet(carrier handle: Handle) -> Bool {
+  private mutating func isQuiet(carrier handle: Handle) -> Bool {
     if securedBackends[handle].hasEnded || securedBackends[handle].fault != .none || securedBackends[handle].session.hasPending { return false }
     switch securedBackends[handle].rest {
     case .some: return false

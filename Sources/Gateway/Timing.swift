@@ -87,7 +87,7 @@ extension Gateway {
 
   /// How long nothing can become due: -1 for ever.
   @inline(__always)
-  func delayUntilTimer() -> CInt {
+  mutating func delayUntilTimer() -> CInt {
     var delay: Int64 = -1
     func consider(_ other: Int64?) {
       guard let other else { return }
@@ -97,7 +97,7 @@ extension Gateway {
     consider(backendTimers.delay(from: services.now))
     if timesExchanges { consider(exchangeTimers.delay(from: services.now)) }
     if acceptAgainAt > 0 { consider(acceptAgainAt - services.now) }
-    if hasUnwrittenLines { consider(nextAccessFlush - services.now) }
+    if logsAccess, hasUnwrittenLines() { consider(nextAccessFlush - services.now) }
     if drain.isDraining { consider(drain.nextLook - services.now) }
     return CInt(clamping: delay)
   }
@@ -183,7 +183,9 @@ extension Gateway {
     counters.store(.logLinesDropped, linesDropped)
   }
 
-  private var hasUnwrittenLines: Bool {
+  // Mutating, though it changes nothing: what is borrowed from so large a struct is copied.
+  @inline(never)
+  private mutating func hasUnwrittenLines() -> Bool {
     switch accessLog {
     case .some(let log): !log.isEmpty
     case .none: false
