@@ -41,7 +41,7 @@ let package = Package(
     step("HTTPModel", ["Memory", "CLinux"]),
     // 2: codecs without I/O
     step("Wire", ["HTTPModel", "Memory", "CLinux"]),
-    step("HTTP2", ["Wire", "HTTPModel", "Memory", "CNghttp2"]),
+    step("HTTP2", ["Wire", "HTTPModel", "Memory", "CLinux", "CNghttp2"]),
     step("WebSocket", ["Wire", "HTTPModel", "Memory", "CLinux", "CZlib"]),
     // 3: the event loop and its timers, TLS without I/O
     step("Transport", ["Kernel", "Memory"]),

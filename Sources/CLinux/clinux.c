@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "clinux.h"
+#include <sys/mman.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,6 +42,17 @@ int clx_http_date(char *text, size_t size, const struct tm *t) {
                   months[(unsigned)t->tm_mon % 12], (t->tm_year + 1900) % 10000, t->tm_hour, t->tm_min, t->tm_sec);
 }
 int clx_open_null(void) { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
+
+void *clx_reserve(size_t size) {
+  void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (base == MAP_FAILED) return NULL;
+  madvise(base, size, MADV_NOHUGEPAGE);
+  return base;
+}
+
+void clx_discard(void *base, size_t size) { madvise(base, size, MADV_DONTNEED); }
+
+void clx_release(void *base, size_t size) { munmap(base, size); }
 /* A non-blocking pipe of size bytes where the limits allow; returns the size it has, or -1. */
 int clx_sized_pipe(int *reading, int *writing, int size) {
   int ends[2];

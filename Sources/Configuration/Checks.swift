@@ -18,9 +18,6 @@ extension Settings {
         "http2.streaming.\(path)",
         "http2.streaming.low_water_bytes (\(http2.lowWater)) must be less than high_water_bytes (\(http2.highWater))")
     }
-    if http2.enablePush {
-      reading.reject("http2.enable_push", "http2.enable_push must be false: there is no server push, which browsers no longer take; send 103 Early Hints instead")
-    }
     checkListeners(&reading)
     checkUpstreams(&reading)
     checkRoutes(&reading)

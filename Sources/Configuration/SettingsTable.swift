@@ -158,7 +158,7 @@ enum SettingsTable {
       .quantity("max_frame_size", \.maxFrameSize, .bytes, 16_384...16_777_215, "The longest frame accepted.").variable("HTTP2_MAX_FRAME_SIZE"),
       .quantity("max_header_list_size", \.maxHeaderListSize, .bytes, 4096...(16 << 20), "Names, values and 32 for each field of a request; a stream with more is reset. max_header_size holds as well.")
         .variable("HTTP2_MAX_HEADER_LIST_SIZE"),
-      .boolean("enable_push", \.enablePush, "Must be false: there is no server push, which browsers no longer take.").variable("HTTP2_ENABLE_PUSH"),
+      .boolean("enable_push", \.enablePush, "Whether what a response's Link fields ask to be preloaded is pushed, to clients that take it; browsers no longer do.").variable("HTTP2_ENABLE_PUSH"),
       .section("streaming", \.self, http2Streaming, "Request bodies on their way to a backend."),
       .section("flood", \.floods, http2Floods, "What one client may send in ten seconds before its connection is ended."),
     ])

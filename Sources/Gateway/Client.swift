@@ -61,6 +61,8 @@ struct ClientFlags: OptionSet, BitwiseCopyable {
 /// What a client's timer means when it fires.
 enum ClientWaiting: UInt8, BitwiseCopyable {
   case nothing, firstByte, idle, head, body, queue, send, linger, webSocket
+  /// An HTTP/2 connection without streams: for the time being nothing; then it sleeps, and is `idle`.
+  case settling
 }
 
 /// The state of one client connection.

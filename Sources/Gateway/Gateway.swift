@@ -106,6 +106,7 @@ public struct Gateway: ~Copyable {
   var unsettled = TokenQueue(capacity: 128)
   /// HTTP/2 connections that have frames to write.
   var unflushed = TokenQueue(capacity: 64)
+  var pushes = Stack<PushedRequest>(capacity: 1)
   var exchanges: Slab<Exchange>
   var backends: Backends
   /// What the exchanges that have become WebSockets keep: those through the proxy, and those that end here.

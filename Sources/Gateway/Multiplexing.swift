@@ -1,9 +1,8 @@
-// Multiplexing — HTTP/2 connections: frames in, each request a client of its own, and what happens to all of a connection.
+// Multiplexing — HTTP/2 connections: frames in, each request a client of its own, and what is said of a connection.
 //
 // The session says what has come (`SessionEvent`); here a request becomes a client with the flag `.stream`, whose head has
-// the shape of an HTTP/1.1 head, and goes the way of all requests from `dispatch` on. Its body is passed on as it comes while
-// the backend takes it, and waits in the stream's record otherwise; only what has been passed on is given back to the windows,
-// so that a client can send no more than what they hold.
+// the shape of an HTTP/1.1 head, and goes the way of all requests from `dispatch` on. Its body is the matter of StreamBodies,
+// its end that of StreamEnds.
 
 import HTTP2
 import HTTPModel
@@ -17,6 +16,8 @@ import Wire
 extension Gateway {
   /// Reads from one connection in one turn, at most.
   private static var frameBudget: Int { 4 }
+  /// Milliseconds without a stream after which a session is put aside.
+  private static var settlingTime: Int { 1_000 }
 
   // MARK: Beginning
 
@@ -111,7 +112,19 @@ extension Gateway {
 
   /// Sets the timer of a connection on which nothing is waited for.
   private mutating func rest(_ client: Handle, _ multiplexer: Handle) {
-    if multiplexers[multiplexer].streamCount == 0 { setClientTimer(client, .idle, plan.timeouts.idle) } else { clients[client].waiting = .nothing }
+    if multiplexers[multiplexer].streamCount == 0 { settleConnection(client) } else { clients[client].waiting = .nothing }
+  }
+
+  /// Begins the time of a connection without streams.
+  mutating func settleConnection(_ client: Handle) {
+    let limit = plan.timeouts.idle
+    setClientTimer(client, .settling, limit > 0 ? min(limit, Self.settlingTime) : Self.settlingTime)
+  }
+
+  /// The session of a connection without streams is put aside; what is left of its time begins.
+  private mutating func sleep(_ client: Handle) {
+    multiplexers[clients[client].multiplexer].session.sleep()
+    setClientTimer(client, .idle, plan.timeouts.idle > 0 ? max(1, plan.timeouts.idle - Self.settlingTime) : 0)
   }
 
   /// Acts on what the session has noted, of which `input` are the bytes.
@@ -141,6 +154,7 @@ extension Gateway {
       case .streamError(_, let code): report(connection, streamError: code)
       case .connectionError(let code): report(connection, .http2ConnectionError, ErrorCode.name(code))
       case .flooded(let flood): report(connection, Fault(flood), "")
+      case .promiseFailed(let stream): promiseFailed(multiplexer, stream)
       case .resetReceived: counters.add(.http2ResetsReceived)
       case .resetSent: counters.add(.http2ResetsSent)
       }
@@ -154,7 +168,7 @@ extension Gateway {
     clients[client].flags.contains(.stream) ? streams[clients[client].carrier].connection : client
   }
 
-  private func client(of stream: Int32, _ multiplexer: Handle) -> Handle? {
+  func client(of stream: Int32, _ multiplexer: Handle) -> Handle? {
     let tag = multiplexers[multiplexer].session.tag(of: stream)
     guard tag != 0 else { return nil }
     let client = Handle(token: tag)
@@ -166,23 +180,14 @@ extension Gateway {
   /// A request has come: makes its client and dispatches it.
   private mutating func beginStream(_ connection: Handle, _ multiplexer: Handle, _ id: Int32, _ section: Int, ends: Bool) {
     let isHead = workspace.sections[section].head.method == .head
-    let record = Stream(id, connection: connection, multiplexer: multiplexer, flags: isHead ? (ends ? [.isHead, .ended] : .isHead) : (ends ? .ended : []))
-    guard let stream = streams.insert(record) else { return refuseStream(connection, multiplexer, id) }
-    let peer = clients[connection].peer
-    guard let client = clients.insert(Client(streamOf: peer, listener: clients[connection].listener, carrier: stream)) else {
-      _ = streams.remove(stream)
-      return refuseStream(connection, multiplexer, id)
-    }
+    let flags: StreamFlags = isHead ? (ends ? [.isHead, .ended] : .isHead) : (ends ? .ended : [])
+    guard let client = makeStream(connection, multiplexer, id, flags: flags) else { return refuseStream(connection, multiplexer, id) }
     // A stream that has been reset by now is not worth a look.
     guard multiplexers[multiplexer].session.tag(id, client.token) else {
-      _ = streams.remove(stream)
-      retire(client)
-      return
+      streams[clients[client].carrier].flags.insert(.closed)
+      return removeStream(client)
     }
-    link(client, stream, multiplexer)
-    if clients[connection].waiting == .idle { clients[connection].waiting = .nothing }
-    counters.add(.http2Streams)
-    counters.add(.http2StreamsActive)
+    if plan.http2.enablePush { keepOrigin(clients[client].carrier, multiplexer, section) }
     clients[client].requestStart = services.nowMicroseconds
     if !ends { clients[client].flags.insert(.mustLinger) }
     swap(&services.head, &workspace.sections[section].head)
@@ -202,6 +207,22 @@ extension Gateway {
     swap(&bytes, &workspace.sections[section].bytes)
   }
 
+  /// Makes the record and the client of a stream; nil when there is no room.
+  @inline(__always)
+  mutating func makeStream(_ connection: Handle, _ multiplexer: Handle, _ id: Int32, flags: StreamFlags) -> Handle? {
+    guard let stream = streams.insert(Stream(id, connection: connection, multiplexer: multiplexer, flags: flags)) else { return nil }
+    let peer = clients[connection].peer
+    guard let client = clients.insert(Client(streamOf: peer, listener: clients[connection].listener, carrier: stream)) else {
+      _ = streams.remove(stream)
+      return nil
+    }
+    link(client, stream, multiplexer)
+    if clients[connection].waiting == .idle || clients[connection].waiting == .settling { clients[connection].waiting = .nothing }
+    counters.add(.http2Streams)
+    counters.add(.http2StreamsActive)
+    return client
+  }
+
   private mutating func refuseStream(_ connection: Handle, _ multiplexer: Handle, _ id: Int32) {
     multiplexers[multiplexer].session.reset(id, .refusedStream)
     report(connection, .http2StreamRefused, "no room for another stream")
@@ -216,159 +237,13 @@ extension Gateway {
     multiplexers[multiplexer].streamCount += 1
   }
 
-  // MARK: Bodies
-
-  private mutating func receiveData(_ multiplexer: Handle, _ id: Int32, _ bytes: Span<UInt8>) {
-    guard let client = client(of: id, multiplexer) else { return multiplexers[multiplexer].session.giveBackToConnection(bytes.count) }
-    let stream = clients[client].carrier
-    guard let exchange = clients[client].exchange else { return dropData(client, stream, bytes.count) }
-    let isWebSocket = exchanges[exchange].session != nil
-    if !isWebSocket, streams[stream].incoming.isEmpty, wantsBody(exchange) { return passData(client, exchange, bytes) }
-    streams[stream].incoming.append(bytes, &services.small)
-    clients[client].flags.insert(.readable)
-    if isWebSocket { enqueue(client) }
-  }
-
-  /// As `Socket.receive`, for the stream of a WebSocket: takes what has come on it, and gives as much back to the windows.
-  @inline(never)
-  mutating func receiveFromStream(_ client: Handle, into buffer: inout Buffer) -> Transfer {
-    let stream = clients[client].carrier
-    var count = 0
-    while !streams[stream].incoming.isEmpty, buffer.freeCapacity > 0 {
-      let amount = min(buffer.freeCapacity, streams[stream].incoming.frontCount)
-      streams[stream].incoming.withFront { buffer.append($0.extracting(first: amount)) }
-      streams[stream].incoming.consume(amount, &services.small)
-      count += amount
-    }
-    // It was counted when the frames came.
-    counters.subtract(.bytesReceived, UInt64(count))
-    if count > 0 {
-      giveBack(stream, count)
-      // The end is told by itself.
-      if streams[stream].flags.contains(.ended) { clients[client].flags.insert(.ended) }
-      return .moved(count)
-    }
-    return streams[stream].flags.contains(.ended) ? .ended : .blocked
-  }
-
-  /// Passes body bytes on to the backend, or to where they are collected.
-  private mutating func passData(_ client: Handle, _ exchange: Handle, _ bytes: Span<UInt8>) {
-    clients[client].received += UInt64(bytes.count)
-    if !exchanges[exchange].flags.contains(.collecting) { setClientTimer(client, .body, plan.timeouts.request) }
-    var position = 0
-    if let fault = passBody(exchange, bytes, &position) { return fail(exchange, fault) }
-    giveBack(clients[client].carrier, bytes.count)
-    if clients[client].body.isComplete { return bodyIsComplete(exchange) }
-    flushRequest(exchange)
-    guard clients[client].exchange == exchange, wantsBody(exchange) else {
-      // The wait that begins here is for the backend; its own timer runs.
-      if clients[client].waiting == .body { clients[client].waiting = .nothing }
-      return
-    }
-  }
-
-  private mutating func passData(_ client: Handle, _ exchange: Handle, _ piece: borrowing Buffer) { passData(client, exchange, piece.bytes) }
-
-  /// Body bytes of a request that has been answered.
-  private mutating func dropData(_ client: Handle, _ stream: Handle, _ count: Int) {
-    clients[client].received += UInt64(count)
-    giveBack(stream, count)
-    guard plan.limits.maxBodySize > 0, clients[client].received > UInt64(plan.limits.maxBodySize) else { return }
-    streams[stream].code = .noError
-    doom(client)
-  }
-
-  /// Gives `count` bytes back to the windows, the stream's once they are worth a frame.
-  private mutating func giveBack(_ stream: Handle, _ count: Int) {
-    let multiplexer = streams[stream].multiplexer
-    multiplexers[multiplexer].session.giveBackToConnection(count)
-    streams[stream].owed += count
-    // No more than a quarter of the window, so that it never runs dry for want of a few bytes.
-    guard streams[stream].owed >= max(1, min(plan.http2.windowUpdate, plan.http2.initialWindow / 4)) else { return }
-    if !streams[stream].flags.contains(.ended) { multiplexers[multiplexer].session.giveBack(streams[stream].id, streams[stream].owed) }
-    streams[stream].owed = 0
-    queueOutput(streams[stream].connection)
-  }
-
-  /// Goes on with a request body that was held back.
-  mutating func readStream(_ client: Handle) {
-    guard clients[client].flags.isDisjoint(with: .doomed) else { return }
-    let stream = clients[client].carrier
-    if let exchange = clients[client].exchange, exchanges[exchange].session != nil {
-      if exchanges[exchange].flags.contains(.upgraded) { serveUpgraded(client, exchange) }
-      return
-    }
-    while let exchange = clients[client].exchange, !streams[stream].incoming.isEmpty, wantsBody(exchange) {
-      guard let piece = streams[stream].incoming.popFirst() else { break }
-      passData(client, exchange, piece)
-      services.small.recycle(piece)
-      guard clients[client].flags.isDisjoint(with: .doomed) else { return }
-    }
-    if clients[client].exchange == nil {
-      let count = streams[stream].incoming.count
-      streams[stream].incoming.removeAll(&services.small)
-      dropData(client, stream, count)
-    }
-    guard streams[stream].incoming.isEmpty else { return }
-    clients[client].flags.remove(.readable)
-    if streams[stream].flags.contains(.ended) { bodyEnded(client) }
-  }
-
-  private mutating func receiveTrailers(_ multiplexer: Handle, _ id: Int32, _ section: Int) {
-    guard let client = client(of: id, multiplexer) else { return }
-    if let exchange = clients[client].exchange {
-      var lines = Buffer.absent
-      swap(&lines, &workspace.sections[section].bytes)
-      let fault = workspace.sections[section].outcome
-      if let fault = fault == .none ? collectTrailers(exchange, lines) : fault { fail(exchange, fault) }
-      swap(&lines, &workspace.sections[section].bytes)
-    }
-    streamEnded(client)
-  }
-
-  private mutating func collectTrailers(_ exchange: Handle, _ lines: borrowing Buffer) -> Fault? { collectTrailer(exchange, lines.bytes) }
-
-  /// The client has ended its side of a stream.
-  private mutating func streamEnded(_ client: Handle) {
-    let stream = clients[client].carrier
-    streams[stream].flags.insert(.ended)
-    clients[client].flags.remove(.mustLinger)
-    if let exchange = clients[client].exchange, exchanges[exchange].session != nil {
-      clients[client].flags.formUnion([.readable, .ended])
-      return readStream(client)
-    }
-    if streams[stream].incoming.isEmpty { bodyEnded(client) }
-  }
-
-  /// The whole body of a request has been passed on.
-  private mutating func bodyEnded(_ client: Handle) {
-    if clients[client].flags.contains(.discarding) { clients[client].flags.remove(.discarding) }
-    guard let exchange = clients[client].exchange, !clients[client].body.isComplete else { return }
-    _ = clients[client].body.streamEnded()
-    var position = 0
-    if let fault = passBody(exchange, Span(), &position) { return fail(exchange, fault) }
-    bodyIsComplete(exchange)
-  }
-
-  /// The response is out while the request still goes on. What still comes of it is dropped, unless it was refused or cannot
-  /// be of use any more: then the client is told not to go on (RFC 9113 §8.1).
-  private mutating func responseWent(_ multiplexer: Handle, _ id: Int32) {
-    guard let client = client(of: id, multiplexer) else { return }
-    // A WebSocket may be over in one direction only.
-    if let exchange = clients[client].exchange, exchanges[exchange].session != nil { return }
-    guard clients[client].flags.contains(.discarding) else {
-      streams[clients[client].carrier].code = .noError
-      return doom(client)
-    }
-    setClientTimer(client, .body, plan.timeouts.request)
-  }
-
   // MARK: Timers
 
   /// A timer of a stream or of an HTTP/2 connection has fired; false when it means what it means for all clients.
   mutating func multiplexedTimerFired(_ client: Handle, _ waiting: ClientWaiting) -> Bool {
     if clients[client].flags.contains(.stream) { return streamTimerFired(client, waiting) }
     switch waiting {
+    case .settling: sleep(client)
     case .idle, .firstByte:
       counters.add(.idleCloses)
       multiplexers[clients[client].multiplexer].session.terminate(.noError)
@@ -404,88 +279,6 @@ extension Gateway {
     default: return false
     }
     return true
-  }
-
-  // MARK: The end
-
-  /// Takes a stream's client out, and resets the stream where it has not ended by itself.
-  mutating func removeStream(_ client: Handle) {
-    clientTimers.disarm(client.index)
-    var stream = streams.remove(clients[client].carrier)
-    counters.subtract(.http2StreamsActive)
-    clients[client].backlog.removeAll(&services.large)
-    retire(client)
-    let unused = stream.incoming.count
-    stream.incoming.removeAll(&services.small)
-    let multiplexer = stream.multiplexer
-    if let next = stream.next { streams[clients[next].carrier].previous = stream.previous }
-    if let previous = stream.previous {
-      streams[clients[previous].carrier].next = stream.next
-    } else {
-      multiplexers[multiplexer].firstStream = stream.next
-    }
-    multiplexers[multiplexer].streamCount -= 1
-    if unused > 0 { multiplexers[multiplexer].session.giveBackToConnection(unused) }
-    if !stream.flags.contains(.closed) {
-      multiplexers[multiplexer].session.untag(stream.id)
-      multiplexers[multiplexer].session.reset(stream.id, stream.code)
-    }
-    if multiplexers[multiplexer].streamCount == 0, clients[stream.connection].waiting == .nothing {
-      setClientTimer(stream.connection, .idle, plan.timeouts.idle)
-    }
-    queueOutput(stream.connection)
-  }
-
-  /// An HTTP/2 connection is closed: so are its streams, of which the client need not be told.
-  mutating func endMultiplexing(_ client: Handle) {
-    let multiplexer = clients[client].multiplexer
-    while let stream = multiplexers[multiplexer].firstStream {
-      streams[clients[stream].carrier].flags.insert(.closed)
-      clients[stream].flags.insert(.doomed)
-      if clients[client].flags.contains(.stalled) { clients[stream].flags.insert(.stalled) }
-      if let exchange = clients[stream].exchange, exchanges.contains(exchange) { abandon(exchange) }
-      removeStream(stream)
-    }
-    _ = multiplexers.remove(multiplexer)
-    counters.subtract(.http2ConnectionsActive)
-  }
-
-  /// Moves an HTTP/2 connection nearer to its end: announced first, then no further requests, then closed once the last is
-  /// answered. At the deadline what is left is cut off.
-  mutating func drainMultiplexed(_ client: Handle) {
-    guard clients[client].flags.isDisjoint(with: [.doomed, .lingering, .closing]) else { return }
-    let multiplexer = clients[client].multiplexer
-    if drain.isOver { return cutMultiplexed(client, multiplexer) }
-    switch multiplexers[multiplexer].stage {
-    case .none:
-      multiplexers[multiplexer].stage = .announced
-      multiplexers[multiplexer].announcedAt = services.now
-      multiplexers[multiplexer].session.announceEnd()
-    case .announced:
-      // Requests under way need a round trip to have arrived.
-      guard drain.isHurried || services.now >= min(multiplexers[multiplexer].announcedAt + 1_000, drain.deadline - 100) else { return }
-      multiplexers[multiplexer].stage = .refusing
-      multiplexers[multiplexer].session.refuseNewStreams()
-    case .refusing: return
-    }
-    queueOutput(client)
-  }
-
-  private mutating func cutMultiplexed(_ client: Handle, _ multiplexer: Handle) {
-    var next = multiplexers[multiplexer].firstStream
-    var waits = false
-    while let stream = next {
-      next = streams[clients[stream].carrier].next
-      cut(stream)
-      // WebSockets get a moment to answer.
-      if let exchange = clients[stream].exchange, exchanges[exchange].session != nil { waits = true }
-    }
-    // Answers go before the end, after which none are sent.
-    writeFrames(client)
-    if waits, services.now < drain.deadline + Self.closeGrace { return }
-    multiplexers[multiplexer].session.terminate(.noError)
-    writeFrames(client)
-    doom(client)
   }
 
   // MARK: Reporting

@@ -31,7 +31,8 @@ struct StreamFlags: OptionSet, BitwiseCopyable {
 
 /// One stream.
 struct Stream: ~Copyable {
-  let id: Int32
+  /// Even where it is pushed; 0 until it has been promised.
+  var id: Int32
   /// The client that is its connection, and the multiplexer of that.
   let connection: Handle
   let multiplexer: Handle
@@ -42,6 +43,8 @@ struct Stream: ~Copyable {
   var incoming = BufferChain()
   /// Body bytes passed on that the stream's window has not been told of.
   var owed = 0
+  /// What requests pushed with its response have in common with its own, as lines that begin with the host.
+  var origin: Buffer?
   /// The trailers of the response, as lines.
   var trailers: Buffer?
   /// Neighbours in the list of the connection's streams, as clients.
@@ -70,6 +73,8 @@ struct Multiplexer: ~Copyable {
   var session: ServerSession
   var firstStream: Handle?
   var streamCount = 0
+  /// Those of them that are pushed.
+  var pushCount = 0
   var stage = EndStage.none
   /// Milliseconds of the monotonic clock at the announcement.
   var announcedAt: Int64 = 0

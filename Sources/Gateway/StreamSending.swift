@@ -50,6 +50,7 @@ extension Gateway {
     var parser = ResponseParser()
     guard case .complete(let length) = parser.parse(bytes, into: &services.streamHead) else { return 0 }
     let status = services.streamHead.status
+    if plan.http2.enablePush, status.code >= 200 { makePromises(client, bytes) }
     let isBodyless = streams[stream].flags.contains(.isHead) || status.forbidsBody || services.streamHead.body == .length(0)
     let isTaken = multiplexers[streams[stream].multiplexer].session.respond(
       streams[stream].id, tag: client.token, services.streamHead, of: bytes.extracting(first: length), hasBody: !isBodyless, &workspace)
@@ -126,6 +127,7 @@ extension Gateway {
   /// Writes the frames of the connections that have any.
   @inline(never)
   mutating func flushConnections() {
+    if pushes.count > 0 { beginPushes() }
     for _ in 0..<unflushed.count {
       guard let token = unflushed.popFirst() else { return }
       let client = Token.handle(token)
@@ -155,7 +157,11 @@ extension Gateway {
       if outcome == .failed { return doom(client) }
       guard clients[client].flags.isDisjoint(with: .doomed) else { return }
       if multiplexers[multiplexer].session.isOver { return end(client) }
-      if isEmpty { return }
+      if isEmpty {
+        // A frame in between, such as a PING, has woken it.
+        if clients[client].waiting == .idle { multiplexers[multiplexer].session.sleep() }
+        return
+      }
     }
     // The others want a turn.
     queueOutput(client)
@@ -249,7 +255,7 @@ extension Gateway {
     }
     if clients[client].flags.contains(.closing) { return endClient(client) }
     if clients[client].waiting == .send {
-      if multiplexers[clients[client].multiplexer].streamCount == 0 { setClientTimer(client, .idle, plan.timeouts.idle) } else { clients[client].waiting = .nothing }
+      if multiplexers[clients[client].multiplexer].streamCount == 0 { settleConnection(client) } else { clients[client].waiting = .nothing }
     }
     queueOutput(client)
   }

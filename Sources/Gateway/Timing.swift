@@ -110,7 +110,7 @@ extension Gateway {
     clients[client].waiting = .nothing
     if !clients[client].flags.isDisjoint(with: [.stream, .multiplexed]), multiplexedTimerFired(client, waiting) { return }
     switch waiting {
-    case .nothing: break
+    case .nothing, .settling: break
     case .firstByte, .idle:
       counters.add(.idleCloses)
       noteHandshakeTimeout(client)

@@ -2,9 +2,11 @@
 //
 // nghttp2 does framing, header compression, flow control, the state of streams and the order of DATA (RFC 9218); whoever owns
 // the session decides what a request means. The owner tags each stream it takes on with a number of its own (not 0).
-// Invariants: the context outlives the nghttp2 session; the pointers in it are set only while a method here runs.
+// Invariants: the context and the nghttp2 session lie in one arena and end together; the pointers in the context are set only
+// while a method here runs; neither is touched while the session sleeps.
 
 import CNghttp2
+import Glibc
 import HTTPModel
 import Memory
 import Wire
@@ -31,27 +33,48 @@ public enum ProduceOutcome: Equatable, Sendable {
 public struct ServerSession: ~Copyable {
   private let session: OpaquePointer
   private let context: UnsafeMutablePointer<SessionContext>
+  /// Where both of them lie.
+  private let arena: UnsafeMutablePointer<Arena>
+  private let pool: ArenaPool.Reference
+  /// What is left of the arena while the session sleeps.
+  private var image: UnsafeMutablePointer<UInt>?
 
   /// Makes a session and lets it say its SETTINGS. Nil when there is no memory.
   public init?(_ profile: borrowing SessionProfile) {
-    let context = UnsafeMutablePointer<SessionContext>.allocate(capacity: 1)
+    let pool = unsafe profile.pool
+    guard let arena = unsafe pool.pointee.take() else { return nil }
+    guard let room = unsafe Arena.room(arena, MemoryLayout<SessionContext>.size) else {
+      unsafe ArenaPool.put(pool, arena, isAsleep: false)
+      return nil
+    }
+    let context = unsafe room.bindMemory(to: SessionContext.self, capacity: 1)
     unsafe context.initialize(to: SessionContext(profile.settings))
     var session: OpaquePointer?
-    guard unsafe nghttp2_session_server_new2(&session, profile.callbacks, context, profile.option) == 0, let session = unsafe session else {
+    var functions = unsafe Arena.functions(arena)
+    guard unsafe nghttp2_session_server_new3(&session, profile.callbacks, context, profile.option, &functions) == 0, let session = unsafe session else {
       unsafe context.deinitialize(count: 1)
-      unsafe context.deallocate()
+      unsafe ArenaPool.put(pool, arena, isAsleep: false)
       return nil
     }
     unsafe context.pointee.session = session
     unsafe self.session = session
     unsafe self.context = context
+    unsafe self.arena = arena
+    unsafe self.pool = pool
+    unsafe image = nil
+    unsafe arena.pointee.framePlaceIsFree = false
     submit(profile.settings)
   }
 
   deinit {
-    unsafe nghttp2_session_del(session)
+    if let image = unsafe image {
+      unsafe free(image)
+      return unsafe ArenaPool.put(pool, arena, isAsleep: true)
+    }
     unsafe context.deinitialize(count: 1)
-    unsafe context.deallocate()
+    // All of it goes with the arena, unless some lies elsewhere.
+    if unsafe arena.pointee.strays > 0 { unsafe nghttp2_session_del(session) }
+    unsafe ArenaPool.put(pool, arena, isAsleep: false)
   }
 
   private func submit(_ settings: SessionSettings) {
@@ -76,11 +99,34 @@ public struct ServerSession: ~Copyable {
     unsafe nghttp2_session_set_local_window_size(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, Int32(clamping: settings.connectionWindow))
   }
 
+  // MARK: Sleep
+
+  /// Puts the session aside in a small fraction of its memory, until the next call that concerns the client; to be called when
+  /// nothing has happened on it for a while. Does nothing where something is begun (a header section, or frames to be
+  /// sent), or all is over.
+  public mutating func sleep() {
+    guard !isAsleep, !isWithinSection, unsafe nghttp2_session_want_write(session) == 0, unsafe nghttp2_session_want_read(session) != 0 else { return }
+    unsafe image = pool.pointee.sleep(arena)
+  }
+
+  public var isAsleep: Bool { unsafe image != nil }
+
+  @inline(__always)
+  private mutating func wake() { if isAsleep { restore() } }
+
+  @inline(never)
+  private mutating func restore() {
+    guard let image = unsafe image else { return }
+    unsafe pool.pointee.wake(arena, image)
+    unsafe self.image = nil
+  }
+
   // MARK: In
 
   /// Takes in bytes from the client; what they mean is appended to `workspace` as events.
   /// - Parameter now: milliseconds of the monotonic clock.
   public mutating func receive(_ bytes: Span<UInt8>, now: Int64, _ workspace: inout Workspace) -> ReceiveOutcome {
+    wake()
     unsafe context.pointee.flood.timeIs(now)
     return unsafe withUnsafeMutablePointer(to: &workspace) { workspace in
       unsafe context.pointee.workspace = workspace
@@ -154,29 +200,32 @@ public struct ServerSession: ~Copyable {
   }
 
   /// Whether a header section has begun whose end has not come.
-  public var isWithinSection: Bool { unsafe context.pointee.partial != nil }
+  public var isWithinSection: Bool { unsafe !isAsleep && context.pointee.partial != nil }
 
   // MARK: Streams
 
   /// Gives a stream its tag; false when it is closed already.
   public mutating func tag(_ stream: Int32, _ tag: UInt64) -> Bool {
-    unsafe nghttp2_session_set_stream_user_data(session, stream, UnsafeMutableRawPointer(bitPattern: UInt(tag))) == 0
+    wake()
+    return unsafe nghttp2_session_set_stream_user_data(session, stream, UnsafeMutableRawPointer(bitPattern: UInt(tag))) == 0
   }
 
   /// The tag of a stream; 0 when it has none, or is closed.
   public func tag(of stream: Int32) -> UInt64 {
-    UInt64(UInt(bitPattern: unsafe nghttp2_session_get_stream_user_data(session, stream)))
+    isAsleep ? 0 : UInt64(UInt(bitPattern: unsafe nghttp2_session_get_stream_user_data(session, stream)))
   }
 
   /// Bytes of a stream's body have been passed on: their room in the window of the stream is given back, and in that of the
   /// connection once there is enough to be worth a frame. Of a stream that has gone, only the connection's.
   public mutating func giveBack(_ stream: Int32, _ count: Int) {
+    wake()
     if count > 0 { unsafe nghttp2_submit_window_update(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream, Int32(clamping: count)) }
   }
 
   /// Bytes of some body have been passed on: their room in the window of the connection is given back, once there is enough
   /// to be worth a frame.
   public mutating func giveBackToConnection(_ count: Int) {
+    wake()
     unsafe context.pointee.owed += count
     guard unsafe context.pointee.owed >= context.pointee.owedLimit else { return }
     unsafe nghttp2_submit_window_update(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, Int32(clamping: context.pointee.owed))
@@ -185,17 +234,19 @@ public struct ServerSession: ~Copyable {
 
   /// Resets a stream.
   public mutating func reset(_ stream: Int32, _ code: ErrorCode) {
+    wake()
     unsafe nghttp2_submit_rst_stream(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream, code.rawValue)
   }
 
   /// Forgets the tag of a stream: nothing more is to be heard of it.
   public mutating func untag(_ stream: Int32) {
+    wake()
     unsafe nghttp2_session_set_stream_user_data(session, stream, nil)
   }
 
   /// Whether the client gives room to send on this stream, so that what waits there waits for others.
   public func hasRoom(_ stream: Int32) -> Bool {
-    unsafe nghttp2_session_get_remote_window_size(session) > 0 && nghttp2_session_get_stream_remote_window_size(session, stream) > 0
+    unsafe !isAsleep && nghttp2_session_get_remote_window_size(session) > 0 && nghttp2_session_get_stream_remote_window_size(session, stream) > 0
   }
 
   // MARK: Responses
@@ -208,7 +259,8 @@ public struct ServerSession: ~Copyable {
   public mutating func respond(
     _ stream: Int32, tag: UInt64, _ head: borrowing ResponseHead, of bytes: Span<UInt8>, hasBody: Bool, _ workspace: inout Workspace
   ) -> Bool {
-    unsafe bytes.withUnsafeBufferPointer { text in
+    wake()
+    return unsafe bytes.withUnsafeBufferPointer { text in
       guard let base = text.baseAddress, unsafe workspace.collect(head, base) else { return false }
       return unsafe workspace.fields.span.withUnsafeBufferPointer { fields in
         if head.status.code < 200 {
@@ -221,9 +273,42 @@ public struct ServerSession: ~Copyable {
     }
   }
 
+  // MARK: Promises
+
+  /// Whether the client takes pushed streams.
+  public var takesPushes: Bool { unsafe !isAsleep && nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_ENABLE_PUSH) != 0 }
+
+  /// How many of them it takes at a time.
+  public var pushLimit: Int { isAsleep ? 0 : Int(unsafe nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)) }
+
+  /// Promises the answer to a request on a stream of its own, before the response on `parent` that makes it wanted.
+  /// - Parameters:
+  ///   - tag: that of the new stream.
+  ///   - head: a GET with a host, of which `bytes` are the text.
+  /// - Returns: the number of the new stream; nil when it cannot be promised. Whether it is known only when it is sent:
+  ///   `promiseFailed` tells of the others.
+  public mutating func promise(
+    on parent: Int32, tag: UInt64, _ head: borrowing RequestHead, of bytes: Span<UInt8>, isSecure: Bool, _ workspace: inout Workspace
+  ) -> Int32? {
+    wake()
+    return unsafe bytes.withUnsafeBufferPointer { text in
+      guard let base = text.baseAddress, unsafe workspace.collect(head, base, isSecure: isSecure) else { return nil }
+      let stream = unsafe workspace.fields.span.withUnsafeBufferPointer {
+        unsafe nghttp2_submit_push_promise(
+          session, UInt8(NGHTTP2_FLAG_NONE.rawValue), parent, $0.baseAddress, $0.count, UnsafeMutableRawPointer(bitPattern: UInt(tag)))
+      }
+      guard stream > 0 else { return nil }
+      unsafe context.pointee.promises += 1
+      return stream
+    }
+  }
+
+  // MARK: Trailers
+
   /// Sends the trailers that `wantsTrailers` asked for, which end the stream.
   public mutating func sendTrailers(_ stream: Int32, _ fields: Span<HeaderField>, of bytes: Span<UInt8>, _ workspace: inout Workspace) -> Bool {
-    unsafe bytes.withUnsafeBufferPointer { text in
+    wake()
+    return unsafe bytes.withUnsafeBufferPointer { text in
       guard let base = text.baseAddress, unsafe workspace.collect(fields, base) else { return false }
       return unsafe workspace.fields.span.withUnsafeBufferPointer {
         unsafe nghttp2_submit_trailer(session, stream, $0.baseAddress, $0.count) == 0
@@ -233,6 +318,7 @@ public struct ServerSession: ~Copyable {
 
   /// There is more of a stream's body, or its end, than `produce` was told of.
   public mutating func resume(_ stream: Int32) {
+    wake()
     unsafe nghttp2_session_resume_data(session, stream)
   }
 
@@ -241,7 +327,9 @@ public struct ServerSession: ~Copyable {
   /// Appends frames to `output` until it holds `limit` bytes or there are no more. `supply` is asked for bodies.
   /// `output` has room for `limit` and `ServerSession.slack` bytes.
   public mutating func produce(into output: inout Buffer, limit: Int, _ workspace: inout Workspace, _ supply: BodySource) -> ProduceOutcome {
-    withoutActuallyEscaping(supply) { supply in
+    // What sleeps has nothing to say.
+    if isAsleep { return .idle }
+    return withoutActuallyEscaping(supply) { supply in
       unsafe withUnsafeMutablePointer(to: &workspace) { workspace in
         unsafe withUnsafeMutablePointer(to: &output) { output in
           unsafe context.pointee.workspace = workspace
@@ -279,15 +367,17 @@ public struct ServerSession: ~Copyable {
   // MARK: The end
 
   /// Whether nothing is to be expected of the session any more, in either direction.
-  public var isOver: Bool { unsafe nghttp2_session_want_read(session) == 0 && nghttp2_session_want_write(session) == 0 }
+  public var isOver: Bool { unsafe !isAsleep && nghttp2_session_want_read(session) == 0 && nghttp2_session_want_write(session) == 0 }
 
   /// Says that the connection will end, while requests that are under way are still taken (RFC 9113 §6.8).
   public mutating func announceEnd() {
+    wake()
     unsafe nghttp2_submit_shutdown_notice(session)
   }
 
   /// Says which request was the last; those that come later are ignored, for the client to repeat elsewhere.
   public mutating func refuseNewStreams() {
+    wake()
     unsafe context.pointee.isEnding = true
     let last = unsafe nghttp2_session_get_last_proc_stream_id(session)
     unsafe nghttp2_submit_goaway(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), last, NGHTTP2_NO_ERROR.rawValue, nil, 0)
@@ -295,6 +385,7 @@ public struct ServerSession: ~Copyable {
 
   /// Ends the session: GOAWAY with an error code, and nothing after it.
   public mutating func terminate(_ code: ErrorCode) {
+    wake()
     unsafe context.pointee.terminate(nghttp2_error_code(code.rawValue))
   }
 }
@@ -329,6 +420,22 @@ extension Workspace {
     return unsafe append(records, text)
   }
 
+  /// Makes `fields` those of a request that is promised.
+  mutating func collect(_ head: borrowing RequestHead, _ text: UnsafePointer<UInt8>, isSecure: Bool) -> Bool {
+    unsafe fields.removeAll()
+    guard unsafe fields.append(nghttp2_nv(Self.methodName, text + head.methodText.lower, Int(head.methodText.count))),
+      unsafe fields.append(isSecure ? nghttp2_nv(Self.schemeName, "https") : nghttp2_nv(Self.schemeName, "http")),
+      unsafe fields.append(nghttp2_nv(Self.authorityName, text + head.host.lower, Int(head.host.count))),
+      unsafe fields.append(nghttp2_nv(Self.pathName, text + head.target.lower, Int(head.target.count)))
+    else { return false }
+    for index in head.records.indices where head.records[index].name != .host {
+      let record = head.records[index]
+      let field = unsafe nghttp2_nv(text + record.nameText.lower, Int(record.nameText.count), text + record.value.lower, Int(record.value.count))
+      guard unsafe fields.append(field) else { return false }
+    }
+    return true
+  }
+
   private mutating func append(_ records: Span<HeaderField>, _ text: UnsafePointer<UInt8>) -> Bool {
     for index in records.indices {
       let record = records[index]
@@ -342,6 +449,10 @@ extension Workspace {
   }
 
   private static var statusName: StaticString { ":status" }
+  private static var methodName: StaticString { ":method" }
+  private static var schemeName: StaticString { ":scheme" }
+  private static var authorityName: StaticString { ":authority" }
+  private static var pathName: StaticString { ":path" }
 }
 
 extension HeaderName {
@@ -364,5 +475,9 @@ extension nghttp2_nv {
 
   fileprivate init(_ name: StaticString, _ value: UnsafePointer<UInt8>, _ valueCount: Int) {
     unsafe self.init(name.utf8Start, name.utf8CodeUnitCount, value, valueCount)
+  }
+
+  fileprivate init(_ name: StaticString, _ value: StaticString) {
+    unsafe self.init(name, value.utf8Start, value.utf8CodeUnitCount)
   }
 }

@@ -56,6 +56,8 @@ struct SessionContext: ~Copyable {
   var closed = ClosedStreams()
   /// The stream that was reset last from here.
   var lastReset: Int32 = 0
+  /// Streams that have been pushed, less those that the client has reset.
+  var promises = 0
   /// New streams are ignored, so that frames on streams that are not there mean nothing.
   var isEnding = false
   /// What still comes is not looked at.
@@ -100,7 +102,13 @@ struct SessionContext: ~Copyable {
       flood.headerSectionBegan()
       return frame.length > 0 || frame.endsStream || flood.count(.emptyFrames)
     case FrameType.continuation: return (frame.length > 0 || flood.count(.emptyFrames)) && flood.count(.continuations)
-    case FrameType.reset: return flood.count(.resets)
+    case FrameType.reset:
+      // What it never asked for it may refuse.
+      if frame.stream & 1 == 0, promises > 0 {
+        promises -= 1
+        return true
+      }
+      return flood.count(.resets)
     case FrameType.settings: return frame.isAcknowledgement || flood.count(.settings)
     case FrameType.ping: return frame.isAcknowledgement || flood.count(.pings)
     case FrameType.windowUpdate: return flood.count(.windowUpdates)
@@ -231,6 +239,12 @@ struct SessionContext: ~Copyable {
       if code != NGHTTP2_NO_ERROR.rawValue, flood.flood == nil { append(.connectionError(code: code)) }
     default: break
     }
+  }
+
+  /// A frame that was to be sent is dropped.
+  mutating func frameWasDropped(_ frame: nghttp2_frame) {
+    guard nghttp2_frame_type(UInt32(unsafe frame.hd.type)) == NGHTTP2_PUSH_PROMISE else { return }
+    append(.promiseFailed(stream: unsafe frame.push_promise.promised_stream_id))
   }
 
   /// How much of a body goes into the next DATA frame, which may hold `most` bytes.

@@ -11,6 +11,8 @@ import Memory
 public struct SessionProfile: ~Copyable {
   let callbacks: OpaquePointer
   let option: OpaquePointer
+  /// Where the sessions have their memory from.
+  let pool: ArenaPool.Reference
   public let settings: SessionSettings
 
   /// Nil when there is no memory.
@@ -23,6 +25,7 @@ public struct SessionProfile: ~Copyable {
     unsafe self.callbacks = callbacks
     unsafe self.option = option
     self.settings = settings
+    unsafe pool = ArenaPool.make()
     // Windows are given back by hand, as bytes are passed on.
     unsafe nghttp2_option_set_no_auto_window_update(option, 1)
     unsafe nghttp2_option_set_no_closed_streams(option, 1)
@@ -35,6 +38,7 @@ public struct SessionProfile: ~Copyable {
   }
 
   deinit {
+    unsafe ArenaPool.disown(pool)
     unsafe nghttp2_option_del(option)
     unsafe nghttp2_session_callbacks_del(callbacks)
   }
@@ -72,6 +76,10 @@ public struct SessionProfile: ~Copyable {
     }
     unsafe nghttp2_session_callbacks_set_on_frame_send_callback(table) { _, frame, user in
       if let context = unsafe context(user), let frame = unsafe frame { unsafe context.pointee.frameWent(frame.pointee) }
+      return 0
+    }
+    unsafe nghttp2_session_callbacks_set_on_frame_not_send_callback(table) { _, frame, _, user in
+      if let context = unsafe context(user), let frame = unsafe frame { unsafe context.pointee.frameWasDropped(frame.pointee) }
       return 0
     }
     unsafe nghttp2_session_callbacks_set_send_data_callback(table) { _, _, header, count, source, user in

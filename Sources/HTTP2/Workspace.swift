@@ -30,6 +30,8 @@ public enum SessionEvent: BitwiseCopyable {
   case connectionError(code: UInt32)
   /// More of a kind of frame than is put up with; the connection ends.
   case flooded(Flood)
+  /// A stream that was promised has never been: the client knows nothing of it.
+  case promiseFailed(stream: Int32)
   /// The client has reset a stream.
   case resetReceived
   /// A stream has been reset from here.

@@ -27,6 +27,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case closesNormal, closesGoingAway, closesProtocolError, closesAbnormal, closesInvalidData, closesTooBig, closesOther
   // TLS to backends: handshakes that succeeded, those of them that resumed a session, and those that failed.
   case upstreamTLSHandshakes, upstreamTLSResumptions, upstreamTLSFailures
+  // Requests promised to clients of HTTP/2.
+  case http2Pushes
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
   public var isGauge: Bool { rawValue <= Counter.waiting.rawValue || self == .http2ConnectionsActive || self == .http2StreamsActive }

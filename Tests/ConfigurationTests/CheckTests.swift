@@ -51,7 +51,6 @@ import Testing
     (#"{"upstreams": [{"name": "a", "host": "gone.test"}]}"#, "t:1:38: error: upstreams[0].host \"gone.test\" cannot be resolved: Name or service not known"),
     (#"{"http1": {"streaming": {"low_water_bytes": 262144}}}"#, "http1.streaming.low_water_bytes (262144) must be less than high_water_bytes (262144)"),
     (#"{"http2": {"streaming": {"high_water_bytes": 65536}}}"#, "http2.streaming.low_water_bytes (65536) must be less than high_water_bytes (65536)"),
-    (#"{"http2": {"enable_push": true}}"#, "http2.enable_push must be false: there is no server push"),
     (#"{"http2": {"max_frame_size": 1000}}"#, "http2.max_frame_size must be between 16384 and 16777215 bytes (found 1000)"),
     (#"{"http2": {"max_concurrent_streams": 0}}"#, "http2.max_concurrent_streams must be between 1 and 1000000 (found 0)"),
     (#"{"upstreams": [{"name": "a", "host": "b", "pool": {"max_connections": 4, "max_idle_connections": 16}}]}"#, "t:1:98: error: upstreams[0].pool.max_idle_connections (16) must not be more than max_connections (4)"),

@@ -86,6 +86,8 @@ final class Talk {
   /// Hands `bytes` in; returns what has happened, as text.
   func receive(_ bytes: [UInt8], now: Int64 = 0) -> [String] {
     var events: [String] = [], rest = bytes[...]
+    // Sleep must never be seen from outside.
+    session.sleep()
     repeat {
       let piece = Array(rest)
       let outcome = session.receive(piece.span, now: now, &workspace)
@@ -111,6 +113,7 @@ final class Talk {
     case .connectionError(let code): return "connection error \(code)"
     case .flooded(let flood): return "flooded \(flood)"
     case .answered(let stream): return "answered \(stream)"
+    case .promiseFailed(let stream): return "promise failed \(stream)"
     case .resetReceived: return "reset"
     case .resetSent: return "reset sent"
     }
@@ -128,6 +131,7 @@ final class Talk {
       return BodyState(count: body.bytes.count, isComplete: body.ends, hasTrailers: body.trailers)
     }
     self.bodies = bodies
+    session.sleep()
     for position in 0..<workspace.eventCount { events.append(describe(workspace.event(at: position), [])) }
     workspace.clear()
     var bytes: [UInt8] = []

@@ -28,6 +28,10 @@ int clx_has_input(int fd);
 ssize_t clx_send_two(int fd, const void *a, size_t na, const void *b, size_t nb);
 int clx_is_v4_mapped(const void *address);
 int clx_open_null(void);
+/* A range of addresses for `size` bytes of private memory, never in huge pages; NULL on failure. */
+void *clx_reserve(size_t size);
+void clx_discard(void *base, size_t size); /* its bytes become zeros, its pages the kernel's */
+void clx_release(void *base, size_t size);
 int clx_sized_pipe(int *reading, int *writing, int size);
 ssize_t clx_splice(int from, int to, size_t n, int more);
 int clx_http_date(char *text, size_t size, const struct tm *t);

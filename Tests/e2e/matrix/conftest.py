@@ -101,5 +101,5 @@ def pair(request: pytest.FixtureRequest, setting: Setting) -> Iterator[Pair]:
     yield pair
     for caller in pair.callers:
         caller.close()
-    errors = setting.backend.errors
+    errors = setting.backend.errors()
     assert not errors, f"the backend was sent something against the rules: {errors}"

@@ -114,6 +114,9 @@ class Http2:
         self.was_reset = False
         self._next = 1
         self._headers: tuple[int, int, bytes] | None = None
+        #: What was promised: fields by stream, and in which answer.
+        self.promises: dict[int, list[tuple[bytes, bytes]]] = {}
+        self.promised_in: dict[int, int] = {}
         if begin:
             self.send(PREFACE + settings_frame(settings or {}))
 
@@ -262,6 +265,13 @@ class Http2:
                     key, value = struct.unpack(">HI", payload[start:start + 6])
                     self.settings[key] = value
                 self.frame(SETTINGS, ACK)
+        elif kind == PUSH_PROMISE:
+            assert flags & END_HEADERS and self.answers[stream].fields is None, "a promise behind the head"
+            promised = int.from_bytes(payload[:4], "big")
+            assert promised % 2 == 0 and promised > max(self.promises, default=0)
+            self.promises[promised] = [(octets(name), octets(value)) for name, value in self.decoder.decode(payload[4:], raw=True)]
+            self.promised_in[promised] = stream
+            self.answers[promised] = Answer(promised)
         elif kind == PING:
             if flags & ACK:
                 self.pings.append(payload)

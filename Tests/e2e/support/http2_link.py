@@ -144,7 +144,8 @@ class Link:
             **({h2.settings.SettingCodes.ENABLE_PUSH: 0} if client else {}), **(settings or {})})  # type: ignore[dict-item]
         with self.changed:
             self.h2.initiate_connection()
-            self.h2.increment_flow_control_window(4 * WINDOW)
+            # Room for every stream, so that slow ones hold up nobody.
+            self.h2.increment_flow_control_window(100 * WINDOW)
             self.out += self.h2.data_to_send()
         sock.setblocking(False)
         self.thread = threading.Thread(target=self._run, daemon=True)

@@ -402,9 +402,8 @@ class Polyglot:
         """Lets a waiting request go on."""
         self._ask(go=name, count=count)
 
-    @property
     def errors(self) -> list[str]:
-        """What peers did against the rules so far, and mistakes of the program."""
+        """What peers did against the rules since this was asked last, and mistakes of the program."""
         found: list[str] = self._ask(errors=True)
         return found
 
@@ -429,7 +428,7 @@ def main() -> None:
         elif "go" in asked:
             server.record(asked["go"]).go.release(asked["count"])
         elif "errors" in asked:
-            answer = server.errors
+            answer, server.errors = server.errors, []
         print(json.dumps(answer), flush=True)
     os._exit(0)
 

@@ -36,7 +36,7 @@ def setting(request: pytest.FixtureRequest, launch_shared, tmp_path_factory: pyt
     entry["port"] = backend.ports[request.param]
     entry["pool"] = {"max_connections": 1}
     yield launch_shared(access_log=True, max_body_size=0, upstreams=[entry]), backend
-    assert backend.errors == []
+    assert backend.errors() == []
     backend.stop()
 
 

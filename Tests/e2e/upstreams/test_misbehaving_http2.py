@@ -80,7 +80,7 @@ def silent(peer: Peer) -> None:
 
 
 def ends(how: str) -> Scenario:
-    return lambda peer: peer.reset() if how == "reset" else peer.shut() if how == "half-close" else peer.close()
+    return lambda peer: peer.end_with_reset() if how == "reset" else peer.shut() if how == "half-close" else peer.close()
 
 
 INCOMPLETE = "http_response_incomplete"
@@ -128,7 +128,7 @@ OUTCOMES: list[tuple[str, Scenario, int, str]] = [
     ("a status in trailers", on_request(headers(OK), data(BODY, False), headers(OK, end=True)), 502, PROTOCOL),
     ("a push", on_request(frame(PUSH_PROMISE, END_HEADERS, struct.pack(">I", 2) + http2.block([OK]))), 502, PROTOCOL),
     ("DATA on stream 0", on_request(frame(DATA, 0, b"x", 0)), 502, PROTOCOL),
-    ("a frame that is too long", on_request(headers(OK), data(b"x" * 16_385)), 502, PROTOCOL),
+    ("a frame that is too long", on_request(headers(OK, ("content-length", "16385")), data(b"x" * 16_385)), 502, PROTOCOL),
     ("broken HPACK", on_request(frame(HEADERS, END_HEADERS, b"\xff\xff\xff\xff\xff\xff")), 502, PROTOCOL),
     ("an interrupted header section", on_request(frame(HEADERS, 0, http2.block([OK])), data(BODY)), 502, PROTOCOL),
     ("a window beyond the limit", on_request(frame(WINDOW_UPDATE, 0, struct.pack(">I", (1 << 31) - 1))), 502, PROTOCOL),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,7 @@ from support.backend import head
 from support.client import Client, request
 from support.message import Closed
 from support.misbehaving import BODY, GOOD, Peer, Peer2, Request2, Scenario
+from support.tls import Authority
 
 from .conftest import Behind, Setting
 
@@ -155,6 +158,35 @@ def test_http1(behind: Behind, act: Callable[[Peer], None], conditions: dict) ->
     assert busy.failed("GET") == {}
     busy.check_unsafe()
     assert max((setting.backend.heads[name] for name in busy.statuses if name.startswith("POST")), default=0) <= 1
+    for name, why in busy.failed("POST").items():
+        assert setting.backend.acts[name] == 1, f"{name}: {why}"
+
+
+def test_over_tls(behind: Behind, tmp_path: Path) -> None:
+    """The same where the backend speaks TLS; some connections do not get through the handshake, before which nothing was sent."""
+    authority = Authority(tmp_path / "authority")
+    site = authority.issue("localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(site.chain, site.key)
+
+    def over_tls(scenario: Scenario) -> Scenario:
+        def inside(peer: Peer) -> None:
+            peer.sock = context.wrap_socket(peer.sock, server_side=True)
+            peer.reader.sock = peer.sock
+            scenario(peer)
+
+        return inside
+
+    def breaks_the_handshake(peer: Peer) -> None:
+        peer.reader.some(65_536)
+        peer.reset()
+
+    setting = behind(over_tls(after(3, closes_with_request)), over_tls(good), breaks_the_handshake, over_tls(after(9, resets_with_request)), over_tls(good),
+                     over_tls(after(0, closes_in_head)), cycle=True, proxy=RETRY,
+                     upstream={"tls": {"enabled": True, "ca_file": str(authority.root.chain), "sni_hostname": "localhost"}})
+    busy = Busy(setting).join()
+    assert busy.failed("GET") == {}
+    busy.check_unsafe()
     for name, why in busy.failed("POST").items():
         assert setting.backend.acts[name] == 1, f"{name}: {why}"
 
@@ -314,4 +346,4 @@ def test_a_bit_of_everything(behind: Behind) -> None:
     assert len(entries) == len(busy.statuses), "each request has one line"
     for one in entries:
         assert busy.statuses[one["gateway.request_id"]] in (one["http.response.status_code"], None)
-        assert ("error.type" in one) == (one["http.response.status_code"] == 502 or busy.statuses[one["gateway.request_id"]] is None), one
+        assert ("error.type" in one) == (one["http.response.status_code"] in (502, 504) or busy.statuses[one["gateway.request_id"]] is None), one

@@ -42,6 +42,20 @@ def wrk(server: Server, case: Case, connections: int, seconds: int, cpus: str) -
     return Result(rate, (after[0] - before[0]) / count * 1e6, (after[1] - before[1]) / count * 1e6)
 
 
+def h2load(server: Server, case: Case, connections: int, streams: int, seconds: int, cpus: str) -> Result:
+    """One run over HTTP/2; fails when a request does."""
+    command = ["taskset", "-c", cpus, "h2load", f"-c{connections}", f"-m{streams}", f"-D{seconds}"]
+    for line in case.headers:
+        command += ["-H", line]
+    before = server.cpu()
+    printed = subprocess.run([*command, server.address(case.tls, case.h2) + case.path], capture_output=True, text=True, check=True).stdout
+    after = server.cpu()
+    count, failed = (int(re.search(rf"(\d+) {word}", printed)[1]) for word in ("2xx", "failed"))  # type: ignore[index]
+    if failed or count == 0 or "Application protocol: h2" not in printed:
+        raise RuntimeError(f"{server.recipe.name}, {case.name}: requests failed\n{printed}")
+    return Result(count / seconds, (after[0] - before[0]) / count * 1e6, (after[1] - before[1]) / count * 1e6)
+
+
 def handshakes(server: Server, case: Case, count: int, cpus: str) -> Result:
     """`count` connections one after the other, each with one request, resuming a session where the case says so."""
     script = Path(__file__).with_name("handshakes.py")
@@ -57,21 +71,46 @@ def handshakes(server: Server, case: Case, count: int, cpus: str) -> Result:
 
 def together(server: Server, case: Case, count: int) -> None:
     """`count` requests over 32 connections at once: turns of the event loop are shared, as they are under load."""
-    command = ["h2load", "--h1", "-c32", "-n", str(count)]
+    command = ["h2load", *(["-c1", "-m100"] if case.h2 else ["--h1", "-c32"]), "-n", str(count)]
     for line in case.headers:
         command += ["-H", line]
-    printed = subprocess.run([*command, server.address(case.tls) + case.path], capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run([*command, server.address(case.tls, case.h2) + case.path], capture_output=True, text=True, check=True).stdout
     if f"{count} succeeded" not in printed or f"status codes: {count} 2xx" not in printed:
         raise RuntimeError(f"{case.name}: requests failed\n{printed}")
 
 
 def connect(server: Server, case: Case, timeout: float = 60) -> socket.socket:
-    sock = socket.create_connection(("127.0.0.1", server.settings.tls_port if case.tls else server.port), timeout)
+    sock = socket.create_connection(("127.0.0.1", server.settings.tls_port if case.tls else server.settings.h2_port if case.h2 else server.port), timeout)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if not case.tls:
         return sock
     context = ssl.create_default_context(cafile=str(certificate()[0]))
+    if case.h2:
+        context.set_alpn_protocols(["h2"])
     return context.wrap_socket(sock, server_hostname="localhost")
+
+
+def h2_request(case: Case) -> bytes:
+    """All that a client has to say for one request: literals that use no table."""
+    def text(value: str) -> bytes:
+        return bytes([len(value)]) + value.encode()
+
+    fields = {":method": "GET", ":scheme": "https" if case.tls else "http", ":path": case.path, ":authority": "localhost", "user-agent": "bench", "accept": "*/*"}
+    block = b"".join(b"\0" + text(name) + text(value) for name, value in fields.items())
+    # Preface, SETTINGS, its acknowledgement, HEADERS that end stream 1.
+    return (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\4" + bytes(5) + bytes(3) + b"\4\1" + bytes(4)
+            + len(block).to_bytes(3, "big") + b"\1\5" + (1).to_bytes(4, "big") + block)
+
+
+def h2_ended(data: bytes) -> bool:
+    """Whether stream 1 has come to its end in these frames."""
+    position = 0
+    while position + 9 <= len(data):
+        length, kind, flags, stream = int.from_bytes(data[position:position + 3], "big"), data[position + 3], data[position + 4], data[position + 8]
+        if kind <= 1 and stream == 1 and flags & 1 and position + 9 + length <= len(data):
+            return True
+        position += 9 + length
+    return False
 
 
 def sequence(server: Server, case: Case, count: int) -> None:

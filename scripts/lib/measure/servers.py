@@ -2,7 +2,8 @@
 
 All do the same work: a fixed answer at /local, and everything else proxied over kept connections with the same forwarding
 headers. One worker each, equal pools of idle connections, timeouts on. Each listens on a second port with TLS, with the same
-certificate (P-256), cipher suites and groups.
+certificate (P-256), cipher suites and groups, and offers HTTP/2 there; HTTP/2 in the clear has a port of its own where it cannot
+share one with HTTP/1.1.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class Settings:
     #: One process in the foreground, for valgrind.
     single: bool = False
     tls_port: int = field(default_factory=free_port)
+    h2_port: int = field(default_factory=free_port)
 
 
 @dataclass
@@ -70,6 +72,7 @@ class Recipe:
     command: Callable[[Settings], list[str]]
     #: Whether the work is done by children of the process that is started.
     has_master: bool = True
+    only_proxies: bool = False
 
 
 # The gateway
@@ -84,6 +87,7 @@ def _gateway(settings: Settings) -> list[str]:
     configuration = {
         "listeners": [
             {"host": "127.0.0.1", "port": settings.port},
+            {"host": "127.0.0.1", "port": settings.h2_port},
             {"host": "127.0.0.1", "port": settings.tls_port, "tls": {
                 "certificates": [{"cert_file": str(certificate()[0]), "key_file": str(certificate()[1])}]}},
         ],
@@ -144,7 +148,8 @@ _NGINX = _NGINX_COMMON + """
   }}
   server {{
     listen 127.0.0.1:{port} backlog=4096;
-    listen 127.0.0.1:{tls_port} ssl backlog=4096;
+    listen 127.0.0.1:{h2_port} http2 backlog=4096;
+    listen 127.0.0.1:{tls_port} ssl http2 backlog=4096;
     ssl_certificate {chain};
     ssl_certificate_key {key};
     ssl_protocols TLSv1.2 TLSv1.3;
@@ -189,7 +194,7 @@ _NGINX_BACKEND = _NGINX_COMMON + """
 def _write_nginx(template: str, settings: Settings, name: str) -> list[str]:
     file = settings.directory / f"{name}.conf"
     file.write_text(template.format(
-        directory=settings.directory, port=settings.port, tls_port=settings.tls_port, chain=certificate()[0], key=certificate()[1], suites=SUITES,
+        directory=settings.directory, port=settings.port, tls_port=settings.tls_port, h2_port=settings.h2_port, chain=certificate()[0], key=certificate()[1], suites=SUITES,
         backend=settings.backend, answer=ANSWER,
         user="user root;" if os.geteuid() == 0 else "", master="off" if settings.single else "on",
         access_log=f"{settings.directory}/access.log combined buffer=64k flush=1s" if settings.access_log else "off"))
@@ -226,7 +231,8 @@ defaults
   {log}
 frontend front
   bind 127.0.0.1:{port} backlog 4096
-  bind 127.0.0.1:{tls_port} backlog 4096 ssl crt {both} ssl-min-ver TLSv1.2 ciphersuites {suites} curves X25519:P-256:P-384
+  bind 127.0.0.1:{h2_port} backlog 4096 proto h2
+  bind 127.0.0.1:{tls_port} backlog 4096 ssl crt {both} alpn h2,http/1.1 ssl-min-ver TLSv1.2 ciphersuites {suites} curves X25519:P-256:P-384
   http-request return status 200 content-type text/plain string "{answer}" if {{ path /local }}
   default_backend back
 backend back
@@ -243,16 +249,45 @@ backend back
 def _haproxy(settings: Settings) -> list[str]:
     file = settings.directory / "haproxy.cfg"
     file.write_text(_HAPROXY.format(
-        port=settings.port, tls_port=settings.tls_port, both=certificate()[0].with_name("both.pem"), suites=SUITES, backend=settings.backend,
+        port=settings.port, tls_port=settings.tls_port, h2_port=settings.h2_port, both=certificate()[0].with_name("both.pem"), suites=SUITES, backend=settings.backend,
         answer=ANSWER, log_target="log stdout format raw local0" if settings.access_log else "",
         log="log global\n  option httplog" if settings.access_log else ""))
     return ["haproxy", "-db", "-f", str(file)]
+
+
+# h2o and nghttpx, for HTTP/2
+
+def _h2o(settings: Settings) -> list[str]:
+    (settings.directory / "local.txt").write_text(ANSWER.replace("\\n", "\n"))
+    tls = {"certificate-file": str(certificate()[0]), "key-file": str(certificate()[1]), "minimum-version": "TLSv1.2"}
+    paths = {"/local": {"file.file": str(settings.directory / "local.txt")}, "/": {"proxy.reverse.url": f"http://127.0.0.1:{settings.backend}/"}}
+    # One key comes several times.
+    configuration = [
+        ("num-threads", 1), ("max-connections", 16_000), ("http2-idle-timeout", 300), ("pid-file", str(settings.directory / "h2o.pid")),
+        ("error-log", str(settings.directory / "error.log")), ("listen", {"host": "127.0.0.1", "port": settings.port}),
+        ("listen", {"host": "127.0.0.1", "port": settings.h2_port}), ("listen", {"host": "127.0.0.1", "port": settings.tls_port, "ssl": tls}),
+        ("hosts", {"default": {"paths": paths}}), *([("user", "root")] if os.geteuid() == 0 else []),
+    ]
+    file = settings.directory / "h2o.yaml"
+    file.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in configuration))
+    return ["h2o", "-m", "worker", "-c", str(file)]
+
+
+def _nghttpx(settings: Settings) -> list[str]:
+    return ["nghttpx", f"--frontend=127.0.0.1,{settings.port};no-tls", f"--frontend=127.0.0.1,{settings.h2_port};no-tls",
+            f"--frontend=127.0.0.1,{settings.tls_port}", f"--backend=127.0.0.1,{settings.backend}", "--workers=1", "--no-ocsp", "--single-process",
+            "--accesslog-file=/dev/null", "--errorlog-file=/dev/null", f"--tls13-ciphers={SUITES}", "--ecdh-curves=X25519:P-256:P-384",
+            str(certificate()[1]), str(certificate()[0])]
 
 
 GATEWAY = Recipe("gateway", _gateway)
 ECHO = Recipe("echo", _echo)
 NGINX = Recipe("nginx", _nginx)
 HAPROXY = Recipe("haproxy", _haproxy, has_master=False)
+#: h2o's file handler answers /local; it has no fixed answer but in a script.
+H2O = Recipe("h2o", _h2o, has_master=False)
+#: Has no answers of its own.
+NGHTTPX = Recipe("nghttpx", _nghttpx, has_master=False, only_proxies=True)
 BACKEND = Recipe("backend", _nginx_backend)
 
 
@@ -290,7 +325,9 @@ class Server:
     def port(self) -> int:
         return self.settings.port
 
-    def address(self, tls: bool) -> str:
+    def address(self, tls: bool, h2: bool = False) -> str:
+        if h2 and not tls:
+            return f"http://127.0.0.1:{self.settings.h2_port}"
         return f"https://localhost:{self.settings.tls_port}" if tls else f"http://127.0.0.1:{self.settings.port}"
 
     def stop(self) -> None:
