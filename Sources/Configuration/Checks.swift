@@ -132,6 +132,12 @@ extension Settings {
   }
 
   private func check(_ forward: ForwardPlan, _ path: String, _ reading: inout Reading) {
+    let retry = forward.retry
+    if retry.backoffLimit < retry.backoffBase {
+      reading.reject(
+        reading.origins["\(path).retry.backoff_max_ms"] == nil ? "\(path).retry.backoff_base_ms" : "\(path).retry.backoff_max_ms",
+        "\(path).retry.backoff_max_ms (\(retry.backoffLimit)) must not be less than backoff_base_ms (\(retry.backoffBase))")
+    }
     guard forward.autoStreamThreshold > forward.relayBufferLimit else { return }
     let key = "auto_stream_content_length_threshold_bytes"
     reading.reject(

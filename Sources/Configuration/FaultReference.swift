@@ -57,10 +57,10 @@ public enum FaultReference {
     - **level** is that of the line in the error log. Only requests that were forwarded and connections beyond `max_connections` have
       one; other failures are in the access log and the counters alone. Of each kind at most ten lines are written at once and
       then one a second, with the number of those left out.
-    - **may be sent again** says when sending the request to a backend once more could do no harm. The gateway itself does so in one
-      case: once, on a new connection, after `connection_terminated`, when the connection had served a request before, not a byte of a
-      response had come, the method is idempotent (GET, HEAD, PUT, DELETE, OPTIONS, TRACE) and all of the request sent so far is
-      still at hand. When a connection cannot be made, the backend's other addresses are tried before the request fails.
-
+    - **may be sent again** says when sending the request to a backend once more could do no harm. When a connection cannot be made, the
+      backend's other addresses are tried before the request fails. Beyond that the gateway sends a request again where `proxy.retry` of its
+      route asks for it, and in one case by itself: once, on a new connection, after `connection_terminated`, when the connection had
+      served a request before, not a byte of a response had come, the method is idempotent (GET, HEAD, PUT, DELETE, OPTIONS, TRACE)
+      and all of the request sent so far is still at hand.
     """
 }

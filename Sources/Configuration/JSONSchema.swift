@@ -58,6 +58,12 @@ public enum JSONSchema {
         .init(key: "type", value: "array"), .init(key: "items", value: .object(text(rule, mayBeEmpty: false))),
         .init(key: "uniqueItems", value: true),
       ]
+    case .integers(let range):
+      [
+        .init(key: "type", value: "array"),
+        .init(key: "items", value: ["type": "integer", "minimum": .integer(range.lowerBound), "maximum": .integer(range.upperBound)]),
+        .init(key: "uniqueItems", value: true),
+      ]
     case .headers:
       [
         .init(key: "type", value: "object"),

@@ -7,7 +7,7 @@
 import Plan
 
 enum SettingsTable {
-  private static let day = 86_400_000
+  static let day = 86_400_000
   private static let year = 365 * day
   private static let maxSize = 1 << 40
 
@@ -262,7 +262,8 @@ enum SettingsTable {
         "websocket_ping_interval_sec", \.webSocketPingInterval, .seconds, 100...day, zero: "none",
         "How long nothing may pass through a WebSocket before both sides are sent a ping."),
       .section("header_rewrite", \.self, headerRewrite, "Header fields of forwarded requests."),
-      .later("auth"), .later("retry"),
+      .section("retry", \.retry, retry, "When a request that has failed at the backend is sent again."),
+      .later("auth"),
     ])
 
   private static let headerRewrite = SettingTable<ForwardPlan>(

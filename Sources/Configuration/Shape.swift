@@ -36,6 +36,8 @@ indirect enum Shape: Sendable {
   case choice([String], default: String)
   /// A list of different texts.
   case texts(TextRule)
+  /// A list of different numbers.
+  case integers(ClosedRange<Int>)
   /// An object of header names, each with a text or a list of texts.
   case headers
   case object([SettingRow], optional: Bool)
@@ -52,6 +54,7 @@ indirect enum Shape: Sendable {
     case .text(let rule, _, _): rule.description
     case .choice(let names, _): names.map(JSON.quoted).joined(separator: ", ")
     case .texts(let rule): "list of " + rule.description
+    case .integers: "list of integers"
     case .headers: "object of header fields"
     case .object: "object"
     case .objects: "list of objects"
@@ -64,6 +67,7 @@ indirect enum Shape: Sendable {
     case .integer(let range, let zero, _):
       "\(range.lowerBound) to \(range.upperBound)" + Shape.zeroText(zero)
     case .numbers(let numbers, _): numbers.map(String.init).joined(separator: ", ")
+    case .integers(let range): "\(range.lowerBound) to \(range.upperBound) each"
     case .quantity(let unit, let range, let zero, _):
       "\(unit.text(range.lowerBound)) to \(unit.text(range.upperBound))" + Shape.zeroText(zero)
     case .later, .annotation, .boolean, .text, .choice, .texts, .headers, .object, .objects: ""
@@ -81,7 +85,7 @@ indirect enum Shape: Sendable {
     case .numbers(_, let value): .integer(value)
     case .quantity(let unit, _, _, let value): unit.json(value)
     case .text(_, _, let value), .choice(_, let value): .string(value)
-    case .texts, .objects: .array([])
+    case .texts, .objects, .integers: .array([])
     case .headers: .object([])
     case .object: nil
     }

@@ -176,7 +176,8 @@ extension Gateway {
   @inline(never)
   @discardableResult
   mutating func compose(
-    error fault: Fault, _ context: ResponseContext, _ id: RequestID, allow: MethodSet?, json: Bool, bytes: Span<UInt8> = Span()
+    error fault: Fault, _ context: ResponseContext, _ id: RequestID, allow: MethodSet?, json: Bool, bytes: Span<UInt8> = Span(),
+    denial: RetryDenial? = nil
   ) -> Int {
     let row = fault.row
     let status = Status(row.status)
@@ -216,6 +217,11 @@ extension Gateway {
     }
     if row.status == 426 { services.responses.output.append("Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n") }
     if fault == .bodyTooLarge { services.responses.output.append("X-Request-Body-Limit-Exceeded: true\r\n") }
+    if let reason = denial?.token {
+      services.responses.output.append("X-Proxy-Retry-Denied: ")
+      services.responses.output.append(reason)
+      services.responses.output.append("\r\n")
+    }
     if fault == .connectionLimitReached { services.responses.output.append("Retry-After: 1\r\n") }
     services.responses.end(context)
     guard !context.isHead else { return 0 }

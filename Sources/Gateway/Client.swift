@@ -139,9 +139,11 @@ struct Client: ~Copyable {
 
   /// The body that is framed so is to be read. A stream's has no framing of its own but the stream's end.
   @inline(__always)
-  mutating func beginBody(_ framing: BodyFraming) {
-    body = BodyReader(framing == .chunked && flags.contains(.stream) ? .untilClose : framing)
-  }
+  mutating func beginBody(_ framing: BodyFraming) { body = BodyReader(self.framing(of: framing)) }
+
+  /// How the end of a body that is framed so is found.
+  @inline(__always)
+  func framing(of framing: BodyFraming) -> BodyFraming { framing == .chunked && flags.contains(.stream) ? .untilClose : framing }
 
   /// Whether it is to be ended now that everything has been sent.
   @inline(__always)

@@ -17,8 +17,8 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   static var committed: ExchangeFlags { ExchangeFlags(rawValue: 1) }
   /// The response is collected before any of it is sent.
   static var holding: ExchangeFlags { ExchangeFlags(rawValue: 2) }
-  /// The request was sent again after a stale connection.
-  static var resent: ExchangeFlags { ExchangeFlags(rawValue: 4) }
+  /// The response being collected will hardly be used: its status is one that is retried.
+  static var retrying: ExchangeFlags { ExchangeFlags(rawValue: 4) }
   /// Body bytes go to the client in chunks.
   static var chunked: ExchangeFlags { ExchangeFlags(rawValue: 8) }
   /// The client's connection may be kept after the response.
@@ -47,6 +47,10 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   static var upgraded: ExchangeFlags { ExchangeFlags(rawValue: 32768) }
   /// The body of the response goes through a pipe.
   static var spliced: ExchangeFlags { ExchangeFlags(rawValue: 65536) }
+  /// Body bytes that are passed on are kept, so that the request can be sent again.
+  static var keepsBody: ExchangeFlags { ExchangeFlags(rawValue: 1 << 17) }
+  /// Some statuses are retried.
+  static var watchesStatus: ExchangeFlags { ExchangeFlags(rawValue: 1 << 18) }
 }
 
 /// The state of one proxied request. The slots of ended exchanges are used again as they are, so that `begin` sets everything
@@ -94,8 +98,10 @@ struct Exchange: ~Copyable {
   /// Bytes handed to the client, and those of them that are body.
   var sent = 0
   var bodySent = 0
-  /// A collected request body.
+  /// A request body that was collected, or what is kept of one for another attempt.
   var requestBody = BufferChain()
+  /// What it takes to send the request again, from the time that it may be.
+  var recovery: Handle?
   /// The tunnel or the endpoint's session, from the request for a WebSocket to the end; with `.spliced` the pipe.
   var session: Handle?
   /// The backend's head, while the response is collected; before, the fields that ask it for an upgrade.

@@ -4,6 +4,7 @@ import HTTPModel
 import Kernel
 import Memory
 import Plan
+import Policy
 import SharedState
 import Telemetry
 import Upstream
@@ -17,7 +18,8 @@ extension Gateway {
   @inline(never)
   mutating func fail(_ exchange: Handle, _ fault: Fault) {
     services.request.removeAll()
-    if canResend(exchange, fault) { return resend(exchange) }
+    var denial: RetryDenial?
+    if retries(exchange, fault, &denial) || fallsBack(exchange, fault) { return }
     counters.count(fault: fault.rawValue)
     if fault.row.side == .upstream { counters.add(.upstreamFailures) }
     report(exchange, fault)
@@ -34,11 +36,11 @@ extension Gateway {
       clients[client].flags.remove(.holding)
       clients[client].backlog.removeAll(&services.large)
     }
-    answerFailure(exchange, client, fault)
+    answerFailure(exchange, client, fault, denial)
     finish(exchange)
   }
 
-  private mutating func answerFailure(_ exchange: Handle, _ client: Handle, _ fault: Fault) {
+  private mutating func answerFailure(_ exchange: Handle, _ client: Handle, _ fault: Fault, _ denial: RetryDenial?) {
     services.responses.output.removeAll()
     exchanges[exchange].sent = 0
     exchanges[exchange].bodySent = 0
@@ -54,7 +56,7 @@ extension Gateway {
     swap(&bytes, &exchanges[exchange].bytes)
     let json = exchanges[exchange].head.names.contains(.accept) && exchanges[exchange].head.prefersJSON(in: bytes.bytes)
     exchanges[exchange].bodySent = compose(
-      error: fault, context, exchanges[exchange].requestID, allow: nil, json: json, bytes: bytes.bytes)
+      error: fault, context, exchanges[exchange].requestID, allow: nil, json: json, bytes: bytes.bytes, denial: denial)
     swap(&bytes, &exchanges[exchange].bytes)
     exchanges[exchange].sent += services.responses.output.count
     if !exchanges[exchange].flags.contains(.persistent) { clients[client].flags.insert(.closing) }
@@ -112,28 +114,6 @@ extension Gateway {
     log.write(
       level, key: EventKey("upstream fault", upstream << 8 | Int(fault.rawValue)),
       "upstream \(plan.upstreams[upstream].name)\(address): \(fault.row.token): \(fault.row.sentence)\(detail) route=\(plan.routes[Int(exchanges[exchange].route)].pattern) attempts=\(exchanges[exchange].attempts)")
-  }
-
-  // MARK: Sending again
-
-  /// Whether the request may be sent once more: the backend closed a connection that had served before, without a byte of
-  /// an answer, the method may be repeated (RFC 9110 §9.2.2), and everything that was sent is still here.
-  private func canResend(_ exchange: Handle, _ fault: Fault) -> Bool {
-    guard fault.row.retry == .onReusedConnection, let backend = exchanges[exchange].backend, backends.connections[backend].isReused else { return false }
-    let flags = exchanges[exchange].flags
-    return flags.isDisjoint(with: [.resent, .bodyGone, .committed, .hasHead]) && exchanges[exchange].head.method.isIdempotent
-      && clients[exchanges[exchange].client].flags.isDisjoint(with: .doomed)
-  }
-
-  private mutating func resend(_ exchange: Handle) {
-    counters.add(.upstreamResends)
-    if let backend = exchanges[exchange].backend { detach(exchange, backend, isReusable: false, servesWaiting: false) }
-    exchanges[exchange].flags.insert(.resent)
-    exchanges[exchange].flags.remove(.requestComplete)
-    exchanges[exchange].addressesTried = 0
-    if let lines = exchanges[exchange].trailers.take() { services.small.recycle(lines) }
-    // On a new connection: the others of the pool may be as stale.
-    openBackend(exchange)
   }
 
   // MARK: Backends
@@ -257,6 +237,7 @@ extension Gateway {
     let hasMore = !bytes.isEmpty
     if hasMore, clients[client].input == nil { clients[client].input = consume bytes } else { services.small.recycle(bytes) }
     if exchanges[pinned].session != nil { releaseSession(pinned.handle) }
+    if exchanges[pinned].recovery != nil { releaseRecovery(pinned.handle) }
     if let lines = exchanges[pinned].trailers.take() { services.small.recycle(lines) }
     if exchanges[pinned].path != nil { exchanges[pinned].path = nil }
     if exchanges[pinned].heldHead != nil { exchanges[pinned].heldHead = nil }
@@ -292,6 +273,7 @@ extension Gateway {
     entry.upstreamHeader = exchanges[handle].headAt
     let peer = clients[exchanges[handle].client].peer
     describeConnection(exchanges[handle].client)
+    if exchanges[handle].recovery != nil { describeAttempts(handle) }
     let id = exchanges[handle].requestID
     var bytes = Buffer.absent
     swap(&bytes, &exchanges[handle].bytes)

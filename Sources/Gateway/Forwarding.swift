@@ -14,8 +14,7 @@ extension Gateway {
   /// Begins an exchange: collects its body first where the route asks for it, else looks for a connection.
   mutating func start(_ exchange: Handle) {
     let client = exchanges[exchange].client
-    let timeout = actions.forwards[Int(exchanges[exchange].rule)].plan.timeout
-    if timeout > 0 { limit(exchange, until: services.now + Int64(timeout)) }
+    if actions.forwards[Int(exchanges[exchange].rule)].isGuarded { guardExchange(exchange) }
     if actions.forwards[Int(exchanges[exchange].rule)].collectsRequest, !clients[client].body.isComplete {
       exchanges[exchange].flags.formUnion([.collecting, .collected])
       if let fault = passHeldBody(exchange) { return fail(exchange, fault) }
@@ -36,6 +35,7 @@ extension Gateway {
       return flushRequest(exchange)
     }
     exchanges[exchange].flags.remove(.collecting)
+    if exchanges[exchange].recovery != nil { beginAttempt(exchange) }
     seekBackend(exchange)
   }
 
@@ -149,7 +149,7 @@ extension Gateway {
 
   // MARK: The request
 
-  /// Sends the head, and the body as far as it is there.
+  /// Sends the head, and the body as far as it is there: once more what was taken of it, where it is sent again.
   mutating func sendRequest(_ exchange: Handle, _ backend: Handle) {
     let pinned = unsafe exchanges.pin(exchange)
     counters.add(.upstreamRequests)
@@ -169,32 +169,30 @@ extension Gateway {
     swap(&bytes, &exchanges[pinned].bytes)
     if isSecure, actions.forwards[rule].plan.setClientCertificate { composeIdentity(client) }
     services.request.append("\r\n")
+    if exchanges[pinned].recovery != nil { noteSending(exchange, backend) }
     if exchanges[pinned].flags.contains(.collected) {
-      // Collected: it goes as a whole, and can go once.
       backends.connections[backend].backlog.append(copying: services.request, &services.large)
       services.request.removeAll()
-      while let part = exchanges[pinned].requestBody.popFirst() {
-        backends.connections[backend].backlog.append(part, &services.large)
-      }
-      exchanges[pinned].flags.formUnion([.bodyGone, .requestComplete])
+      sendCollected(exchange, backend)
       return flushRequest(exchange)
     }
-    if exchanges[pinned].head.body == .none || exchanges[pinned].flags.contains(.requestComplete) && exchanges[pinned].used == exchanges[pinned].headLength {
+    if exchanges[pinned].head.body == .none {
       exchanges[pinned].flags.insert(.requestComplete)
       return flushRequest(exchange)
     }
-    // Sent for a second time, the body that came with the head is read once more.
-    clients[client].beginBody(exchanges[pinned].head.body)
-    exchanges[pinned].used = exchanges[pinned].headLength
-    exchanges[pinned].bodyReceived = 0
+    if exchanges[pinned].attempts > 1 { return replayBody(exchange, backend) }
     if let fault = passHeldBody(exchange) { return fail(exchange, fault) }
     if clients[client].body.isComplete { return bodyIsComplete(exchange) }
+    continueBody(exchange, client)
+  }
+
+  /// Sends what has been composed of a request whose body is not over yet, and goes on reading that.
+  mutating func continueBody(_ exchange: Handle, _ client: Handle) {
     flushRequest(exchange)
-    if clients[client].exchange == exchange {
-      if wantsBody(exchange) { setClientTimer(client, .body, plan.timeouts.request) }
-      payContinue(client)
-      if clients[client].flags.contains(.readable) { enqueue(client) }
-    }
+    guard clients[client].exchange == exchange else { return }
+    if wantsBody(exchange) { setClientTimer(client, .body, plan.timeouts.request) }
+    payContinue(client)
+    if clients[client].flags.contains(.readable) { enqueue(client) }
   }
 
   /// Passes on the body bytes that came together with the head.
@@ -221,16 +219,16 @@ extension Gateway {
       case .data(let range):
         exchanges[exchange].bodyReceived += range.count
         if isChunked, exceedsLimit(exchange, client) { return .bodyTooLarge }
-        if !isHeld { exchanges[exchange].flags.insert(.bodyGone) }
         let data = bytes.extracting(range)
         if isCollecting {
           exchanges[exchange].requestBody.append(data, &services.large)
-        } else if isChunked {
-          appendRequest(exchange, chunk: data)
         } else {
-          appendRequest(exchange, data)
+          if !isHeld { keepBody(exchange, data) }
+          append(requestBody: data, exchange)
         }
       case .trailer(let range):
+        // Those that come later are not kept.
+        if !isHeld, !isCollecting { dropKeptBody(exchange) }
         if let fault = collectTrailer(exchange, bytes.extracting(range)) { return fault }
       case .needsMore: return isChunked && exceedsLimit(exchange, client) ? .bodyTooLarge : nil
       case .malformed: return .httpRequestError
@@ -245,6 +243,11 @@ extension Gateway {
   private func exceedsLimit(_ exchange: Handle, _ client: Handle) -> Bool {
     let limit = plan.limits.maxBodySize
     return limit > 0 && exchanges[exchange].bodyReceived + clients[client].body.announced > limit
+  }
+
+  /// Appends body bytes to the composed request, framed as its head says.
+  mutating func append(requestBody data: Span<UInt8>, _ exchange: Handle) {
+    if exchanges[exchange].head.body == .chunked { appendRequest(exchange, chunk: data) } else { appendRequest(exchange, data) }
   }
 
   private mutating func appendRequest(_ exchange: Handle, chunk data: Span<UInt8>) {
@@ -270,7 +273,7 @@ extension Gateway {
   }
 
   /// Ends a chunked request: the last chunk, and what of the trailers may be passed on.
-  private mutating func endChunkedRequest(_ exchange: Handle) -> Fault? {
+  mutating func endChunkedRequest(_ exchange: Handle) -> Fault? {
     services.request.append("0\r\n")
     if let lines = exchanges[exchange].trailers.take() {
       let fault = Trailers.append(lines, announcedIn: nil, to: &services.request, scratch: &services.head)

@@ -108,6 +108,7 @@ public struct Gateway: ~Copyable {
   var unflushed = TokenQueue(capacity: 64)
   var pushes = Stack<PushedRequest>(capacity: 1)
   var exchanges: Slab<Exchange>
+  var recoveries: Slab<Recovery>
   var backends: Backends
   /// What the exchanges that have become WebSockets keep: those through the proxy, and those that end here.
   var tunnels: Slab<Tunnel>
@@ -172,6 +173,7 @@ public struct Gateway: ~Copyable {
     self.tickets = tickets
     self.servers = servers
     exchanges = Slab(capacity: clientCapacity)
+    recoveries = Slab(capacity: clientCapacity)
     tunnels = Slab(capacity: clientCapacity)
     webSockets = Slab(capacity: clientCapacity)
     pipes = Slab(capacity: Self.pipeLimit)

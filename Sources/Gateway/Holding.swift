@@ -15,6 +15,11 @@ extension Gateway {
   /// What a response that is collected may grow to.
   static var holdLimit: Int { 64 << 20 }
 
+  /// …and one that will hardly be used.
+  func holdLimit(_ exchange: Handle) -> Int {
+    exchanges[exchange].flags.contains(.retrying) ? actions.forwards[Int(exchanges[exchange].rule)].plan.relayBufferLimit : Self.holdLimit
+  }
+
   /// Whether the response is collected before any of it is sent.
   mutating func isHeld(_ exchange: Handle, _ bytes: Span<UInt8>) -> Bool {
     // An interim response may still wait in the backlog, which must hold the body alone.
@@ -52,7 +57,7 @@ extension Gateway {
   mutating func holdWhole(_ exchange: Handle, _ backend: Handle, _ client: Handle, _ buffer: inout Buffer) -> Bool {
     let count = buffer.count
     guard case .length = backends.connections[backend].body.framing, count <= backends.connections[backend].body.remainingLength,
-      clients[client].backlog.count + count <= Self.holdLimit
+      clients[client].backlog.count + count <= holdLimit(exchange)
     else { return false }
     var position = 0
     _ = backends.connections[backend].body.next(buffer.bytes, at: &position)

@@ -200,7 +200,8 @@ extension Gateway {
   private func wholeBody(_ exchange: Pin<Exchange>, _ buffer: borrowing Buffer, _ length: Int) -> Int? {
     guard case .length(let body) = services.responseHead.body, body <= Self.copyLimit, body <= buffer.count - length else { return nil }
     let status = services.responseHead.status
-    guard status.code >= 200, !status.forbidsBody, exchanges[exchange].head.method != .head, exchanges[exchange].flags.isDisjoint(with: .upgrading)
+    guard status.code >= 200, !status.forbidsBody, exchanges[exchange].head.method != .head,
+      exchanges[exchange].flags.isDisjoint(with: [.upgrading, .watchesStatus]) || passes(exchange, status)
     else { return nil }
     return services.responses.output.freeCapacity >= 2 * length + ResponseWriter.reserve + body ? body : nil
   }
@@ -245,10 +246,15 @@ extension Gateway {
     let isWhole = buffer.count - length >= backends.connections[backend].body.remainingLength && services.responseHead.body != .untilClose
       && services.responseHead.body != .chunked
     if isWhole { backends.connections[backend].waiting = .nothing } else { startBodyTimer(exchange, backend) }
+    if exchanges[pinned].flags.contains(.watchesStatus), keepsBack(exchange, status, buffer.bytes.extracting(first: length)) {
+      hold(exchange, client, buffer.bytes.extracting(first: length))
+      return nil
+    }
     if hasBody, !isWhole || framing == .chunked || exchanges[pinned].flags.contains(.untilClose), isHeld(exchange, buffer.bytes.extracting(first: length)) {
       hold(exchange, client, buffer.bytes.extracting(first: length))
       return nil
     }
+    if exchanges[pinned].flags.contains(.keepsBody) { dropKeptBody(exchange) }
     if framing == .chunked { exchanges[pinned].flags.insert(.chunked) }
     return composeHead(exchange, buffer.bytes.extracting(first: length), framing)
   }
@@ -362,7 +368,7 @@ extension Gateway {
         let data = buffer.bytes.extracting(range)
         if isHolding {
           clients[client].backlog.append(data, &services.large)
-          if clients[client].backlog.count > Self.holdLimit { return .failed(.responseTooLarge) }
+          if clients[client].backlog.count > holdLimit(exchange) { return .failed(.responseTooLarge) }
         } else if isChunked || data.count <= Self.copyLimit {
           if services.responses.output.freeCapacity < data.count + 64 { commit(exchange, client) }
           services.responses.output.append(data)
@@ -444,10 +450,12 @@ extension Gateway {
   @inline(__always)
   private mutating func responseIsComplete(_ exchange: Handle, _ backend: Pin<BackendConnection>, isClean: Bool) {
     let pinned = unsafe exchanges.pin(exchange)
-    if exchanges[pinned].flags.contains(.holding), let fault = releaseHeld(exchange) { return fail(exchange, fault) }
+    let isHeld = exchanges[pinned].flags.contains(.holding), isRetried = exchanges[pinned].flags.contains(.retrying)
+    if isHeld, !isRetried, let fault = releaseHeld(exchange) { return fail(exchange, fault) }
     // The connection serves again only when both messages are over and it said so.
     let isReusable = isClean && exchanges[pinned].flags.contains(.requestComplete) && !backends.connections[backend].hasEnded
       && backends.connections[backend].backlog.isEmpty && backends.connections[backend].isPersistent && isQuiet(backend)
+    if isRetried { return retryInstead(exchange, isReusable: isReusable) }
     detach(exchange, backend, isReusable: isReusable)
     finish(exchange)
   }

@@ -24,6 +24,8 @@ struct ForwardRule: BitwiseCopyable {
   let plan: ForwardPlan
   let style: RequestStyle
   let collectsRequest: Bool
+  /// Whether its exchanges have a limit of their own, or are retried.
+  let isGuarded: Bool
   /// Fields of the request that are not copied to the backend.
   let dropped: HeaderNameSet
   /// Fields of the response that are not copied to the client.
@@ -33,6 +35,7 @@ struct ForwardRule: BitwiseCopyable {
     self.plan = plan
     style = RequestStyle(plan)
     collectsRequest = upstream.requestMode == .buffered
+    isGuarded = plan.timeout > 0 || plan.retry.maxRetries > 0
     var dropped: HeaderNameSet = HeaderNameSet.hopByHop
     dropped.formUnion([HeaderNameSet(.host), HeaderNameSet(.expect), HeaderNameSet(.requestID)])
     // Nobody but the gateway says who a client is.

@@ -51,8 +51,7 @@ extension Gateway {
     let current = exchanges[exchange].deadline
     guard current == 0 || deadline < current else { return }
     exchanges[exchange].deadline = max(1, deadline)
-    timesExchanges = true
-    exchangeTimers.arm(exchange.index, deadline: deadline)
+    armExchangeTimer(exchange)
   }
 
   /// Limits the wait for the next body bytes of a response, and the whole of it.
@@ -170,9 +169,8 @@ extension Gateway {
 
   private mutating func exchangeTimerFired(_ exchange: Handle) {
     let deadline = exchanges[exchange].deadline
-    guard deadline > 0 else { return }
-    guard deadline <= services.now else { return exchangeTimers.arm(exchange.index, deadline: deadline) }
-    fail(exchange, .exchangeTimeout)
+    if deadline > 0, deadline <= services.now { fail(exchange, .exchangeTimeout) } else { recoveryTimerFired(exchange) }
+    if exchanges.contains(exchange) { armExchangeTimer(exchange) }
   }
 
   // MARK: Access log

@@ -43,6 +43,8 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   // The upstream's, on TLS.
   case tlsProtocolError, tlsAlertReceived, tlsHandshakeTimeout, tlsHandshakeTerminated
   case tlsCertificateError, tlsCertificateExpired, tlsCertificateNotYetValid, tlsCertificateNameMismatch, tlsCertificateUnknownCA
+  // The upstream's again.
+  case attemptTimeout
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -89,11 +91,11 @@ public struct FaultRow: Sendable {
     row(.connectionTerminated, "connection_terminated", .upstream, .onReusedConnection, 502, 4, "The backend closed the connection before its response began."),
     row(.connectionWriteTimeout, "connection_write_timeout", .upstream, .ifIdempotent, 504, 4, "The backend took none of the request within proxy.send_timeout_ms."),
     row(.responseTimeout, "http_response_timeout", .upstream, .ifIdempotent, 504, 4, "The backend sent no response header within proxy.response_timeout_ms."),
-    row(.responseStalled, "http_response_stalled", .upstream, .never, 504, 4, "The backend sent no body byte within proxy.stream_idle_timeout_sec."),
+    row(.responseStalled, "http_response_stalled", .upstream, .ifIdempotent, 504, 4, "The backend sent no body byte within proxy.stream_idle_timeout_sec."),
     row(.responseTooSlow, "http_response_too_slow", .upstream, .never, 504, 4, "The response took longer than proxy.stream_max_duration_sec."),
     row(.responseProtocolError, "http_protocol_error", .upstream, .never, 502, 4, "The backend's response is not well-formed HTTP."),
     row(.responseHeadersTooLarge, "http_response_header_section_size", .upstream, .never, 502, 4, "The backend's response header section is too large."),
-    row(.responseIncomplete, "http_response_incomplete", .upstream, .never, 502, 4, "The backend's response ended early."),
+    row(.responseIncomplete, "http_response_incomplete", .upstream, .ifIdempotent, 502, 4, "The backend's response ended early."),
     row(.responseTooLarge, "http_response_body_size", .upstream, .never, 502, 4, "The response is larger than what may be buffered (64 MiB)."),
     row(.upgradeFailed, "http_upgrade_failed", .upstream, .never, 502, 4, "The backend switched protocols, which was not asked for, or not to what was asked for."),
     row(.plainRequest, "http_request_without_tls", .client, .never, 400, 2, "A plain HTTP request was sent to a port that speaks TLS."),
@@ -124,6 +126,7 @@ public struct FaultRow: Sendable {
     row(.tlsCertificateNotYetValid, "tls_certificate_not_yet_valid", .upstream, .always, 502, 4, "The backend's certificate, or one that it leads to, is not valid yet."),
     row(.tlsCertificateNameMismatch, "tls_certificate_name_mismatch", .upstream, .always, 502, 4, "The backend's certificate is for another name."),
     row(.tlsCertificateUnknownCA, "tls_certificate_unknown_ca", .upstream, .always, 502, 4, "The backend's certificate does not lead to a trusted authority."),
+    row(.attemptTimeout, "attempt_timeout", .upstream, .ifIdempotent, 504, 4, "No response header had come within proxy.retry.per_try_timeout_ms of the attempt's beginning."),
   ]
 
   private static func row(

@@ -23,7 +23,7 @@ public enum PlanError: Error, Equatable, Sendable {
 extension Plan {
   static let magic: [UInt8] = Array("GWPLAN\r\n".utf8)
   /// To be raised with every change of the fields.
-  static let version: UInt32 = 5
+  static let version: UInt32 = 6
   static let headerSize = 20
 
   /// The plan as bytes.
@@ -198,6 +198,12 @@ struct PlanReader: PlanCoder {
 
 extension PlanCoder {
   mutating func code(_ value: inout Bool) { value = code(alternative: value ? 1 : 0, of: 2) == 1 }
+
+  mutating func code(_ value: inout UInt64) {
+    var bits = Int(truncatingIfNeeded: value)
+    code(&bits)
+    value = UInt64(truncatingIfNeeded: bits)
+  }
 
   mutating func code(_ value: inout UInt16) { value = UInt16(truncatingIfNeeded: code(alternative: Int(value), of: 1 << 16)) }
 

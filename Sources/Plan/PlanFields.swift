@@ -295,5 +295,26 @@ extension ForwardPlan {
     coder.code(&webSocket)
     coder.code(&webSocketIdleTimeout)
     coder.code(&webSocketPingInterval)
+    retry.code(with: &coder)
+  }
+}
+
+extension RetryPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&maxRetries)
+    coder.code(&onConnectFailure)
+    coder.code(&onDisconnect)
+    coder.code(&onTimeout)
+    coder.code(&on5xx)
+    coder.code(&statuses.words.0)
+    coder.code(&statuses.words.1)
+    coder.code(&statuses.words.2)
+    coder.code(&statuses.words.3)
+    coder.code(&nonIdempotent)
+    coder.code(&bufferSize)
+    coder.code(&attemptTimeout)
+    coder.code(&backoffBase)
+    coder.code(&backoffLimit)
+    coder.code(&retryAfterLimit)
   }
 }

@@ -113,6 +113,7 @@ public struct ForwardPlan: Equatable, Sendable, BitwiseCopyable {
   public var webSocket = true
   public var webSocketIdleTimeout = 300_000
   public var webSocketPingInterval = 0
+  public var retry = RetryPlan()
 
   public init(upstream: Int) { self.upstream = upstream }
 }

@@ -29,6 +29,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case upstreamTLSHandshakes, upstreamTLSResumptions, upstreamTLSFailures
   // Requests promised to clients of HTTP/2.
   case http2Pushes
+  // Requests that were sent again, other than after a stale connection.
+  case upstreamRetries
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
   public var isGauge: Bool { rawValue <= Counter.waiting.rawValue || self == .http2ConnectionsActive || self == .http2StreamsActive }

@@ -36,7 +36,7 @@ struct AccessLine: ~Escapable {
   @inline(never)
   func write(
     _ entry: borrowing AccessEntry, _ head: borrowing RequestHead, _ program: borrowing AccessProgram, _ connection: borrowing ConnectionFacts,
-    _ time: borrowing LogTime, into lines: inout LineBuffer
+    _ attempts: borrowing AttemptList, _ time: borrowing LogTime, into lines: inout LineBuffer
   ) {
     var line = lines.newLine(upTo: AccessProgram.lineLimit, reserve: program.reserve)
     let style = program.style
@@ -71,6 +71,7 @@ struct AccessLine: ~Escapable {
       case .upstreamConnect: AccessLine.put(duration: entry.upstreamConnect, style, &line)
       case .upstreamHeader: AccessLine.put(duration: entry.upstreamHeader, style, &line)
       case .attempts: line.append(decimal: UInt64(entry.attempts))
+      case .attemptList: AccessLine.put(attempts.text.bytes, style, &line)
       case .upstream: AccessLine.put(name: program.upstreams[entry.upstream], style, &line)
       case .route: AccessLine.put(name: program.routes[entry.route], style, &line)
       case .scheme: if connection.isSecure { line.append("https") } else { line.append("http") }

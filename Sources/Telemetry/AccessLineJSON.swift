@@ -15,9 +15,9 @@ extension AccessLine {
   @inline(__always)
   func writeJSON(
     _ entry: borrowing AccessEntry, _ head: borrowing RequestHead, _ program: borrowing AccessProgram, _ connection: borrowing ConnectionFacts,
-    _ time: borrowing LogTime, into lines: inout LineBuffer
+    _ attempts: borrowing AttemptList, _ time: borrowing LogTime, into lines: inout LineBuffer
   ) {
-    var line = lines.newLine(upTo: AccessProgram.lineLimit, reserve: program.reserve)
+    var line = lines.newLine(upTo: AccessProgram.lineLimit, reserve: program.reserve + attempts.text.count + 24)
     line.append("{\"time\":\"")
     AccessLine.put(time, microseconds, &line)
     line.append("\",\"client.address\":\"")
@@ -59,6 +59,11 @@ extension AccessLine {
       line.append(UInt8(ascii: "\""))
     }
     if entry.upstream >= 0 { writeUpstream(entry, program, &line) }
+    if !attempts.isEmpty {
+      line.append(",\"gateway.attempts\":[")
+      line.append(attempts.text.bytes)
+      line.append("]")
+    }
     if connection.isSecure { write(connection, &line) }
     if entry.fault != .none {
       line.append(",\"error.type\":\"")

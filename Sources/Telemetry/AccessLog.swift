@@ -18,6 +18,8 @@ public struct AccessLog: ~Copyable {
   private var isStalled = false
   /// TLS of the connection that the next line is about; to be cleared behind it.
   var connection = ConnectionFacts()
+  /// Attempts of the exchange that the next line is about.
+  var attempts: AttemptList
   /// Lines that were lost so far.
   public private(set) var dropped: UInt64 = 0
 
@@ -31,6 +33,7 @@ public struct AccessLog: ~Copyable {
     format: borrowing AccessLogFormat, descriptor: consuming Descriptor, bufferSize: Int, worker: String = "-",
     routes: [String] = [], upstreams: [String] = []
   ) {
+    attempts = AttemptList(isJSON: format.isBuiltInJSON)
     program = AccessProgram(format, worker: worker, routes: routes, upstreams: upstreams)
     self.bufferSize = max(bufferSize, AccessProgram.lineLimit)
     lines = LineBuffer(capacity: self.bufferSize + AccessProgram.lineLimit)
@@ -71,16 +74,18 @@ public struct AccessLog: ~Copyable {
   ) {
     guard lines.freeCapacity >= AccessProgram.lineLimit || makeRoom() else {
       dropped &+= 1
+      attempts.clear()
       return
     }
     let request = AccessLine(
       bytes: bytes, client: client, requestID: requestID, endedAt: UInt64(max(0, entry.startedAt &+ max(0, entry.duration))))
     time.update(seconds: Int(request.seconds))
     if program.isBuiltInJSON {
-      request.writeJSON(entry, head, program, connection, time, into: &lines)
+      request.writeJSON(entry, head, program, connection, attempts, time, into: &lines)
     } else {
-      request.write(entry, head, program, connection, time, into: &lines)
+      request.write(entry, head, program, connection, attempts, time, into: &lines)
     }
+    if !attempts.isEmpty { attempts.clear() }
     if lines.count >= bufferSize, !isStalled { flush() }
   }
 
@@ -89,6 +94,15 @@ public struct AccessLog: ~Copyable {
 
   /// Takes other facts of the connection for the next line, and gives those that were there: so they are filled in where they lie.
   public mutating func exchange(connection other: inout ConnectionFacts) { swap(&connection, &other) }
+
+  /// Notes an attempt of the exchange that the next line is about.
+  /// - Parameters:
+  ///   - endpoint: address and port; empty when there was none yet.
+  ///   - status: of the response; 0 when `fault` says how it ended.
+  ///   - duration: microseconds.
+  public mutating func note(attemptAt endpoint: Span<UInt8>, fault: Fault, status: UInt16, duration: Int64) {
+    attempts.append(endpoint: endpoint, fault: fault, status: status, duration: duration)
+  }
 
   @inline(never)
   private mutating func makeRoom() -> Bool {

@@ -38,6 +38,7 @@ public struct AccessVariable: Sendable {
     row("upstream_connect_time", .upstreamConnect, "Seconds to connect to the backend; absent when a kept connection was used."),
     row("upstream_header_time", .upstreamHeader, "Seconds from sending the request to the backend's response head."),
     row("attempts", .attempts, "Times the request was sent to a backend; 0 for a local answer."),
+    row("attempt_list", .attemptList, "Where there was more than one attempt, all of them: endpoint, fault or status, and seconds, with commas between."),
     row("fault", .fault, "What failed: a token of docs/faults.md."),
     row("route", .route, "The pattern of the route."),
     row("scheme", .scheme, "https when the client spoke TLS, else http."),
@@ -63,7 +64,7 @@ enum AccessValue: UInt8, Sendable, BitwiseCopyable {
   case client, requestID, protocolName, protocolVersion
   case status, bytesSent, bodyBytesSent, bytesReceived, duration
   case scheme, tlsVersion, tlsCipher, tlsServerName, tlsResumed, tlsSubject, tlsFingerprint
-  case upstream, upstreamConnect, upstreamHeader, attempts, fault, route
+  case upstream, upstreamConnect, upstreamHeader, attempts, attemptList, fault, route
   /// Known when the log is made, so it becomes text.
   case worker
   // Parts of the request head.
@@ -87,7 +88,7 @@ enum AccessValue: UInt8, Sendable, BitwiseCopyable {
     case .duration, .upstreamConnect, .upstreamHeader: 21
     case .request: 9
     case .tlsVersion, .tlsCipher, .tlsServerName, .tlsSubject, .tlsFingerprint: 1
-    case .client, .requestID, .method, .uri, .path, .query, .host, .upstream, .route, .fault, .header: 1
+    case .client, .requestID, .method, .uri, .path, .query, .host, .upstream, .route, .fault, .header, .attemptList: 1
     }
   }
 }

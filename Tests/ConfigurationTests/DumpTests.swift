@@ -1,6 +1,7 @@
 // DumpTests — the effective configuration, written and read again, is the same configuration.
 
 import Configuration
+import HTTPModel
 import Plan
 import Testing
 
@@ -161,6 +162,18 @@ struct Seeded: RandomNumberGenerator {
     forward.webSocket = r.flag()
     forward.webSocketIdleTimeout = r.pick([0, r.time()])
     forward.webSocketPingInterval = r.pick([0, 100 + r.time()])
+    forward.retry.maxRetries = r.below(11)
+    forward.retry.onConnectFailure = r.flag()
+    forward.retry.onDisconnect = r.flag()
+    forward.retry.onTimeout = r.flag()
+    forward.retry.on5xx = r.flag()
+    forward.retry.statuses = r.pick([StatusSet(), StatusSet([400, 429, 503, 599])])
+    forward.retry.nonIdempotent = r.flag()
+    forward.retry.bufferSize = r.below(1 << 20)
+    forward.retry.attemptTimeout = r.pick([0, r.time()])
+    forward.retry.backoffBase = 1 + r.below(99)
+    forward.retry.backoffLimit = 100 + r.below(999)
+    forward.retry.retryAfterLimit = r.below(9999)
     return forward
   }
 }

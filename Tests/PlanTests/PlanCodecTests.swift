@@ -101,6 +101,7 @@ import Testing
     #expect(count(HeaderPlan(name: "", value: "")) == 2)
     #expect(count(RedirectPlan(to: "")) == 2)
     #expect(count(EchoPlan()) == 6)
-    #expect(count(ForwardPlan(upstream: 0)) == 22)
+    #expect(count(ForwardPlan(upstream: 0)) == 23)
+    #expect(count(RetryPlan()) == 12)
   }
 }

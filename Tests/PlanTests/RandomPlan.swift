@@ -190,6 +190,18 @@ private func randomAction(_ r: inout Seeded, upstreams: Int) -> RouteAction {
     forward.webSocket = r.flag()
     forward.webSocketIdleTimeout = r.int()
     forward.webSocketPingInterval = r.int()
+    forward.retry.maxRetries = r.int()
+    forward.retry.onConnectFailure = r.flag()
+    forward.retry.onDisconnect = r.flag()
+    forward.retry.onTimeout = r.flag()
+    forward.retry.on5xx = r.flag()
+    forward.retry.statuses = StatusSet([400 + r.below(200), 400 + r.below(200), 599])
+    forward.retry.nonIdempotent = r.flag()
+    forward.retry.bufferSize = r.int()
+    forward.retry.attemptTimeout = r.int()
+    forward.retry.backoffBase = r.int()
+    forward.retry.backoffLimit = r.int()
+    forward.retry.retryAfterLimit = r.int()
     return .forward(forward)
   }
 }

@@ -1,0 +1,58 @@
+// Recovery — what an exchange keeps so that its request can be sent again: counts, clocks, the attempts so far, and the response to
+// fall back on.
+//
+// Invariants: an exchange whose route has retries has one from its start, others from their first resend; it is removed when the
+// exchange ends. While `resumesAt` is set the exchange has no backend connection and does not wait for one.
+
+import HTTPModel
+import Memory
+
+/// An attempt that is over.
+struct EndedAttempt: BitwiseCopyable {
+  /// Which of the upstream's addresses; -1: none was come to.
+  var address: Int32 = -1
+  var fault = Fault.none
+  /// Of the response, where there was one.
+  var status: UInt16 = 0
+  /// Microseconds.
+  var duration: Int64 = 0
+}
+
+/// The state of an exchange that may be sent again.
+struct Recovery: ~Copyable {
+  /// More than can be made; further ones would not be remembered.
+  static var attemptLimit: Int { 16 }
+
+  /// Retries made.
+  var retries: UInt8 = 0
+  /// The request was sent again because a kept connection was stale.
+  var wasResent = false
+  /// Microseconds of the monotonic clock at which the attempt at hand began; 0: none is being made.
+  var attemptStart: Int64 = 0
+  /// The address it goes to; -1: not known yet.
+  var address: Int32 = -1
+  /// Milliseconds of the monotonic clock by which its response's head must have come; 0: no limit.
+  var attemptDeadline: Int64 = 0
+  /// Milliseconds of the monotonic clock at which the next attempt begins; 0: none is waited for.
+  var resumesAt: Int64 = 0
+  /// What the response being collected asks for, in milliseconds.
+  var retryAfter: Int64 = 0
+  var ended = InlineArray<16, EndedAttempt>(repeating: EndedAttempt())
+  var endedCount = 0
+  /// The last response that was not passed on because a retry might bring a better one.
+  var heldHead: Buffer?
+  var heldBody = BufferChain()
+  var heldStatus: UInt16 = 0
+
+  /// The attempt at hand has come to its end.
+  mutating func endAttempt(_ fault: Fault, _ status: UInt16, now: Int64) {
+    guard attemptStart > 0 else { return }
+    if endedCount < Recovery.attemptLimit {
+      ended[endedCount] = EndedAttempt(address: address, fault: fault, status: status, duration: max(0, now - attemptStart))
+      endedCount += 1
+    }
+    attemptStart = 0
+    attemptDeadline = 0
+    address = -1
+  }
+}
