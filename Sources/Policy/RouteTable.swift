@@ -41,6 +41,8 @@ struct RouteChildren: BitwiseCopyable {
     static var alternatives: Facts { Facts(rawValue: 1) }
     /// Not every child is in the first slot that its hash leads to.
     static var crowded: Facts { Facts(rawValue: 2) }
+    /// What static children do not take, a catch-all takes, and nothing else could.
+    static var restOnly: Facts { Facts(rawValue: 4) }
   }
 
   var first: UInt32
@@ -226,6 +228,10 @@ public final class RouteTable {
           start = end &+ 1
           continue
         }
+        if children.facts.contains(.restOnly) {
+          let route = rest(of: index, path, from: start, &captures)
+          if route >= 0 { return route }
+        }
       } else {
         // The path has ended: nothing but the routes here can match.
         let route = route(at: nodes[Int(index)].leaf, &captures)
@@ -282,14 +288,17 @@ public final class RouteTable {
         return captures.append(start: start, end: end) ? node.plain : Self.deadEnd
       }
     }
-    if node.catchAll >= 0 {
-      let route = route(at: node.catchAll, &captures)
-      if route >= 0, captures.append(start: start, end: path.count) {
-        captures.rest = start
-        return Int32.min &+ route
-      }
-    }
-    return Self.deadEnd
+    let route = rest(of: index, path, from: start, &captures)
+    return route >= 0 ? Int32.min &+ route : Self.deadEnd
+  }
+
+  /// The route of a node's catch-all, which takes all of `path` from `start` on; -1 when there is none for the method.
+  @inline(__always)
+  private func rest(of index: UInt32, _ path: Span<UInt8>, from start: Int, _ captures: inout Captures) -> Int32 {
+    let route = route(at: nodes[Int(index)].catchAll, &captures)
+    guard route >= 0, captures.append(start: start, end: path.count) else { return -1 }
+    captures.rest = start
+    return route
   }
 
   @inline(never)

@@ -137,6 +137,7 @@ struct RouteTableBuilder {
 
   private mutating func reserveEdges(_ node: TrieDraft.Node) -> RouteChildren {
     var facts: RouteChildren.Facts = node.constrained == nil && node.plain == nil && node.catchAll == nil ? [] : .alternatives
+    if node.constrained == nil, node.plain == nil, node.catchAll != nil { facts.insert(.restOnly) }
     guard !node.children.isEmpty else { return RouteChildren(first: 0, mask: 0, facts: facts) }
     var size = 2
     while size < node.children.count * 2 { size *= 2 }

@@ -77,7 +77,7 @@ public struct ResponseParser {
     while left.rawValue != 0, index < head.fieldCount {
       let field = head.field(at: index)
       if left.contains(field) {
-        try interpret(field.name, field.value.text(in: bytes), &head)
+        try interpret(field, bytes, &head)
         if !scan.repeated.contains(field) { left.remove(HeaderNameSet(field)) }
       }
       index &+= 1
@@ -87,9 +87,10 @@ public struct ResponseParser {
     return scan.end
   }
 
-  private static func interpret(_ name: HeaderName, _ value: Span<UInt8>, _ head: inout ResponseHead) throws(Stop) {
-    switch name {
-    case .contentLength:
+  /// Applies a field that concerns the connection or the body; throws if it contradicts an earlier one.
+  private static func interpret(_ field: HeaderField, _ bytes: Span<UInt8>, _ head: inout ResponseHead) throws(Stop) {
+    let value = field.value.text(in: bytes)
+    if field.isNamed(.contentLength) {
       guard let length = value.decimal else { throw .malformed }
       switch head.body {
       case .untilClose: head.body = .length(length)
@@ -97,10 +98,7 @@ public struct ResponseParser {
       default: throw .malformed
       }
       if value.count > 1, value[0] == 0x30 { head.flags.insert(.oddLength) }
-    case .transferEncoding:
-      guard head.body == .untilClose, head.flags.contains(.version11), value.equalsIgnoringCase("chunked") else { throw .malformed }
-      head.body = .chunked
-    case .connection:
+    } else if field.isNamed(.connection) {
       if value.equalsIgnoringCase("keep-alive") {
         head.flags.insert(.saysKeepAlive)
       } else if value.equalsIgnoringCase("close") {
@@ -108,8 +106,11 @@ public struct ResponseParser {
       } else {
         head.flags.insert(connectionOptions: value)
       }
-    case .trailer: head.flags.insert(.announcesTrailers)
-    default: break
+    } else if field.isNamed(.transferEncoding) {
+      guard head.body == .untilClose, head.flags.contains(.version11), value.equalsIgnoringCase("chunked") else { throw .malformed }
+      head.body = .chunked
+    } else if field.isNamed(.trailer) {
+      head.flags.insert(.announcesTrailers)
     }
   }
 }

@@ -97,9 +97,14 @@ public struct ResponseWriter: ~Copyable {
     _ head: borrowing ResponseHead, of bytes: Span<UInt8>, _ context: ResponseContext, framing: RelayFraming, dropped: HeaderNameSet,
     via: Bool
   ) {
-    output.append(context.isVersion11 ? "HTTP/1.1 " : "HTTP/1.0 ")
-    output.append(threeDigits: head.status.code)
-    output.append(head.reason.text(in: bytes))
+    if context.isVersion11, head.flags.contains(.version11), !head.reason.isEmpty {
+      // It stands there as it would be written.
+      output.append(bytes.extracting(first: head.reason.upper))
+    } else {
+      output.append(context.isVersion11 ? "HTTP/1.1 " : "HTTP/1.0 ")
+      output.append(threeDigits: head.status.code)
+      output.append(head.reason.text(in: bytes))
+    }
     output.append("\r\n")
     output.append(fields: head.records, of: bytes, without: dropped, connection: head.flags.contains(.namesConnectionFields))
     if !head.names.contains(.date) {
