@@ -185,6 +185,7 @@ int copenssl_rejection_kind(const SSL *session) {
   case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
   case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
   case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+  case X509_V_ERR_CERT_SIGNATURE_FAILURE: /* another authority of the same name, as a rule */
   case X509_V_ERR_CERT_UNTRUSTED: return COPENSSL_REJECTED_ISSUER;
   default: return COPENSSL_REJECTED_OTHER;
   }

@@ -233,7 +233,8 @@ static int ticket_key(SSL *session, unsigned char *name, unsigned char *iv, EVP_
   };
   if (EVP_CipherInit_ex(cipher, keys->cipher, NULL, keys->keys[chosen].cipher, iv, encrypts) != 1) return -1;
   if (EVP_MAC_CTX_set_params(mac, parameters) != 1) return -1;
-  return chosen == 0 ? 1 : 2;
+  /* From TLS 1.3 on clients use a ticket once (RFC 8446 appendix C.4), so that each needs another. */
+  return chosen == 0 && SSL_version(session) < TLS1_3_VERSION ? 1 : 2;
 }
 
 void copenssl_set_tickets(SSL_CTX *context, const copenssl_ticket_keys *keys, long lifetime) {

@@ -91,7 +91,11 @@ SSL *copenssl_session_make(SSL_CTX *context, copenssl_port *port) {
   return session;
 }
 
-void copenssl_session_free(SSL *session) { SSL_free(session); }
+void copenssl_session_free(SSL *session) {
+  /* A connection that was cut off would make its session useless, as TLS 1.0 wanted. */
+  if (session && !SSL_is_server(session)) SSL_set_shutdown(session, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+  SSL_free(session);
+}
 
 /* What became of a call that returned `result`. On failure the errors stay for copenssl_failure. */
 static int outcome(SSL *session, int result) {

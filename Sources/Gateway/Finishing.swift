@@ -90,9 +90,7 @@ extension Gateway {
     finish(exchange)
   }
 
-  mutating func report(_ exchange: Handle, _ fault: Fault) {
-    let detail = failureDetail.isEmpty ? "" : " (\(failureDetail))"
-    if !failureDetail.isEmpty { failureDetail = "" }
+  func report(_ exchange: Handle, _ fault: Fault) {
     let level: LogPlan.Level =
       switch fault.row.severity {
       case 4: .error
@@ -113,7 +111,7 @@ extension Gateway {
     }
     log.write(
       level, key: EventKey("upstream fault", upstream << 8 | Int(fault.rawValue)),
-      "upstream \(plan.upstreams[upstream].name)\(address): \(fault.row.token): \(fault.row.sentence)\(detail) route=\(plan.routes[Int(exchanges[exchange].route)].pattern) attempts=\(exchanges[exchange].attempts)")
+      "upstream \(plan.upstreams[upstream].name)\(address): \(fault.row.token): \(fault.row.sentence)\(detail(exchange)) route=\(plan.routes[Int(exchanges[exchange].route)].pattern) attempts=\(exchanges[exchange].attempts)")
   }
 
   // MARK: Backends

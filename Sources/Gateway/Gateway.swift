@@ -90,8 +90,6 @@ public struct Gateway: ~Copyable {
   var securedBackends: Slab<SecuredBackend>
   /// By upstream; nil: in the clear.
   var tlsClients: [TLSClient?]
-  /// What is known of the failure at hand beyond its fault, for the log.
-  var failureDetail = ""
   /// What only streams have, and what only HTTP/2 connections have.
   var streams: Slab<Stream>
   var multiplexers: Slab<Multiplexer>

@@ -29,8 +29,9 @@ struct SecuredBackend: ~Copyable {
   var hasEnded = false
   /// No byte is to follow what is unsent.
   var endsSending = false
-  /// Why the connection is of no more use.
+  /// Why the connection is of no more use, and what is known about it.
   var fault = Fault.none
+  var detail = ""
 
   init(_ session: consuming TLSSession) { self.session = session }
 }
@@ -38,7 +39,8 @@ struct SecuredBackend: ~Copyable {
 /// How far a handshake with a backend has come.
 private enum HandshakeProgress {
   case waiting, established
-  case failed(Fault, String)
+  /// The record says why.
+  case failed
 }
 
 extension Gateway {
@@ -190,9 +192,7 @@ extension Gateway {
         backends.connections[backend].hasEnded = true
         return plain.count > before ? .moved(plain.count - before) : .ended
       case .failed(let reason):
-        let (fault, detail) = explain(reason, handle)
-        securedBackends[handle].fault = fault
-        failureDetail = detail
+        explain(reason, handle)
         // What came before is still good.
         backends.connections[backend].hasEnded = true
         return plain.count > before ? .moved(plain.count - before) : .failed(.protocolViolation)
@@ -396,9 +396,7 @@ extension Gateway {
       backends.connections[backend].waiting = .nothing
       let session = (isHTTP2: securedBackends[handle].session.isHTTP2, isHTTP1: securedBackends[handle].session.isHTTP1)
       isReady(backend, exchange, session.isHTTP2 ? .h2 : session.isHTTP1 ? .http11 : .none)
-    case .failed(let fault, let detail):
-      failureDetail = detail
-      securingFailed(backend, exchange, fault)
+    case .failed: securingFailed(backend, exchange, securedBackends[handle].fault)
     }
   }
 
@@ -421,40 +419,61 @@ extension Gateway {
       switch step {
       case .established, .wantsRoom: continue
       case .failed(let reason):
-        let (fault, detail) = explain(reason, handle)
-        return .failed(fault, detail)
+        explain(reason, handle)
+        return .failed
       case .wantsInput: break
       }
       cipher.removeAll()
       switch cipher.fill({ backends.connections[backend].socket.receive(into: &$0) }) {
       case .moved:
-        guard securedBackends[handle].hasBegun || TLSRecord.isPlausible(cipher.bytes[0]) else { return .failed(.tlsProtocolError, TLSRecord.excerpt(cipher.bytes)) }
+        guard securedBackends[handle].hasBegun || TLSRecord.isPlausible(cipher.bytes[0]) else {
+          securedBackends[handle].detail = TLSRecord.excerpt(cipher.bytes)
+          securedBackends[handle].fault = .tlsProtocolError
+          return .failed
+        }
         securedBackends[handle].hasBegun = true
       case .blocked where isWritable:
         backends.connections[backend].isReadable = false
         return .waiting
-      case .blocked, .ended: return .failed(.tlsHandshakeTerminated, "")
-      case .failed(let error): return .failed(.tlsHandshakeTerminated, error.text)
+      case .blocked, .ended:
+        securedBackends[handle].fault = .tlsHandshakeTerminated
+        return .failed
+      case .failed(let error):
+        securedBackends[handle].detail = error.text
+        securedBackends[handle].fault = .tlsHandshakeTerminated
+        return .failed
       }
     }
   }
 
-  /// The fault for what TLS has failed of, and what is known about it.
-  private func explain(_ reason: TLSFailure, _ handle: Handle) -> (Fault, String) {
-    let text = securedBackends[handle].session.failureText
+  /// Notes the fault for what TLS has failed of, and what is known about it.
+  @inline(never)
+  private mutating func explain(_ reason: TLSFailure, _ handle: Handle) {
+    securedBackends[handle].detail = securedBackends[handle].session.failureText
     switch reason {
-    case .alert: return (.tlsAlertReceived, text)
+    case .alert: securedBackends[handle].fault = .tlsAlertReceived
+    case .abandoned: securedBackends[handle].fault = .tlsHandshakeTerminated
     case .badClientCertificate:
-      let rejection = securedBackends[handle].session.rejectionText
-      return switch securedBackends[handle].session.rejection {
-      case .expired: (.tlsCertificateExpired, rejection)
-      case .notYetValid: (.tlsCertificateNotYetValid, rejection)
-      case .nameMismatch: (.tlsCertificateNameMismatch, rejection)
-      case .unknownAuthority: (.tlsCertificateUnknownCA, rejection)
-      case .other: (.tlsCertificateError, rejection)
-      }
-    default: return (.tlsProtocolError, text)
+      securedBackends[handle].detail = securedBackends[handle].session.rejectionText
+      securedBackends[handle].fault =
+        switch securedBackends[handle].session.rejection {
+        case .expired: .tlsCertificateExpired
+        case .notYetValid: .tlsCertificateNotYetValid
+        case .nameMismatch: .tlsCertificateNameMismatch
+        case .unknownAuthority: .tlsCertificateUnknownCA
+        case .other: .tlsCertificateError
+        }
+    default: securedBackends[handle].fault = .tlsProtocolError
     }
+  }
+
+  /// What is known of the end of an exchange's connection beyond its fault, in brackets; empty: nothing.
+  func detail(_ exchange: Handle) -> String {
+    guard let backend = exchanges[exchange].backend, backends.connections.contains(backend), backends.connections[backend].carriage == .secure else {
+      return ""
+    }
+    let detail = securedBackends[backends.connections[backend].carrier].detail
+    return detail.isEmpty ? "" : " (\(detail))"
   }
 
   /// The handshake has failed, or took too long.
@@ -464,7 +483,6 @@ extension Gateway {
     if Int(exchanges[exchange].addressesTried) + 1 < backends.addressCount(of: upstream) {
       // It must not go unnoticed that only some of the addresses can be used.
       report(exchange, fault)
-      failureDetail = ""
     }
     connectFailed(backend, exchange, fault)
   }

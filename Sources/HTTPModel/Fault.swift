@@ -117,7 +117,7 @@ public struct FaultRow: Sendable {
     row(.webSocketMessageTooLarge, "websocket_message_too_large", .client, .never, 0, 2, "A message exceeds max_ws_message_size; the client was told 1009."),
     row(.webSocketIdle, "websocket_idle_timeout", .client, .never, 0, 2, "Nothing came over the WebSocket within its idle timeout."),
     row(.exchangeTimeout, "exchange_timeout", .gateway, .never, 504, 3, "The exchange was not over within proxy.timeout_ms."),
-    row(.tlsProtocolError, "tls_protocol_error", .upstream, .always, 502, 4, "What the backend sent is not TLS, or against its rules, or they have no version or cipher in common."),
+    row(.tlsProtocolError, "tls_protocol_error", .upstream, .ifIdempotent, 502, 4, "What the backend sent is not TLS, or against its rules, or they have no version or cipher in common."),
     row(.tlsAlertReceived, "tls_alert_received", .upstream, .ifIdempotent, 502, 4, "The backend ended TLS with an alert: it rejects what the gateway has offered, often its certificate."),
     row(.tlsHandshakeTimeout, "tls_handshake_timeout", .upstream, .always, 502, 4, "The TLS handshake was not over within tls.handshake_timeout_ms, or what was left of pool.connect_timeout_ms."),
     row(.tlsHandshakeTerminated, "tls_handshake_terminated", .upstream, .always, 502, 4, "The backend closed the connection during the TLS handshake."),

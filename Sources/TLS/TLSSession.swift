@@ -17,7 +17,7 @@ public enum TLSFailure: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case cipher
   /// The client sent no certificate, and one is required.
   case noClientCertificate
-  /// The client's certificate cannot be verified.
+  /// The peer's certificate cannot be verified.
   case badClientCertificate
   /// The client has sent an alert: it rejects what the server has offered, often its certificate.
   case alert

@@ -36,7 +36,7 @@ import Testing
   @Test func onlyUnsentRequestsAreAlwaysRetried() {
     let unsent: Set<Fault> = [
       .connectionRefused, .destinationUnroutable, .destinationUnavailable, .connectionTimeout, .poolExhausted, .poolQueueTimeout,
-      .tlsProtocolError, .tlsHandshakeTimeout, .tlsHandshakeTerminated,
+      .tlsHandshakeTimeout, .tlsHandshakeTerminated,
       .tlsCertificateError, .tlsCertificateExpired, .tlsCertificateNotYetValid, .tlsCertificateNameMismatch, .tlsCertificateUnknownCA,
     ]
     for row in FaultRow.table { #expect((row.retry == .always) == unsent.contains(row.fault), "\(row.token)") }

@@ -62,7 +62,7 @@ bool peer_make_certificate(const peer_issue *issue, peer_text *certificate_text,
     char *rest = NULL;
     for (char *name = strtok_r(names, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
       if (value[0]) strcat(value, ",");
-      strcat(strcat(value, "DNS:"), name);
+      strcat(strcat(value, strncmp(name, "IP:", 3) == 0 ? "" : "DNS:"), name);
     }
     extend(certificate, issuer ? issuer : certificate, NID_subject_alt_name, value);
   }

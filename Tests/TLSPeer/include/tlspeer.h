@@ -14,7 +14,7 @@ void peer_text_free(peer_text text);
 // Certificates
 
 typedef struct peer_issue {
-  const char *names; /* comma-separated alternative names; NULL: none */
+  const char *names; /* comma-separated alternative names, those of addresses as "IP:…"; NULL: none */
   const char *common_name;
   const char *curve;        /* NULL: RSA */
   int bits;                 /* RSA */
