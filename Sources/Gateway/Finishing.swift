@@ -126,14 +126,12 @@ extension Gateway {
     let pool = Int(backends.connections[backend].upstream)
     exchanges[exchange].backend = nil
     if isReusable {
-      let idle = backends.pools[pool].idle, connections = backends.pools[pool].connections
       backends.connections[backend].waiting = .nothing
       if backends.giveBack(backend.handle, now: services.now) {
         setBackendTimer(backend, .idle, backends.pools[pool].idleTimeout)
       } else {
         backendTimers.disarm(backend.handle.index)
       }
-      noteConnections(pool, idle, connections)
     } else {
       closeBackend(backend.handle)
     }
@@ -143,14 +141,11 @@ extension Gateway {
   /// Closes a connection that no exchange uses any more.
   mutating func closeBackend(_ backend: Handle) {
     guard backends.connections.contains(backend) else { return }
-    let pool = Int(backends.connections[backend].upstream)
-    let idle = backends.pools[pool].idle, connections = backends.pools[pool].connections
     backendTimers.disarm(backend.index)
     backends.connections[backend].backlog.removeAll(&services.large)
     if let input = backends.connections[backend].input.take() { services.large.recycle(input) }
     if backends.connections[backend].carriage != .plain { closeCarrier(backend) }
     backends.close(backend)
-    noteConnections(pool, idle, connections)
   }
 
   /// Closes connections that the pools have given up.

@@ -55,14 +55,11 @@ extension Gateway {
     let pool = Int(exchanges[pinned].upstream)
     // A request that cannot be sent twice goes only to a connection that was just looked at.
     let checked = !exchanges[pinned].head.method.isIdempotent || exchanges[pinned].head.body != .none
-    let idle = backends.pools[pool].idle, connections = backends.pools[pool].connections
     if let backend = backends.reuse(pool, now: services.now, checked: checked) {
       counters.add(.upstreamReuses)
-      noteConnections(pool, idle, connections)
-      attach(exchange, backend)
+      attach(pinned, backend)
       return sendRequest(exchange, backend)
     }
-    noteConnections(pool, idle, connections)
     exchanges[pinned].addressesTried = 0
     openBackend(exchange)
   }
@@ -75,19 +72,17 @@ extension Gateway {
     if !backends.retired.isEmpty { closeRetired() }
     while Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) {
       let address = Int(exchanges[exchange].addressesTried)
-      let idle = backends.pools[pool].idle, connections = backends.pools[pool].connections
       let lease = backends.open(pool, address: address, now: services.now) { socket, handle throws(Errno) in
         try poller.watch(socket.descriptor, token: Token.make(.backend, handle))
       }
-      noteConnections(pool, idle, connections)
       switch lease {
       case .connected(let backend):
         counters.add(.upstreamConnects)
-        attach(exchange, backend)
+        unsafe attach(exchanges.pin(exchange), backend)
         return isConnected(backend, exchange)
       case .connecting(let backend):
         counters.add(.upstreamConnects)
-        attach(exchange, backend)
+        unsafe attach(exchanges.pin(exchange), backend)
         return setBackendTimer(backend, .connect, backends.pools[pool].connectTimeout)
       case .exhausted: return wait(exchange, pool)
       case .reused: return
@@ -100,9 +95,10 @@ extension Gateway {
     if backends.pools[pool].waiting > 0 { serveWaiting(pool) }
   }
 
-  private mutating func attach(_ exchange: Handle, _ backend: Handle) {
+  @inline(__always)
+  private mutating func attach(_ exchange: Pin<Exchange>, _ backend: Handle) {
     exchanges[exchange].backend = backend
-    backends.connections[backend].exchange = exchange
+    backends.connections[backend].exchange = exchange.handle
   }
 
   /// A connection attempt has come to its end, good or bad.
@@ -139,12 +135,11 @@ extension Gateway {
     if backends.connections.contains(backend), backends.connections[backend].isReadable { pending.append(Token.make(.backend, backend)) }
   }
 
-  /// Keeps the gauges of connections true after the counts of a pool may have changed.
+  /// Brings the gauges of connections up to date; at the end of each turn, and before they are read here.
   @inline(__always)
-  mutating func noteConnections(_ pool: Int, _ idle: UInt32, _ connections: UInt32) {
-    let newIdle = backends.pools[pool].idle, new = backends.pools[pool].connections
-    if new != connections { counters.add(.upstreamConnectionsActive, UInt64(bitPattern: Int64(new) - Int64(connections))) }
-    if newIdle != idle { counters.add(.upstreamConnectionsIdle, UInt64(bitPattern: Int64(newIdle) - Int64(idle))) }
+  mutating func publishConnections() {
+    counters.store(.upstreamConnectionsActive, UInt64(backends.connectionCount))
+    counters.store(.upstreamConnectionsIdle, UInt64(backends.idleCount))
   }
 
   // MARK: The request

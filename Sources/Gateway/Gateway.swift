@@ -263,6 +263,7 @@ public struct Gateway: ~Copyable {
     if !unflushed.isEmpty { flushConnections() }
     if !backends.retired.isEmpty { closeRetired() }
     fireTimers()
+    publishConnections()
     if pending.isEmpty, unflushed.isEmpty { return delayUntilTimer() }
     return 0
   }

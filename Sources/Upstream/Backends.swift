@@ -26,6 +26,9 @@ public enum Lease {
 public struct Backends: ~Copyable {
   public var connections: Slab<BackendConnection>
   public var pools: BoundedArray<Pool>
+  /// Connections of all pools, and those of them that are idle.
+  public private(set) var connectionCount = 0
+  public private(set) var idleCount = 0
   private var addresses: [[SocketAddress]]
   /// Connections that are out of their pools already, and whose owner has to close them: tokens made of their handles.
   public var retired = TokenQueue(capacity: 16)
@@ -89,6 +92,7 @@ public struct Backends: ~Copyable {
       let connection = BackendConnection(socket, upstream: pool, address: address, state: isConnected ? .leased : .connecting, now: now)
       guard let handle = connections.insert(connection) else { return .exhausted }
       pools[pool].connections += 1
+      connectionCount += 1
       connections[handle].requests = 1
       do throws(Errno) {
         try watch(connections[handle].socket, handle)
@@ -140,6 +144,7 @@ public struct Backends: ~Copyable {
     }
     pools[pool].newest = handle.index
     pools[pool].idle += 1
+    idleCount &+= 1
     return true
   }
 
@@ -147,16 +152,21 @@ public struct Backends: ~Copyable {
   public mutating func close(_ handle: Handle) {
     guard connections.contains(handle) else { return }
     if connections[handle].state == .idle { unlinkIdle(handle) }
-    if connections[handle].state != .retired { pools[Int(connections[handle].upstream)].connections -= 1 }
+    if connections[handle].state != .retired { leavePool(handle) }
     connections[handle].vacate()
     connections.park(handle)
+  }
+
+  private mutating func leavePool(_ handle: Handle) {
+    pools[Int(connections[handle].upstream)].connections -= 1
+    connectionCount -= 1
   }
 
   /// Takes a connection out of its pool. What has a carrier must be closed by who keeps that.
   private mutating func retire(_ handle: Handle) {
     guard connections[handle].carriage != .plain else { return close(handle) }
     if connections[handle].state == .idle { unlinkIdle(handle) }
-    pools[Int(connections[handle].upstream)].connections -= 1
+    leavePool(handle)
     connections[handle].state = .retired
     retired.append(UInt64(handle.generation) << 32 | UInt64(handle.index))
   }
@@ -169,6 +179,7 @@ public struct Backends: ~Copyable {
     if let next = connections.handle(at: older) { connections[next].newer = .max } else { pools[pool].oldest = .max }
     connections[connection].state = .leased
     pools[pool].idle -= 1
+    idleCount &-= 1
   }
 
   private mutating func unlinkIdle(_ handle: Handle) {
@@ -180,5 +191,6 @@ public struct Backends: ~Copyable {
     connections[handle].older = .max
     connections[handle].state = .leased
     pools[pool].idle -= 1
+    idleCount &-= 1
   }
 }
