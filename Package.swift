@@ -51,7 +51,7 @@ let package = Package(
     step("SharedState", ["Kernel"]),
     step("Telemetry", ["HTTPModel", "Memory", "Kernel", "Plan", "CLinux"]),
     // 5: decisions without I/O
-    step("Policy", ["HTTPModel", "Memory", "CLinux", "Plan"]),
+    step("Policy", ["HTTPModel", "Memory", "CLinux", "Plan", "SharedState"]),
     // 6: backends
     step("Upstream", ["Kernel", "Memory", "HTTPModel", "Wire", "Plan"]),
     // 7: text to plan; the master and gatewayctl only, a worker is handed the plan
@@ -61,7 +61,7 @@ let package = Package(
     // 9: the two roles, and what they say to each other
     step("Control", ["SharedState", "Plan", "Kernel"]),
     step("Worker", ["Gateway", "Control", "SharedState", "Telemetry", "Transport", "Plan", "Kernel", "Memory"]),
-    step("Master", ["Configuration", "Control", "SharedState", "Telemetry", "TLS", "Plan", "Kernel"]),
+    step("Master", ["Configuration", "Control", "Policy", "SharedState", "Telemetry", "TLS", "Plan", "Kernel"]),
     // 10: the programs
     .executableTarget(name: "gatewayd", dependencies: ["Master", "Worker", "Configuration", "Control", "TLS", "Kernel"], swiftSettings: settings),
     .executableTarget(
@@ -84,7 +84,7 @@ let package = Package(
     tests("SharedState", ["SharedState", "Kernel"]),
     tests("Plan", ["Plan", "HTTPModel"]),
     tests("Telemetry", ["Telemetry", "HTTPModel", "Memory", "Plan", "Kernel"]),
-    tests("Policy", ["Policy", "Plan", "Memory", "HTTPModel"]),
+    tests("Policy", ["Policy", "Plan", "Memory", "HTTPModel", "SharedState"]),
     tests("Upstream", ["Upstream", "Plan", "Kernel", "Memory"]),
     tests("Configuration", ["Configuration", "Plan", "HTTPModel", "TLS", "TLSTestSupport"]),
     tests("Control", ["Control", "SharedState", "Plan", "Kernel"]),

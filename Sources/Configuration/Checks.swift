@@ -18,6 +18,7 @@ extension Settings {
         "http2.streaming.\(path)",
         "http2.streaming.low_water_bytes (\(http2.lowWater)) must be less than high_water_bytes (\(http2.highWater))")
     }
+    checkRateLimits(&reading)
     checkListeners(&reading)
     checkUpstreams(&reading)
     checkRoutes(&reading)

@@ -7,6 +7,8 @@
 enum JSON: Equatable, Sendable {
   case bool(Bool)
   case integer(Int)
+  /// Thousandths.
+  case decimal(Int)
   case string(String)
   case array([JSON])
   case object([Member])
@@ -19,7 +21,7 @@ enum JSON: Equatable, Sendable {
   /// Whether the value is written on one line.
   private var isFlat: Bool {
     switch self {
-    case .bool, .integer, .string: true
+    case .bool, .integer, .decimal, .string: true
     case .array(let elements): elements.allSatisfy(\.isScalar)
     case .object(let members): members.isEmpty
     }
@@ -27,7 +29,7 @@ enum JSON: Equatable, Sendable {
 
   private var isScalar: Bool {
     switch self {
-    case .bool, .integer, .string: true
+    case .bool, .integer, .decimal, .string: true
     case .array, .object: false
     }
   }
@@ -44,6 +46,7 @@ enum JSON: Equatable, Sendable {
     switch self {
     case .bool(let value): value ? "true" : "false"
     case .integer(let value): String(value)
+    case .decimal(let value): JSON.decimalText(value)
     case .string(let value): JSON.quoted(value)
     case .array(let elements): "[" + elements.map(\.compact).joined(separator: ", ") + "]"
     case .object(let members): "{" + members.map { JSON.quoted($0.key) + ": " + $0.value.compact }.joined(separator: ", ") + "}"
@@ -79,8 +82,17 @@ enum JSON: Equatable, Sendable {
         member.value.write(to: &text, indent: indent + 4)
       }
       text += "\n" + String(repeating: " ", count: indent) + "}"
-    case .bool, .integer, .string: break
+    case .bool, .integer, .decimal, .string: break
     }
+  }
+
+  /// Thousandths as a number: `0.5`, `20`.
+  static func decimalText(_ thousandths: Int) -> String {
+    let fraction = thousandths % 1000
+    guard fraction != 0 else { return String(thousandths / 1000) }
+    var digits = String(fraction + 1000).dropFirst()
+    while digits.last == "0" { digits.removeLast() }
+    return "\(thousandths / 1000).\(digits)"
   }
 
   static func quoted(_ value: String) -> String {

@@ -46,6 +46,11 @@ public enum JSONSchema {
     case .boolean: [.init(key: "type", value: "boolean")]
     case .integer(let range, let zero, _): alternatives(integer(range.lowerBound, range.upperBound, zero))
     case .numbers(let numbers, _): [.init(key: "enum", value: .array(numbers.map(JSON.integer)))]
+    case .decimal(let range, _):
+      [
+        .init(key: "type", value: "number"), .init(key: "minimum", value: .decimal(range.lowerBound)),
+        .init(key: "maximum", value: .decimal(range.upperBound)),
+      ]
     case .quantity(let unit, let range, let zero, _):
       // A plain number is a multiple of the unit: the smallest is the first at or above the bound.
       alternatives(

@@ -31,6 +31,16 @@ struct Node: Sendable {
     }
   }
 
+  /// A number in thousandths; nil where it has more decimals than that, or an exponent. What is too large is `Int.max`.
+  var thousandths: Int? {
+    guard case .scalar(let text, quoted: false) = content else { return nil }
+    let parts = text.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
+    let decimals = parts.count == 2 ? String(parts[1]) : ""
+    guard decimals.utf8.count <= 3, decimals.utf8.allSatisfy(isDigit), parts[0].utf8.allSatisfy({ isDigit($0) || $0 == 0x2d }) else { return nil }
+    let digits = parts[0] + decimals + String(repeating: "0", count: 3 - decimals.utf8.count)
+    return Int(digits) ?? (digits.utf8.contains { isDigit($0) } ? .max : nil)
+  }
+
   /// The node with a plain number given in `unit`, as text that says so.
   func quantity(in unit: Unit) -> Node {
     guard case .scalar(let text, quoted: false) = content, case .integer = kind else { return self }

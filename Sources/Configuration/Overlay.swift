@@ -55,7 +55,7 @@ enum Overlay {
           continue
         }
         read(path, flag ? "true" : "false", quoted: false, origin, &settings, &reading)
-      case .integer, .quantity, .numbers:
+      case .integer, .quantity, .numbers, .decimal:
         // A plain number is given without quotes, a number with a unit with them.
         let isNumber = !value.isEmpty && value.utf8.allSatisfy { isDigit($0) || $0 == 0x2d }
         read(path, value, quoted: !isNumber, origin, &settings, &reading)

@@ -18,6 +18,7 @@ extension Plan {
     stats = settings.stats
     identity = settings.identity
     tickets = settings.tls.tickets
+    rateLimit = settings.rateLimit
     log = settings.log
     if !log.file.isEmpty { log.file = surroundings.absolute(log.file) }
     accessLog = settings.accessLog

@@ -148,6 +148,27 @@ extension Setting {
       write: { .integer(Int($0[keyPath: place])) })
   }
 
+  /// A number with up to three decimals. `range` and the value kept are in thousandths.
+  static func decimal(_ key: String, _ place: Place<Int>, _ range: ClosedRange<Int>, _ sentence: String) -> Self {
+    Setting(
+      key, sentence, shape: { .decimal(range, default: $0[keyPath: place]) },
+      read: { node, path, owner, reading in
+        let value: Int?
+        switch node.kind {
+        case .integer, .fraction: value = node.thousandths
+        case .hugeInteger: value = .max
+        default: return reading.reject(node.origin, path, "\(path) must be a number (\(node.found))")
+        }
+        guard let value else { return reading.reject(node.origin, path, "\(path) must be a number with at most three decimals (\(node.found))") }
+        guard range.contains(value) else {
+          let bounds = "\(JSON.decimalText(range.lowerBound)) and \(JSON.decimalText(range.upperBound))"
+          return reading.reject(node.origin, path, "\(path) must be between \(bounds) (\(node.found))")
+        }
+        owner[keyPath: place] = value
+      },
+      write: { .decimal($0[keyPath: place]) })
+  }
+
   private static func wholeNumber(
     _ node: Node, _ path: String, _ range: ClosedRange<Int>, _ zero: String?, _ reading: inout Reading
   ) -> Int? {

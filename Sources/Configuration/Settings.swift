@@ -28,6 +28,7 @@ public struct Settings: Equatable, Sendable {
   public var log = LogPlan()
   public var accessLog = AccessLogPlan()
   public var identity = IdentityPlan()
+  public var rateLimit = RateLimitPlan()
   public var upstreams: [UpstreamSettings] = []
   public var routes: [RouteSettings] = []
 

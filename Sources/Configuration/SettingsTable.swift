@@ -52,7 +52,8 @@ enum SettingsTable {
       .section("http2", \.http2, http2, "HTTP/2 clients."),
       .list("upstreams", \.upstreams, upstream, "Backends."),
       .list("routes", \.routes, route, "Which requests are answered how; tried before the route_prefix of any upstream."),
-      .later("dns"), .later("rate_limit"), .later("auth"), .later("observability"),
+      .section("rate_limit", \.rateLimit, rateLimit, "How many requests whom is allowed, over all workers."),
+      .later("dns"), .later("auth"), .later("observability"),
     ])
 
   static let listener = SettingTable<ListenerSettings>(
@@ -323,7 +324,7 @@ enum SettingsTable {
 
   /// Environment variables for which there is no setting yet, by name without prefix.
   static let laterVariables: Set<String> = [
-    "RATE_LIMIT_ENABLED", "RATE_LIMIT_DRY_RUN", "RATE_LIMIT_STATUS_CODE", "DNS_LOOKUP_FAMILY",
+    "DNS_LOOKUP_FAMILY",
     "DNS_RESOLVE_TIMEOUT_MS", "DNS_OVERALL_TIMEOUT_MS", "DNS_STALE_ON_ERROR",
   ]
 

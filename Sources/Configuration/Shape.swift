@@ -27,6 +27,8 @@ indirect enum Shape: Sendable {
   case boolean(default: Bool)
   /// `zero`: what 0 means, where it does not mean itself; it is accepted even outside the range.
   case integer(ClosedRange<Int>, zero: String?, default: Int?)
+  /// A number with up to three decimals; range and default in thousandths.
+  case decimal(ClosedRange<Int>, default: Int)
   /// One of a few numbers.
   case numbers([Int], default: Int)
   /// Range and default in milliseconds or bytes.
@@ -49,6 +51,7 @@ indirect enum Shape: Sendable {
     case .later, .annotation: "text"
     case .boolean: "true or false"
     case .integer, .numbers: "integer"
+    case .decimal: "number"
     case .quantity(.bytes, _, _, _): "size in bytes"
     case .quantity(let unit, _, _, _): "duration in \(unit.name)"
     case .text(let rule, _, _): rule.description
@@ -68,6 +71,7 @@ indirect enum Shape: Sendable {
       "\(range.lowerBound) to \(range.upperBound)" + Shape.zeroText(zero)
     case .numbers(let numbers, _): numbers.map(String.init).joined(separator: ", ")
     case .integers(let range): "\(range.lowerBound) to \(range.upperBound) each"
+    case .decimal(let range, _): "\(JSON.decimalText(range.lowerBound)) to \(JSON.decimalText(range.upperBound))"
     case .quantity(let unit, let range, let zero, _):
       "\(unit.text(range.lowerBound)) to \(unit.text(range.upperBound))" + Shape.zeroText(zero)
     case .later, .annotation, .boolean, .text, .choice, .texts, .headers, .object, .objects: ""
@@ -83,6 +87,7 @@ indirect enum Shape: Sendable {
     case .boolean(let value): .bool(value)
     case .integer(_, _, let value): value.map(JSON.integer)
     case .numbers(_, let value): .integer(value)
+    case .decimal(_, let value): .decimal(value)
     case .quantity(let unit, _, _, let value): unit.json(value)
     case .text(_, _, let value), .choice(_, let value): .string(value)
     case .texts, .objects, .integers: .array([])

@@ -6,7 +6,8 @@
 
 /// From the master to a worker.
 public enum WorkerOrder: Equatable, Sendable {
-  /// The first message: who the worker is. Descriptors: plan, scoreboard, then the error log and the access log as flagged.
+  /// The first message: who the worker is. Descriptors: plan, scoreboard, then the error log and the access log as flagged, then the
+  /// tables of rate limits.
   case start(StartRecord)
   /// A batch of listening sockets, one descriptor each, in this order; follows `start` until all are there.
   case listeners([ListenerRecord])
@@ -57,6 +58,8 @@ public struct StartRecord: Equatable, Sendable {
   public var hasConsole = true
   /// Keys of session tickets, as in `ticketKeys`.
   public var ticketKeys: [UInt8] = []
+  /// Tables of rate limits, in the order of the plan's zones.
+  public var rateTableCount = 0
 
   public init() {}
 
@@ -71,7 +74,8 @@ public struct StartRecord: Equatable, Sendable {
     archive.flag(&hasAccessLog)
     archive.flag(&hasConsole)
     archive.data(&ticketKeys)
-    if slot < 0 || workerCount < 1 || slot >= workerCount || row < 0 || listenerCount < 0 { archive.fail() }
+    archive.number(&rateTableCount)
+    if slot < 0 || rateTableCount < 0 || rateTableCount > 64 || workerCount < 1 || slot >= workerCount || row < 0 || listenerCount < 0 { archive.fail() }
   }
 }
 

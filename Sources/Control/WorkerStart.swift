@@ -32,6 +32,8 @@ public struct WorkerStart: ~Copyable {
   public let scoreboard: Scoreboard
   /// The sockets of all slots and listeners: it serves those it is told to.
   public var listeners: ListenerSockets
+  /// The tables of rate limits, in the order of the plan's zones.
+  public let rateTables: [RateTable]
   /// What to accept on from the start, without waiting for `adopt`: all slots in a single process, else none.
   public let servedSlots: [Int]
   /// Where the error log goes; nil: standard output.
@@ -40,12 +42,13 @@ public struct WorkerStart: ~Copyable {
   public var accessLog: Descriptor?
 
   public init(
-    record: StartRecord, plan: Plan, scoreboard: Scoreboard, listeners: consuming ListenerSockets, servedSlots: [Int],
+    record: StartRecord, plan: Plan, scoreboard: Scoreboard, rateTables: [RateTable], listeners: consuming ListenerSockets, servedSlots: [Int],
     errorLog: consuming Descriptor?, accessLog: consuming Descriptor?
   ) {
     self.record = record
     self.plan = plan
     self.scoreboard = scoreboard
+    self.rateTables = rateTables
     self.listeners = listeners
     self.servedSlots = servedSlots
     self.errorLog = errorLog
@@ -87,7 +90,16 @@ extension WorkerChannel {
       errorLog = files.take(next)
       next += 1
     }
-    let accessLog = record.hasAccessLog ? files.take(next) : nil
+    var accessLog: Descriptor? = nil
+    if record.hasAccessLog {
+      accessLog = files.take(next)
+      next += 1
+    }
+    var rateTables: [RateTable] = []
+    for position in 0..<record.rateTableCount {
+      guard let file = files.take(next + position) else { throw StartFailure(reason: "the start came without its tables") }
+      do { rateTables.append(try RateTable(file)) } catch { throw StartFailure(reason: "cannot map a table of rate limits: \(error.text)") }
+    }
 
     var listeners = ListenerSockets()
     while listeners.count < record.listenerCount {
@@ -101,6 +113,9 @@ extension WorkerChannel {
     }
 
     let plan = try Plan(sealedIn: planFile)
+    guard rateTables.count == (plan.rateLimit.isActive ? plan.rateLimit.zones.count : 0) else {
+      throw StartFailure(reason: "the tables of rate limits are not those of the plan")
+    }
     for record in listeners.records where !plan.listeners.indices.contains(record.listener) {
       throw StartFailure(reason: "a listening socket belongs to no listener")
     }
@@ -108,7 +123,7 @@ extension WorkerChannel {
     do { scoreboard = try Scoreboard(boardFile) } catch { throw StartFailure(reason: "cannot map the scoreboard: \(error.text)") }
     guard scoreboard.page(record.row) != nil else { throw StartFailure(reason: "there is no row \(record.row) in the scoreboard") }
     return WorkerStart(
-      record: record, plan: plan, scoreboard: scoreboard, listeners: listeners, servedSlots: [], errorLog: errorLog, accessLog: accessLog)
+      record: record, plan: plan, scoreboard: scoreboard, rateTables: rateTables, listeners: listeners, servedSlots: [], errorLog: errorLog, accessLog: accessLog)
   }
 
   private enum StartStep: ~Copyable {

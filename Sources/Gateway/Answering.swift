@@ -176,11 +176,11 @@ extension Gateway {
   @inline(never)
   @discardableResult
   mutating func compose(
-    error fault: Fault, _ context: ResponseContext, _ id: RequestID, allow: MethodSet?, json: Bool, bytes: Span<UInt8> = Span(),
+    error fault: Fault, status: UInt16? = nil, _ context: ResponseContext, _ id: RequestID, allow: MethodSet?, json: Bool, bytes: Span<UInt8> = Span(),
     denial: RetryDenial? = nil
   ) -> Int {
     let row = fault.row
-    let status = Status(row.status)
+    let status = Status(status ?? row.status)
     var body = Buffer(capacity: 1024)
     if json {
       body.append("{\"type\":\"about:blank\",\"title\":\"")
@@ -253,6 +253,7 @@ extension Gateway {
   ) {
     counters.add(.requestsAnswered)
     count(status: status)
+    let sent = limits.isActive ? sent + tellLimits(services.rateNote, behind: body) : sent
     if logsAccess { logLocal(client.handle, status, fault, route: route, id, sent: sent, body: body, length, input.bytes) }
     input.consume(length)
     if !context.isPersistent {

@@ -56,6 +56,7 @@ extension Gateway {
   private mutating func act(
     _ client: Pin<Client>, _ match: RouteMatch, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer
   ) {
+    if limits.isActive, !admit(client.handle, isRewritten: isRewritten, id, length, &input) { return }
     switch match {
     case .route(let route):
       if services.head.flags.contains(.extendedConnect), !admitConnect(client.handle, route, id, length, &input) { return }
@@ -94,6 +95,7 @@ extension Gateway {
     exchanges[pinned].begin(
       client: client.handle, route: route, rule: rule, upstream: actions.forwards[rule].plan.upstream, headLength: length, requestID: id,
       started: started, startedWall: services.wall - (services.nowMicroseconds - started))
+    if limits.isActive { exchanges[pinned].rateNote = services.rateNote }
     if exchanges[pinned].head.fieldLimit == 0 { exchanges[pinned].head = RequestHead(fieldLimit: services.fieldLimit) }
     swap(&exchanges[pinned].head, &services.head)
     swap(&exchanges[pinned].bytes, &input)

@@ -108,6 +108,8 @@ struct Exchange: ~Copyable {
   var heldHead: Buffer?
   /// Trailer lines being collected, of the request or of the response.
   var trailers: Buffer?
+  /// What rate limits said of the request; set where there are any.
+  var rateNote = RateNote()
   /// Neighbours in the pool's queue.
   var nextWaiting: Handle?
   var previousWaiting: Handle?

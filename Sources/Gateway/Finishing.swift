@@ -58,6 +58,7 @@ extension Gateway {
     exchanges[exchange].bodySent = compose(
       error: fault, context, exchanges[exchange].requestID, allow: nil, json: json, bytes: bytes.bytes, denial: denial)
     swap(&bytes, &exchanges[exchange].bytes)
+    if limits.isActive { _ = tellLimits(exchanges[exchange].rateNote, behind: exchanges[exchange].bodySent) }
     exchanges[exchange].sent += services.responses.output.count
     if !exchanges[exchange].flags.contains(.persistent) { clients[client].flags.insert(.closing) }
     send(client)

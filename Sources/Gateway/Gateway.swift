@@ -43,6 +43,8 @@ struct Services: ~Copyable {
   var ids = RequestIDs()
   /// For control frames, and for what is being compressed or decompressed; made when it is first needed.
   var scratch = Buffer.absent
+  /// What rate limits said of the request being dispatched.
+  var rateNote = RateNote()
   var random = SystemRandomNumberGenerator()
   /// Milliseconds and microseconds of the monotonic clock, and microseconds of the wall clock, at the start of the turn.
   var now: Int64 = 0
@@ -135,15 +137,17 @@ public struct Gateway: ~Copyable {
   var acceptAgainAt: Int64 = 0
   public private(set) var openClients = 0
   var drain = DrainState()
+  var limits: RateLimits
 
   /// Makes a gateway that serves `plan`; it has no listeners yet.
   /// - Parameters:
   ///   - board: for totals over all workers; nil: this is the only one.
   ///   - accessLog: where the access log goes; nil: nowhere.
   ///   - ticketKeys: keys of session tickets, one behind the other, the newest first.
+  ///   - rateTables: the tables of rate limits, in the order of the plan's zones.
   public init(
     _ plan: Plan, worker: WorkerIdentity, board: Scoreboard?, counters: consuming CounterPage, log: EventLog, accessLog: consuming Descriptor?,
-    ticketKeys: [UInt8]
+    ticketKeys: [UInt8], rateTables: [RateTable] = []
   ) throws(GatewayFailure) {
     // Everything that can fail comes first: a noncopyable value is initialised whole or not at all.
     let table = try Self.makeTable(plan)
@@ -185,6 +189,7 @@ public struct Gateway: ~Copyable {
     if tlsClients.contains(where: { $0 != nil }) {
       ciphertext.prepare(small: services.small.bufferCapacity + 1024, large: services.large.bufferCapacity)
     }
+    limits = RateLimits(plan.rateLimit, tables: rateTables, keyLimit: services.small.bufferCapacity)
     self.services = services
     self.profile = profile
     clientTimers = TimerWheel(capacity: clientCapacity, now: now)
@@ -237,7 +242,9 @@ public struct Gateway: ~Copyable {
     services.nowMicroseconds = clock.now
     services.now = clock.milliseconds
     services.wall = clock.wallMicroseconds
-    if isNewSecond { services.responses.update(date: clock.date) }
+    guard isNewSecond else { return }
+    services.responses.update(date: clock.date)
+    if limits.isActive { limits.sweep(microseconds: clock.now) }
   }
 
   /// Handles one event; returns the token of a foreign one.

@@ -294,6 +294,7 @@ extension Gateway {
       return composeHead(exchange, bytes, framing, context, dropped, rule)
     }
     services.responses.relay(services.responseHead, of: bytes, context, framing: framing, dropped: dropped, via: via)
+    if limits.isActive { _ = tellLimits(exchanges[pinned].rateNote, behind: 0) }
     exchanges[pinned].sent += services.responses.output.count
     return nil
   }
@@ -313,6 +314,7 @@ extension Gateway {
     if mayHaveTrailers { dropped.remove(HeaderNameSet(.trailer)) }
     services.responses.relay(
       services.responseHead, of: bytes, context, framing: framing, dropped: dropped, via: actions.forwards[rule].plan.setVia)
+    if limits.isActive { _ = tellLimits(exchanges[exchange].rateNote, behind: 0) }
     exchanges[exchange].sent += services.responses.output.count
     if mayHaveTrailers { keepAnnouncement(exchange, bytes) }
     return nil

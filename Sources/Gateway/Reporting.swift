@@ -40,6 +40,17 @@ extension Gateway {
     board.map { $0.faults(fault.rawValue) } ?? counters.faults(fault.rawValue)
   }
 
+  /// The zones of rate limits, with what follows them; empty where there are none.
+  private var rateLimits: String {
+    guard limits.isActive else { return "" }
+    var zones: [String] = []
+    for index in 0..<limits.zones.count {
+      let refusals = limits.zones.span[index].limiter.memory.refusals
+      zones.append("\(quoted(limits.plan.zones[index].name)):{\"refused\":\(refusals.made),\"dry_run_refused\":\(refusals.spared)}")
+    }
+    return "\"rate_limit\":{\"refused\":\(total(.rateLimitRefusals)),\"dry_run_refused\":\(total(.rateLimitSpared)),\"zones\":{\(zones.joined(separator: ","))}},"
+  }
+
   private func stats() -> String {
     var faults: [String] = []
     for fault in Fault.allCases where fault != .none {
@@ -67,6 +78,7 @@ extension Gateway {
       "tls":{"handshakes":\(total(.tlsHandshakes)),"resumed":\(total(.tlsResumptions)),"failures":{\(failures.joined(separator: ","))}},\
       "websockets":{"active":\(total(.webSocketsActive)),"upgrades":\(total(.webSocketUpgrades)),"messages":\(total(.webSocketMessages)),"tunnels_active":\(total(.tunnelsActive)),"tunnels":\(total(.tunnelUpgrades)),"closes":{"normal":\(total(.closesNormal)),"going_away":\(total(.closesGoingAway)),"protocol_error":\(total(.closesProtocolError)),"abnormal":\(total(.closesAbnormal)),"invalid_data":\(total(.closesInvalidData)),"too_big":\(total(.closesTooBig)),"other":\(total(.closesOther))}},\
       "http2":{"connections_active":\(total(.http2ConnectionsActive)),"connections":\(total(.http2Connections)),"streams_active":\(total(.http2StreamsActive)),"streams":\(total(.http2Streams)),"resets_received":\(total(.http2ResetsReceived)),"resets_sent":\(total(.http2ResetsSent)),"pushes":\(total(.http2Pushes))},\
+      \(rateLimits)\
       "faults":{\(faults.joined(separator: ","))},\
       "log_lines_dropped":\(total(.logLinesDropped)),\
       "config":{"listeners":[\(listeners.joined(separator: ","))],"workers":\(plan.workers),"max_connections":\(plan.limits.maxConnections),"idle_timeout_sec":\(plan.timeouts.idle / 1000),"request_timeout_sec":\(plan.timeouts.request / 1000)},\

@@ -45,6 +45,8 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case tlsCertificateError, tlsCertificateExpired, tlsCertificateNotYetValid, tlsCertificateNameMismatch, tlsCertificateUnknownCA
   // The upstream's again.
   case attemptTimeout
+  // Policies.
+  case rateLimited
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -127,6 +129,7 @@ public struct FaultRow: Sendable {
     row(.tlsCertificateNameMismatch, "tls_certificate_name_mismatch", .upstream, .always, 502, 4, "The backend's certificate is for another name."),
     row(.tlsCertificateUnknownCA, "tls_certificate_unknown_ca", .upstream, .always, 502, 4, "The backend's certificate does not lead to a trusted authority."),
     row(.attemptTimeout, "attempt_timeout", .upstream, .ifIdempotent, 504, 4, "No response header had come within proxy.retry.per_try_timeout_ms of the attempt's beginning."),
+    row(.rateLimited, "rate_limited", .client, .never, 429, 2, "A zone of rate_limit has no token left for the request's key; the status is rate_limit.status_code."),
   ]
 
   private static func row(

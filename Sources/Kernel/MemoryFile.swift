@@ -49,7 +49,7 @@ public enum MemoryFile {
 /// A shared, writable view of a memory file's table. It stays until the process ends, so that views
 /// handed out from it can never dangle.
 @safe
-public struct SharedMapping: @unchecked Sendable {
+public struct SharedMapping: @unchecked Sendable, BitwiseCopyable {
   public let base: UnsafeMutableRawPointer
   public let byteCount: Int
 

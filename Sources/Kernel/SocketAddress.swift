@@ -111,6 +111,12 @@ public struct PeerText: BitwiseCopyable, Sendable {
   // 45 bytes hold the longest IPv6 text.
   @usableFromInline var bytes = InlineArray<46, UInt8>(repeating: 0)
   @usableFromInline var count: UInt8 = 0
+  private var isIPv6 = false
+  private var high: UInt64 = 0
+  private var low: UInt64 = 0
+
+  /// The address as a number where it is IPv6, and not IPv4 mapped into it.
+  public var ipv6: (high: UInt64, low: UInt64)? { isIPv6 ? (high, low) : nil }
 
   /// The text of `address`; `unix:` for a peer on a Unix socket.
   public init(_ address: SocketAddress) {
@@ -135,6 +141,12 @@ public struct PeerText: BitwiseCopyable, Sendable {
       }
       return text
     }()
+    unsafe withUnsafeBytes(of: address.storage) { storage in
+      guard CInt(address.storage.ss_family) == AF_INET6, unsafe clx_is_v4_mapped(storage.baseAddress! + 8) == 0 else { return }
+      isIPv6 = true
+      unsafe high = UInt64(bigEndian: storage.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+      unsafe low = UInt64(bigEndian: storage.loadUnaligned(fromByteOffset: 16, as: UInt64.self))
+    }
     for index in bytes.indices where text[index] != 0 && Int(count) == index {
       bytes[index] = UInt8(bitPattern: text[index])
       count += 1

@@ -22,6 +22,7 @@ struct GenerationRecord {
   var planFile: SealedPlan
   let listeners: Set<ListenerKey>
   let logs: LogFiles
+  let rates: [RateSegment]
   let startedAt: Int64
 }
 

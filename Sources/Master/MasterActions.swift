@@ -46,6 +46,12 @@ extension Master {
     let logs = try logs(for: plan)
     let planFile: SealedPlan
     do { planFile = try SealedPlan(plan) } catch { throw ListenerFailure(reason: "cannot seal the plan: \(error.text)") }
+    let rates: [RateSegment]
+    do {
+      rates = try RateSegment.make(for: plan.rateLimit, previous: supervisor.serving.flatMap { generations[$0]?.rates } ?? [])
+    } catch {
+      throw ListenerFailure(reason: "cannot make the tables of rate limits: \(error.text)")
+    }
     do throws(ListenerFailure) {
       try listeners.claim(plan, attempts: attempts)
     } catch {
@@ -53,7 +59,7 @@ extension Master {
       throw error
     }
     let record = GenerationRecord(
-      number: nextGeneration, plan: plan, planFile: planFile, listeners: Set(ListenerTable.keys(of: plan)), logs: logs, startedAt: Time.wallSeconds)
+      number: nextGeneration, plan: plan, planFile: planFile, listeners: Set(ListenerTable.keys(of: plan)), logs: logs, rates: rates, startedAt: Time.wallSeconds)
     generations[record.number] = record
     nextGeneration += 1
     checkDescriptors(plan)
@@ -161,9 +167,10 @@ extension Master {
     start.hasAccessLog = record.logs.hasAccessFile
     start.hasConsole = journal.hasConsole
     start.ticketKeys = tls.tickets.bytes
+    start.rateTableCount = record.rates.count
     do {
       let lent = try record.logs.lend()
-      let files = [record.planFile.file.raw, boardFile.raw] + (0..<lent.count).compactMap { lent.raw(at: $0) }
+      let files = [record.planFile.file.raw, boardFile.raw] + (0..<lent.count).compactMap { lent.raw(at: $0) } + record.rates.map { $0.file.raw }
       let worker = try WorkerProcess.spawn(id, record: start, startedAt: now, files: files, sockets: listeners.sockets(of: record.plan))
       board.assign(worker.process, row: row)
       workers[id] = worker

@@ -48,8 +48,10 @@ public func makeSingleProcess(_ plan: Plan) throws(SingleProcessFailure) -> Work
     do { record.ticketKeys = try TicketKeys.make() } catch { throw .inputOutput }
     record.hasErrorLog = logs.hasErrorFile
     record.hasAccessLog = logs.hasAccessFile
+    let rates = try RateSegment.make(for: plan.rateLimit, previous: [])
+    record.rateTableCount = rates.count
     return WorkerStart(
-      record: record, plan: plan, scoreboard: board, listeners: listeners, servedSlots: [0],
+      record: record, plan: plan, scoreboard: board, rateTables: rates.map(\.limiter.memory), listeners: listeners, servedSlots: [0],
       errorLog: try logs.errorDuplicate(), accessLog: try logs.accessDuplicate())
   } catch {
     throw SingleProcessFailure(reason: "cannot set up a single process: \(error.text)")

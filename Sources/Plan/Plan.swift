@@ -25,6 +25,7 @@ public struct Plan: Equatable, Sendable {
   public var accessLog = AccessLogPlan()
   public var identity = IdentityPlan()
   public var tickets = TicketPlan()
+  public var rateLimit = RateLimitPlan()
   /// Whom upstreams trust.
   public var authorities: [AuthorityPlan] = []
   public var upstreams: [UpstreamPlan] = []

@@ -20,9 +20,32 @@ extension Plan {
     accessLog.code(with: &coder)
     identity.code(with: &coder)
     tickets.code(with: &coder)
+    rateLimit.code(with: &coder)
     coder.code(&authorities, blank: AuthorityPlan()) { $0.code(with: &$1) }
     coder.code(&upstreams, blank: UpstreamPlan(name: "", host: "", port: 0, addresses: [])) { $0.code(with: &$1) }
     coder.code(&routes, blank: RoutePlan(pattern: "", methods: [], action: .health)) { $0.code(with: &$1) }
+  }
+}
+
+extension RateLimitPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&enabled)
+    coder.code(&dryRun)
+    coder.code(&status)
+    coder.code(&includeHeaders)
+    coder.code(&zones, blank: RateZonePlan()) { $0.code(with: &$1) }
+  }
+}
+
+extension RateZonePlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&name)
+    coder.code(&rate)
+    coder.code(&capacity)
+    coder.code(&key)
+    coder.code(&ipv6Prefix)
+    coder.code(&maxEntries)
+    coder.code(&appliesTo)
   }
 }
 

@@ -31,6 +31,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case http2Pushes
   // Requests that were sent again, other than after a stale connection.
   case upstreamRetries
+  // Rate limits: requests refused, and those that a dry run spared.
+  case rateLimitRefusals, rateLimitSpared
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
   public var isGauge: Bool { rawValue <= Counter.waiting.rawValue || self == .http2ConnectionsActive || self == .http2StreamsActive }

@@ -68,7 +68,7 @@ private func run(_ start: consuming WorkerStart, _ channel: consuming WorkerChan
   let accessLog = try accessDestination(plan, start.accessLog.take())
   var gateway: Gateway
   do throws(GatewayFailure) {
-    gateway = try Gateway(plan, worker: identity, board: board, counters: counters, log: log, accessLog: accessLog, ticketKeys: record.ticketKeys)
+    gateway = try Gateway(plan, worker: identity, board: board, counters: counters, log: log, accessLog: accessLog, ticketKeys: record.ticketKeys, rateTables: start.rateTables)
   } catch {
     if let channel = channel.take() { channel.send(.failed(error.reason)) }
     throw Failure(reason: error.reason)

@@ -35,8 +35,9 @@ import Testing
     (["GATEWAY_BIND_PORT": " 1"], "must be a whole number"),
     (["REACTOR_BIND_HOST": ""], "environment variable REACTOR_BIND_HOST: error: bind_host is not a host name"),
     (["GATEWAY_ACCESS_LOG": "on"], "access_log.enabled must be 1, true, yes, 0, false or no (found \"on\")"),
-    (["REACTOR_RATE_LIMIT_ENABLED": "1"], "environment variable REACTOR_RATE_LIMIT_ENABLED: error: REACTOR_RATE_LIMIT_ENABLED is not available yet"),
-    (["GATEWAY_RATE_LIMIT_ENABLED": "0"], "GATEWAY_RATE_LIMIT_ENABLED is not available yet"),
+    (["REACTOR_DNS_STALE_ON_ERROR": "1"], "environment variable REACTOR_DNS_STALE_ON_ERROR: error: REACTOR_DNS_STALE_ON_ERROR is not available yet"),
+    (["GATEWAY_DNS_LOOKUP_FAMILY": "v4_only"], "GATEWAY_DNS_LOOKUP_FAMILY is not available yet"),
+    (["GATEWAY_RATE_LIMIT_ENABLED": "1"], "rate_limit.zones needs at least one zone with rate_limit.enabled"),
   ])
   func badVariable(_ environment: [String: String], _ message: String) {
     let found = errors("{}", environment: environment)

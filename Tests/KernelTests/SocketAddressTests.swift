@@ -71,4 +71,11 @@ import Testing
     let span = peer.span
     return span.indices.map { span[$0] }
   }
+
+  @Test func numbersOfIPv6Addresses() throws {
+    let address = try #require(SocketAddress(host: "2001:db8::7", port: 1))
+    let number = try #require(PeerText(address).ipv6)
+    #expect(number.high == 0x2001_0db8_0000_0000 && number.low == 7)
+    for other in ["127.0.0.1", "::ffff:127.0.0.1"] { #expect(PeerText(try #require(SocketAddress(host: other, port: 1))).ipv6 == nil) }
+  }
 }

@@ -79,7 +79,9 @@ import Testing
   @Test func fieldsAreCounted() {
     func count(_ value: Any) -> Int { Mirror(reflecting: value).children.count }
     let plan = Plan()
-    #expect(count(plan) == 17)
+    #expect(count(plan) == 18)
+    #expect(count(plan.rateLimit) == 5)
+    #expect(count(RateZonePlan()) == 7)
     #expect(count(plan.limits) == 5)
     #expect(count(plan.timeouts) == 5)
     #expect(count(plan.http1) == 3)

@@ -49,6 +49,21 @@ func randomPlan(_ seed: UInt64) -> Plan {
   plan.limits.maxHeaderCount = r.int()
   plan.limits.maxBodySize = r.int()
   plan.limits.maxWebSocketMessageSize = r.int()
+  plan.rateLimit.enabled = r.flag()
+  plan.rateLimit.dryRun = r.flag()
+  plan.rateLimit.status = r.int()
+  plan.rateLimit.includeHeaders = r.flag()
+  plan.rateLimit.zones = (0..<r.below(3)).map { _ in
+    var zone = RateZonePlan()
+    zone.name = r.text()
+    zone.rate = r.int()
+    zone.capacity = r.int()
+    zone.key = r.text()
+    zone.ipv6Prefix = r.int()
+    zone.maxEntries = r.int()
+    zone.appliesTo = r.texts()
+    return zone
+  }
   plan.timeouts.idle = r.int()
   plan.timeouts.request = r.int()
   plan.timeouts.send = r.int()

@@ -1,0 +1,44 @@
+// RateSegments — the tables of rate limits: made with a generation, kept over reloads as long as their zones mean the same.
+//
+// A zone whose rate, capacity or size changes gets a new table, filled from the old one; workers of the old generation go on with theirs
+// while they drain. A zone with another key begins empty.
+
+import Kernel
+import Plan
+import Policy
+import SharedState
+
+/// One zone's table. The file stays open as long as some generation uses it.
+final class RateSegment {
+  let zone: RateZonePlan
+  let file: Descriptor
+  let limiter: RateLimiter<RateTable>
+
+  /// - Parameter previous: the segment of a zone of the same name, if there is one.
+  init(_ zone: RateZonePlan, previous: RateSegment?, now: Int64) throws(Errno) {
+    let previous = previous.flatMap { $0.zone.key == zone.key && $0.zone.ipv6Prefix == zone.ipv6Prefix ? $0 : nil }
+    var random = SystemRandomNumberGenerator()
+    let seed = previous?.limiter.memory.seed ?? (low: random.next(), high: random.next())
+    let file = try RateTable.create(entries: zone.maxEntries, seed: seed, now: now)
+    limiter = RateLimiter(try RateTable(file), zone.bucket)
+    self.file = file
+    self.zone = zone
+    if let previous { RateTransfer.copy(previous.limiter, to: limiter, microseconds: now) }
+  }
+
+  /// The segments for `plan`: those of `previous` whose zones are unchanged but for what they apply to, and new ones.
+  static func make(for plan: RateLimitPlan, previous: [RateSegment]) throws(Errno) -> [RateSegment] {
+    guard plan.isActive else { return [] }
+    var segments: [RateSegment] = []
+    for zone in plan.zones {
+      let known = previous.first { $0.zone.name == zone.name }
+      if let known, known.serves(zone) { segments.append(known) } else { segments.append(try RateSegment(zone, previous: known, now: Clock().now)) }
+    }
+    return segments
+  }
+
+  private func serves(_ other: RateZonePlan) -> Bool {
+    zone.key == other.key && zone.ipv6Prefix == other.ipv6Prefix && zone.rate == other.rate && zone.capacity == other.capacity
+      && zone.maxEntries == other.maxEntries
+  }
+}

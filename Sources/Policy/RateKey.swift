@@ -1,0 +1,61 @@
+// RateKey — what of a request a rate limit's bucket is for, as it stands in the configuration: `client_ip+header:X-Api-Key`.
+
+/// One part of a key.
+public enum RateKeyPart: Equatable, Sendable {
+  /// The client's address; of an IPv6 address the first bits.
+  case clientAddress
+  /// The normalised path, without the query.
+  case path
+  /// The value of a header field, by its name in lower case.
+  case header(String)
+  /// The value of a cookie.
+  case cookie(String)
+  /// The subject of the client's verified certificate.
+  case tlsSubject
+}
+
+/// Why a text is no key.
+public struct RateKeyError: Error, Equatable {
+  /// Follows the name of the setting: `has …`.
+  public let complaint: String
+}
+
+/// The parts of a key, all of which a request must have for its zone to apply.
+public struct RateKey: Equatable, Sendable {
+  /// Parts at most.
+  public static let partLimit = 4
+
+  public let parts: [RateKeyPart]
+
+  public init(parsing text: String) throws(RateKeyError) {
+    var parts: [RateKeyPart] = []
+    for piece in text.split(separator: "+", omittingEmptySubsequences: false) {
+      let part = try RateKey.part(String(piece))
+      guard !parts.contains(part) else { throw RateKeyError(complaint: "names \"\(piece)\" twice") }
+      parts.append(part)
+    }
+    guard parts.count <= RateKey.partLimit else { throw RateKeyError(complaint: "has more than \(RateKey.partLimit) parts") }
+    self.parts = parts
+  }
+
+  private static func part(_ text: String) throws(RateKeyError) -> RateKeyPart {
+    switch text {
+    case "client_ip": return .clientAddress
+    case "path": return .path
+    case "tls_subject": return .tlsSubject
+    default: break
+    }
+    for (prefix, make) in [("header:", { RateKeyPart.header($0.lowercased()) }), ("cookie:", { RateKeyPart.cookie($0) })] where text.hasPrefix(prefix) {
+      let name = String(text.dropFirst(prefix.utf8.count))
+      let isToken = !name.isEmpty && name.utf8.allSatisfy { isTokenByte($0) }
+      guard isToken else { throw RateKeyError(complaint: "has no name after \"\(prefix)\": a token is needed, such as \(prefix)X-Api-Key") }
+      return make(name)
+    }
+    throw RateKeyError(complaint: "has no part \"\(text)\" (parts: client_ip, path, header:NAME, cookie:NAME, tls_subject, joined by +)")
+  }
+
+  /// RFC 9110 §5.6.2.
+  private static func isTokenByte(_ byte: UInt8) -> Bool {
+    byte >= 0x30 && byte <= 0x39 || (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7a || "!#$%&'*-.^_`|~".utf8.contains(byte)
+  }
+}

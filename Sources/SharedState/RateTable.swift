@@ -1,0 +1,116 @@
+// RateTable — the cells of one rate-limit zone, in a segment that all workers write.
+//
+// Layout: header page | sets of eight words, one cache line each. A word is the whole state of one key, so that it changes by
+// one compare-and-exchange or not at all: a process that is killed at any instruction leaves a valid table behind.
+//
+// Invariants: what a word means is known to Policy alone (see RateCell); the header is written once, before the file is passed
+// on. A set number is reduced to those there are before use.
+
+import Kernel
+import Synchronization
+
+/// What a rate decision needs of the place where its cells are.
+public protocol RateMemory {
+  /// Sets of `RateTable.ways` words.
+  var setCount: Int { get }
+  func load(set: Int, way: Int) -> UInt64
+  /// Puts `desired` in the place of `expected`; false when something else was there.
+  func exchange(set: Int, way: Int, expected: UInt64, desired: UInt64) -> Bool
+}
+
+/// A zone's cells, mapped into this process.
+@safe
+public struct RateTable: RateMemory, @unchecked Sendable, BitwiseCopyable {
+  /// Words in a set.
+  public static let ways = 8
+  static let headerBytes = 4096
+  static let magic: UInt64 = 0x7365_6e6f_7a65_7461  // "atezones" in memory order
+  static let version: UInt64 = 1
+
+  private enum HeaderCell: Int { case magic, version, sets, seedLow, seedHigh, sweptAt, refusals, wouldBeRefusals }
+
+  @usableFromInline let cells: UnsafeMutablePointer<Atomic<UInt64>>
+  public let setCount: Int
+  /// The key of the hash, drawn when the table was made: clients cannot choose who they share a set with.
+  public let seed: (low: UInt64, high: UInt64)
+  private let mapping: SharedMapping
+
+  /// Sets for at least `entries` keys.
+  public static func sets(for entries: Int) -> Int { max(1, (min(max(1, entries), 1 << 34) + ways - 1) / ways) }
+
+  /// Bytes of a segment for at least `entries` keys: 8 for each, and a page.
+  public static func byteCount(entries: Int) -> Int { headerBytes + sets(for: entries) * ways * 8 }
+
+  /// Creates the segment's file, its header written; for the master.
+  /// - Parameters:
+  ///   - entries: keys it holds at least.
+  ///   - seed: of the hash.
+  ///   - now: microseconds of the monotonic clock.
+  public static func create(entries: Int, seed: (low: UInt64, high: UInt64), now: Int64) throws(Errno) -> Descriptor {
+    let size = byteCount(entries: entries)
+    let file = try MemoryFile.table(size: size, name: "gateway rate limit")
+    let header = try SharedMapping(file, byteCount: headerBytes)
+    func put(_ cell: HeaderCell, _ value: UInt64) {
+      unsafe (header.base + cell.rawValue * 8).assumingMemoryBound(to: Atomic<UInt64>.self).pointee.store(value, ordering: .releasing)
+    }
+    put(.version, version)
+    put(.sets, UInt64(sets(for: entries)))
+    put(.seedLow, seed.low)
+    put(.seedHigh, seed.high)
+    put(.sweptAt, UInt64(clamping: now))
+    put(.magic, magic)
+    return file
+  }
+
+  /// Maps the segment in `file`. Refuses one of another kind or version, or that is too short for its sets (EPROTO).
+  public init(_ file: borrowing Descriptor) throws(Errno) {
+    let header = try SharedMapping(file, byteCount: Self.headerBytes)
+    func get(_ cell: HeaderCell) -> UInt64 {
+      unsafe (header.base + cell.rawValue * 8).assumingMemoryBound(to: Atomic<UInt64>.self).pointee.load(ordering: .acquiring)
+    }
+    let sets = get(.sets)
+    guard get(.magic) == Self.magic, get(.version) == Self.version, sets > 0, sets <= 1 << 31 else { throw .protocolViolation }
+    mapping = try SharedMapping(file, byteCount: Self.headerBytes + Int(sets) * Self.ways * 8)
+    setCount = Int(sets)
+    seed = (get(.seedLow), get(.seedHigh))
+    unsafe cells = (mapping.base + Self.headerBytes).bindMemory(to: Atomic<UInt64>.self, capacity: Int(sets) * Self.ways)
+  }
+
+  private func header(_ cell: HeaderCell) -> UnsafeMutablePointer<Atomic<UInt64>> {
+    unsafe (mapping.base + cell.rawValue * 8).assumingMemoryBound(to: Atomic<UInt64>.self)
+  }
+
+  /// Requests refused, and those that would have been but for a dry run, by all workers.
+  public var refusals: (made: UInt64, spared: UInt64) {
+    unsafe (header(.refusals).pointee.load(ordering: .relaxed), header(.wouldBeRefusals).pointee.load(ordering: .relaxed))
+  }
+
+  public func countRefusal(isSpared: Bool) {
+    unsafe _ = header(isSpared ? .wouldBeRefusals : .refusals).pointee.wrappingAdd(1, ordering: .relaxed)
+  }
+
+  /// Claims the duty to look through the table when that was last done `interval` ago; nil: it is not time, or somebody else
+  /// does it. Microseconds of the monotonic clock.
+  /// - Returns: when it was done last; 0: never.
+  public func claimSweep(now: Int64, interval: Int64) -> Int64? {
+    let last = unsafe header(.sweptAt).pointee.load(ordering: .relaxed)
+    guard now - Int64(clamping: last) >= interval else { return nil }
+    let isMine = unsafe header(.sweptAt).pointee.compareExchange(expected: last, desired: UInt64(clamping: now), ordering: .relaxed).exchanged
+    return isMine ? Int64(clamping: last) : nil
+  }
+
+  /// Keys the table holds at most.
+  public var capacity: Int { setCount * Self.ways }
+
+  @inlinable @inline(__always)
+  public func load(set: Int, way: Int) -> UInt64 {
+    precondition(set >= 0 && set < setCount && way >= 0 && way < RateTable.ways)
+    return unsafe (cells + (set &* RateTable.ways &+ way)).pointee.load(ordering: .relaxed)
+  }
+
+  @inlinable @inline(__always)
+  public func exchange(set: Int, way: Int, expected: UInt64, desired: UInt64) -> Bool {
+    precondition(set >= 0 && set < setCount && way >= 0 && way < RateTable.ways)
+    return unsafe (cells + (set &* RateTable.ways &+ way)).pointee.compareExchange(expected: expected, desired: desired, ordering: .relaxed).exchanged
+  }
+}
