@@ -197,7 +197,7 @@ extension Gateway {
 
   /// The length of the body when the response at hand is as most are: final, of known length, not large, and here to its end.
   @inline(__always)
-  private func wholeBody(_ exchange: Pin<Exchange>, _ buffer: borrowing Buffer, _ length: Int) -> Int? {
+  private mutating func wholeBody(_ exchange: Pin<Exchange>, _ buffer: borrowing Buffer, _ length: Int) -> Int? {
     guard case .length(let body) = services.responseHead.body, body <= Self.copyLimit, body <= buffer.count - length else { return nil }
     let status = services.responseHead.status
     guard status.code >= 200, !status.forbidsBody, exchanges[exchange].head.method != .head,
