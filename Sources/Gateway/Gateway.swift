@@ -294,9 +294,9 @@ public struct Gateway: ~Copyable {
     let handle = Token.handle(event.token)
     switch Token.kind(event.token) {
     case .client:
-      if clients.contains(handle) { clientIsReady(handle, event.readiness) }
+      if let client = unsafe clients.find(handle) { clientIsReady(client, event.readiness) }
     case .backend:
-      if backends.connections.contains(handle) { backendIsReady(handle, event.readiness) }
+      if let backend = unsafe backends.connections.find(handle) { backendIsReady(backend, event.readiness) }
     case .listener: acceptAll(Int(handle.index))
     case .foreign: return handle.index
     }
@@ -311,6 +311,7 @@ public struct Gateway: ~Copyable {
     if !unflushed.isEmpty { flushConnections() }
     if !backends.retired.isEmpty { closeRetired() }
     fireTimers()
+    publishConnections()
     if pending.isEmpty, unflushed.isEmpty { return delayUntilTimer() }
     return 0
   }

@@ -17,6 +17,7 @@ extension Gateway {
 
   @inline(never)
   mutating func answerStats(_ client: Handle, _ route: Int, _ id: RequestID, _ length: Int, _ input: inout Buffer) {
+    publishConnections()
     answer(client, route, json: Array(stats().utf8), id, length, &input)
   }
 

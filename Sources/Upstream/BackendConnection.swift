@@ -30,7 +30,7 @@ public struct BackendConnection: ~Copyable {
   /// What the timer of the connection means when it fires.
   public enum Waiting: UInt8, Sendable { case nothing, connect, handshake, send, head, body, idle, tunnel, session }
 
-  public let socket: Socket
+  public private(set) var socket: Socket
   /// Index of the upstream, which is that of the pool.
   public let upstream: UInt32
   public internal(set) var state: State
@@ -90,6 +90,13 @@ public struct BackendConnection: ~Copyable {
 
   /// Whether a request's body can be handed to it.
   public var takesBody: Bool { state == .leased || state == .stream }
+
+  /// Closes its socket and gives up what it holds.
+  mutating func vacate() {
+    socket = Socket(Descriptor.none)
+    input = nil
+    backlog = BufferChain()
+  }
 
   /// Whether the connection had served a request before the current one: then its end may only mean that it was stale.
   public var isReused: Bool { requests > 1 }

@@ -10,7 +10,7 @@ extension Span<UInt8> {
     var value = 0
     for index in indices {
       guard 0x30...0x39 ~= self[index] else { return nil }
-      value = value * 10 + Int(self[index] - 0x30)
+      value = value &* 10 &+ Int(self[index] &- 0x30)
     }
     return value
   }
