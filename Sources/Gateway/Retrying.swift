@@ -73,7 +73,7 @@ extension Gateway {
     facts.isUnprocessed = isUnsent || fault.row.retry == .always
     if let backend = exchanges[exchange].backend, fault.row.retry == .onReusedConnection, !flags.contains(.hasHead) {
       facts.isStale = backends.connections[backend].isReused
-      if facts.isStale { observeStale(backend, exchange) }
+      if facts.isStale, backends.connections[backend].carriage != .stream { observeStale(backend, exchange) }
     }
     facts.isReturned = fault == .http2StreamUnprocessed || fault == .http2HTTP1Required && backends.pools[Int(exchanges[exchange].upstream)].speaks == .either
     let decision = decide(exchange, facts)
