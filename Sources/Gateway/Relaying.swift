@@ -31,10 +31,7 @@ extension Gateway {
   mutating func backendIsReady(_ backend: Handle, _ readiness: Readiness) {
     guard let exchange = backends.connections[backend].exchange else {
       // Idle: bytes that nobody asked for, or the backend's end. Writable is what every new connection is.
-      if !readiness.isDisjoint(with: .readable) {
-        observeIdleClose(backend)
-        idleIsReadable(backend, readiness)
-      }
+      if !readiness.isDisjoint(with: .readable) { idleIsReadable(backend, readiness) }
       return
     }
     focus(exchange, backend)
