@@ -159,10 +159,7 @@ extension Gateway {
     case .securing: return securingIsReady(backend, nil, readiness)
     default:
       // Idle: bytes that nobody asked for, or the backend's end. Writable is what every new connection is.
-      if !readiness.isDisjoint(with: .readable) {
-        observeIdleClose(backend)
-        idleIsReadable(backend, readiness)
-      }
+      if !readiness.isDisjoint(with: .readable) { idleIsReadable(backend, readiness) }
       return
     }
     if readiness.contains(.writable) { flushSession(backend) }

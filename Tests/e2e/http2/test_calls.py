@@ -163,3 +163,15 @@ def test_an_answer_without_a_status(launch, dial: Dial, backend: Backend) -> Non
     assert b"".join(stream.body()) == b"hello from the backend"
     assert "rpc.grpc.status_code" not in last(gateway, "/api/Echo")
     assert stats(gateway) == {"calls": 1, "statuses": {}, "without_status": 1}
+
+
+def test_a_call_too_many(launch, dial: Dial, backend: Backend) -> None:
+    backend.answer = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Type: application/grpc\r\ngrpc-status: 0\r\n\r\n", "keep")
+    zone = {"name": "z", "rate": 0.01, "capacity": 1, "key_type": "client_ip"}
+    gateway = launch(access_log=True, rate_limit={"enabled": True, "zones": [zone]}, upstreams=[upstream(backend.port)])
+    link = dial(gateway)
+    assert answer(call(link))["grpc-status"] == "0"
+    fields = answer(call(link, "/api/Other"))
+    assert fields["grpc-status"] == "14" and int(fields["retry-after"]) > 0
+    entry = last(gateway, "/api/Other")
+    assert (entry["error.type"], entry["rpc.grpc.status_code"]) == ("rate_limited", 14)
