@@ -24,8 +24,11 @@ struct ForwardRule: BitwiseCopyable {
   let plan: ForwardPlan
   let style: RequestStyle
   let collectsRequest: Bool
-  /// Whether its exchanges have a limit of their own, or are retried.
+  /// Whether its exchanges have a limit of their own, are retried or hedged, or have their responses rewritten.
   let isGuarded: Bool
+  /// What is rewritten in responses; meaningful with `rewrites`.
+  let rewriter: ResponseRewriter
+  let rewrites: Bool
   /// Fields of the request that are not copied to the backend.
   let dropped: HeaderNameSet
   /// Fields of the response that are not copied to the client.
@@ -35,7 +38,9 @@ struct ForwardRule: BitwiseCopyable {
     self.plan = plan
     style = RequestStyle(plan)
     collectsRequest = upstream.requestMode == .buffered
-    isGuarded = plan.timeout > 0 || plan.retry.maxRetries > 0
+    rewriter = ResponseRewriter(location: plan.rewriteLocation, cookiePath: plan.rewriteCookiePath)
+    rewrites = plan.rewriteLocation || plan.rewriteCookiePath
+    isGuarded = plan.timeout > 0 || plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 || rewrites
     var dropped: HeaderNameSet = HeaderNameSet.hopByHop
     dropped.formUnion([HeaderNameSet(.host), HeaderNameSet(.expect), HeaderNameSet(.requestID)])
     // Nobody but the gateway says who a client is.

@@ -144,6 +144,7 @@ extension Gateway {
     }
     backends.connections[backend].waiting = .nothing
     guard let exchange = backends.connections[backend].exchange else { return closeBackend(backend) }
+    focus(exchange, backend)
     switch waiting {
     case .nothing, .idle: break
     case .tunnel: tunnelTimerFired(backend, exchange)

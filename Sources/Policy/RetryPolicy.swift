@@ -38,7 +38,7 @@ public struct RetryFacts: Sendable, BitwiseCopyable {
   public var cause: RetryCause
   /// Nothing of the request can have been processed: nothing was sent, or the backend has said so.
   public var isUnprocessed = false
-  /// The connection had served before, and was ended without a byte of a response: the backend has probably closed it before the request came.
+  /// The connection had served before, and was ended without a byte of a response: the backend has probably given it up before the request came.
   public var isStale = false
   /// The request was sent again for that reason before.
   public var wasResent = false
@@ -112,7 +112,7 @@ extension RetryPlan {
   public func decide(_ facts: RetryFacts) -> RetryDecision {
     if facts.isCommitted { return .deny(.committed) }
     if !facts.isWanted { return .deny(.unwanted) }
-    if facts.isStale, facts.isIdempotent, facts.isReplayable, !facts.wasResent { return .resend }
+    if facts.isStale, facts.isIdempotent || facts.isUnprocessed, facts.isReplayable, !facts.wasResent { return .resend }
     if maxRetries == 0 { return .deny(.notConfigured) }
     if !covers(facts.cause) { return .deny(.notForThisCause) }
     if facts.retries >= maxRetries { return .deny(.spent) }
