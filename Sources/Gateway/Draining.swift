@@ -52,7 +52,7 @@ extension Gateway {
   /// Whether nothing is left to be done.
   public var isDrained: Bool {
     // Mutating, though it changes nothing: what is lent so large a struct gets a copy of it.
-    mutating get { drain.isDraining && openClients == 0 }
+    mutating get { drain.isDraining && openClients == 0 && openSessions == 0 }
   }
   public var isDraining: Bool { drain.isDraining }
 
@@ -62,6 +62,7 @@ extension Gateway {
     guard services.now >= drain.nextLook else { return }
     drain.nextLook = services.now + 50
     if services.now >= drain.deadline { drain.isOver = true }
+    drainSessions()
     var next = clients.nextHandle(from: 0)
     while let client = next {
       if !clients[client].flags.isDisjoint(with: [.stream, .multiplexed]) {
