@@ -164,7 +164,7 @@ extension Gateway {
     let client = exchanges[exchange].client
     if exchanges[exchange].flags.contains(.chunked) { services.responses.output.append("0\r\n\r\n") }
     if !exchanges[exchange].flags.contains(.holding) { commit(exchange, client) }
-    unsafe responseIsComplete(exchange, backends.connections.pin(backend), isClean: false)
+    responseIsComplete(exchange, backend, isClean: false)
   }
 
   // MARK: Head
@@ -466,7 +466,6 @@ extension Gateway {
   // MARK: The end
 
   /// The response has been read to its end, and what is not sent yet waits in the client's backlog.
-  @inline(__always)
   mutating func responseIsComplete(_ exchange: Handle, _ backend: Handle, isClean: Bool) {
     unsafe responseIsComplete(exchange, backends.connections.pin(backend), isClean: isClean)
   }

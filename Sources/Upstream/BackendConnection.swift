@@ -76,6 +76,13 @@ public struct BackendConnection: ~Copyable {
     createdAt = now
   }
 
+  /// Closes its socket and gives up what it holds.
+  mutating func vacate() {
+    socket = Socket(Descriptor.none)
+    input = nil
+    backlog = BufferChain()
+  }
+
   /// A stream of the connection to `address`: one request, and no other.
   init(streamTo address: UInt32, upstream: UInt32, carrier: Handle, requests: UInt32, now: Int64) {
     socket = Socket(Descriptor.none)
@@ -90,13 +97,6 @@ public struct BackendConnection: ~Copyable {
 
   /// Whether a request's body can be handed to it.
   public var takesBody: Bool { state == .leased || state == .stream }
-
-  /// Closes its socket and gives up what it holds.
-  mutating func vacate() {
-    socket = Socket(Descriptor.none)
-    input = nil
-    backlog = BufferChain()
-  }
 
   /// Whether the connection had served a request before the current one: then its end may only mean that it was stale.
   public var isReused: Bool { requests > 1 }
