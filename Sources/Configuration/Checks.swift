@@ -111,6 +111,7 @@ extension Settings {
       }
       check(upstream.forward, "\(path).proxy", &reading)
       check(upstream.tls, "\(path).tls", &reading)
+      check(upstream.http2, upstream, "\(path).http2", &reading)
       if upstream.routePrefix.isEmpty, !upstream.methods.isEmpty {
         reading.reject("\(path).proxy.methods", "\(path).proxy.methods has no effect without route_prefix")
       }

@@ -38,6 +38,7 @@ extension Plan {
         name: upstream.name, host: upstream.host, port: UInt16(clamping: upstream.port), addresses: addresses.look(up: upstream.host, path, &reading))
       plan.requestMode = upstream.requestMode
       plan.pool = upstream.pool
+      plan.http2 = upstream.http2
       if upstream.tls.enabled { plan.tls = self.tls(upstream, "upstreams[\(index)].tls", surroundings, &reading) }
       upstreams.append(plan)
     }

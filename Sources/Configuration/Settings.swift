@@ -96,6 +96,7 @@ public struct UpstreamSettings: Equatable, Sendable {
   public var requestMode = UpstreamPlan.RequestMode.streaming
   public var tls = UpstreamTLSSettings()
   public var pool = PoolPlan()
+  public var http2 = BackendHTTP2Plan()
   /// Empty: no route of its own.
   public var routePrefix = ""
   public var methods: [String] = []

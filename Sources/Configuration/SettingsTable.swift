@@ -194,7 +194,8 @@ enum SettingsTable {
       .section("pool", \.pool, pool, "Connections to the backend, over all workers."),
       .section("proxy", \.self, proxy, "A route to the backend, and how requests are forwarded on it."),
       .section("tls", \.tls, upstreamTLS, "TLS to the backend."),
-      .later("http2"), .later("circuit_breaker"), .later("endpoints"),
+      .section("http2", \.http2, upstreamHTTP2, "HTTP/2 to the backend."),
+      .later("circuit_breaker"), .later("endpoints"),
     ])
 
   private static let upstreamTLS = SettingTable<UpstreamTLSSettings>(

@@ -50,7 +50,7 @@ extension Gateway {
   }
 
   /// Whether nothing is left to be done.
-  public var isDrained: Bool { drain.isDraining && openClients == 0 }
+  public var isDrained: Bool { drain.isDraining && openClients == 0 && openSessions == 0 }
   public var isDraining: Bool { drain.isDraining }
 
   /// Closes what may be closed by now.
@@ -59,6 +59,7 @@ extension Gateway {
     guard services.now >= drain.nextLook else { return }
     drain.nextLook = services.now + 50
     if services.now >= drain.deadline { drain.isOver = true }
+    drainSessions()
     var next = clients.nextHandle(from: 0)
     while let client = next {
       if !clients[client].flags.isDisjoint(with: [.stream, .multiplexed]) {

@@ -42,7 +42,7 @@ extension Gateway {
   /// Whether more of the request body can be taken now.
   func wantsBody(_ exchange: Handle) -> Bool {
     if exchanges[exchange].flags.contains(.collecting) { return true }
-    guard let backend = exchanges[exchange].backend, backends.connections[backend].state == .leased else { return false }
+    guard let backend = exchanges[exchange].backend, backends.connections[backend].takesBody else { return false }
     let limit = clients[exchanges[exchange].client].flags.contains(.stream) ? plan.http2.highWater : plan.http1.highWater
     return backends.connections[backend].backlog.count < limit
   }
@@ -51,6 +51,13 @@ extension Gateway {
 
   /// Looks for a connection: an idle one, a new one, or a place in the queue.
   mutating func seekBackend(_ exchange: Handle) {
+    guard backends.pools[Int(exchanges[exchange].upstream)].speaks == .http1 else { return seekStream(exchange) }
+    seekConnection(exchange)
+  }
+
+  /// Looks for a connection that serves this exchange alone.
+  @inline(__always)
+  mutating func seekConnection(_ exchange: Handle) {
     let pinned = unsafe exchanges.pin(exchange)
     let pool = Int(exchanges[pinned].upstream)
     // A request that cannot be sent twice goes only to a connection that was just looked at.
@@ -77,7 +84,7 @@ extension Gateway {
     while Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) {
       let address = Int(exchanges[exchange].addressesTried)
       let idle = backends.pools[pool].idle, connections = backends.pools[pool].connections
-      let lease = backends.open(pool, address: address, now: services.now) { socket, handle throws(Errno) in
+      let lease = backends.open(pool, address: address, now: services.now, mayMultiplex: mayMultiplex(exchange, pool)) { socket, handle throws(Errno) in
         try poller.watch(socket.descriptor, token: Token.make(.backend, handle))
       }
       noteConnections(pool, idle, connections)
@@ -113,7 +120,8 @@ extension Gateway {
   }
 
   /// A connection could not be made ready: the next address is tried, if there is one.
-  mutating func connectFailed(_ backend: Handle, _ exchange: Handle, _ fault: Fault) {
+  mutating func connectFailed(_ backend: Handle, _ exchange: Handle?, _ fault: Fault) {
+    guard let exchange else { return openingAheadFailed(backend, fault) }
     let pool = Int(backends.connections[backend].upstream)
     exchanges[exchange].addressesTried &+= 1
     if Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) {
@@ -126,15 +134,18 @@ extension Gateway {
   }
 
   /// There is a TCP connection: TLS comes next, where the upstream speaks it.
-  private mutating func isConnected(_ backend: Handle, _ exchange: Handle) {
-    if let client = tlsClients[Int(backends.connections[backend].upstream)] { return secure(backend, exchange, client) }
+  mutating func isConnected(_ backend: Handle, _ exchange: Handle?) {
+    let upstream = Int(backends.connections[backend].upstream)
+    if let client = upgradingClients[upstream], !mayMultiplex(exchange, upstream) { return secure(backend, exchange, client) }
+    if let client = tlsClients[upstream] { return secure(backend, exchange, client) }
     isReady(backend, exchange, .none)
   }
 
   /// A new connection is ready for use: decides what becomes of it, by what was agreed on.
-  mutating func isReady(_ backend: Handle, _ exchange: Handle, _ agreed: AgreedProtocol) {
+  mutating func isReady(_ backend: Handle, _ exchange: Handle?, _ agreed: AgreedProtocol) {
+    if let exchange { exchanges[exchange].connectedAt = services.nowMicroseconds - exchanges[exchange].attemptStart }
+    guard let exchange, backends.pools[Int(backends.connections[backend].upstream)].speaks == .http1 else { return protocolIsKnown(backend, exchange, agreed) }
     backends.established(backend)
-    exchanges[exchange].connectedAt = services.nowMicroseconds - exchanges[exchange].attemptStart
     sendRequest(exchange, backend)
     // What has come with the connection is not announced again.
     if backends.connections.contains(backend), backends.connections[backend].isReadable { pending.append(Token.make(.backend, backend)) }
@@ -169,8 +180,13 @@ extension Gateway {
     services.request.append("\r\n")
     if exchanges[pinned].recovery != nil { noteSending(exchange, backend) }
     if exchanges[pinned].flags.contains(.collected) {
-      backends.connections[backend].backlog.append(copying: services.request, &services.large)
-      services.request.removeAll()
+      if backends.connections[backend].carriage == .stream {
+        if exchanges[pinned].requestBody.isEmpty { exchanges[pinned].flags.insert(.requestComplete) }
+        flushRequest(exchange)
+      } else {
+        backends.connections[backend].backlog.append(copying: services.request, &services.large)
+        services.request.removeAll()
+      }
       sendCollected(exchange, backend)
       return flushRequest(exchange)
     }
@@ -245,7 +261,7 @@ extension Gateway {
 
   /// Appends body bytes to the composed request, framed as its head says.
   mutating func append(requestBody data: Span<UInt8>, _ exchange: Handle) {
-    if exchanges[exchange].head.body == .chunked { appendRequest(exchange, chunk: data) } else { appendRequest(exchange, data) }
+    if exchanges[exchange].head.body == .chunked, !isOnStream(exchange) { appendRequest(exchange, chunk: data) } else { appendRequest(exchange, data) }
   }
 
   private mutating func appendRequest(_ exchange: Handle, chunk data: Span<UInt8>) {
@@ -272,6 +288,7 @@ extension Gateway {
 
   /// Ends a chunked request: the last chunk, and what of the trailers may be passed on.
   mutating func endChunkedRequest(_ exchange: Handle) -> Fault? {
+    if isOnStream(exchange) { return keepRequestTrailers(exchange) }
     services.request.append("0\r\n")
     if let lines = exchanges[exchange].trailers.take() {
       let fault = Trailers.append(lines, announcedIn: nil, to: &services.request, scratch: &services.head)
@@ -321,6 +338,7 @@ extension Gateway {
   mutating func flushBackend(_ backend: Handle) {
     guard let exchange = backends.connections[backend].exchange else { return }
     let pinned = unsafe exchanges.pin(exchange)
+    if backends.connections[backend].carriage == .stream { resumeBackendStream(backend) }
     var progress = backends.connections[backend].waiting != .send
     while !backends.connections[backend].backlog.isEmpty {
       let count = backends.connections[backend].backlog.frontCount
@@ -349,7 +367,7 @@ extension Gateway {
   }
 
   /// The backend takes no more. It may have answered before it closed: that is read next, and its end will be met there.
-  private mutating func sendingFailed(_ backend: Handle) {
+  mutating func sendingFailed(_ backend: Handle) {
     backends.connections[backend].backlog.removeAll(&services.large)
     backends.connections[backend].isReadable = true
     pending.append(Token.make(.backend, backend))

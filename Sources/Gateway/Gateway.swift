@@ -37,6 +37,8 @@ struct Services: ~Copyable {
   /// The head being parsed; an exchange takes it along.
   var head: RequestHead
   var responseHead = ResponseHead()
+  /// A head composed for a stream to a backend, being taken apart.
+  var backendHead: RequestHead
   /// A head composed for a stream, being taken apart.
   var streamHead = ResponseHead(fieldLimit: 300)
   var captures = Captures()
@@ -66,6 +68,7 @@ struct Services: ~Copyable {
     request = Buffer(capacity: 4 * small.bufferCapacity + 2 * large.bufferCapacity)
     path = Buffer(capacity: 3 * small.bufferCapacity)
     head = RequestHead(fieldLimit: fieldLimit)
+    backendHead = RequestHead(fieldLimit: fieldLimit + 32)
   }
 }
 
@@ -92,6 +95,8 @@ public struct Gateway: ~Copyable {
   var securedBackends: Slab<SecuredBackend>
   /// By upstream; nil: in the clear.
   var tlsClients: [TLSClient?]
+  /// …and for WebSockets, where others may get HTTP/2.
+  var upgradingClients: [TLSClient?]
   /// What only streams have, and what only HTTP/2 connections have.
   var streams: Slab<Stream>
   var multiplexers: Slab<Multiplexer>
@@ -110,6 +115,15 @@ public struct Gateway: ~Copyable {
   var exchanges: Slab<Exchange>
   var recoveries: Slab<Recovery>
   var backends: Backends
+  /// What only streams to backends have, and what only the HTTP/2 connections have that carry them.
+  var backendStreams: Slab<BackendStream>
+  var backendSessions: Slab<BackendSession>
+  var openSessions = 0
+  /// How HTTP/2 sessions to backends are set up; nil: no upstream speaks it.
+  let backendProfile: ClientProfile?
+  var backendWorkspace: ClientWorkspace
+  /// Streams to backends of whose requests some has gone while frames were put together.
+  var drained = TokenQueue(capacity: 128)
   /// What the exchanges that have become WebSockets keep: those through the proxy, and those that end here.
   var tunnels: Slab<Tunnel>
   var webSockets: Slab<WebSocketSession>
@@ -159,19 +173,29 @@ public struct Gateway: ~Copyable {
     let tickets = try Self.makeTickets(plan, ticketKeys)
     let servers = try Self.makeServers(plan, tickets)
     let tlsClients = try Self.makeClients(plan)
+    let upgradingClients = try Self.makeClients(plan, upgrading: true)
     let now = Clock().milliseconds
     let backendCapacity = UInt32(clamping: plan.upstreams.reduce(64) { $0 + max(1, $1.pool.maxConnections) })
+    let speaksHTTP2 = plan.upstreams.contains { PoolProtocol($0.http2) != .http1 }
+    let backendProfile = try Self.makeBackendProfile(speaksHTTP2)
     let connectionCapacity = UInt32(clamping: plan.limits.maxConnections == 0 ? 1 << 20 : min(plan.limits.maxConnections, 1 << 20))
     let profile = try Self.makeProfile(plan)
     // Streams are clients, but not all connections will have many at the same time; beyond that they are refused.
     let streamCapacity = plan.http2.enabled ? max(16_384, min(8 * connectionCapacity, 1 << 20)) : 0
     let clientCapacity = connectionCapacity + streamCapacity
+    // No more streams to backends than requests.
+    let backendStreamCapacity = speaksHTTP2 ? clientCapacity : 0
     self.table = table
     self.poller = poller
     self.actions = actions
     logsAccess = lines != nil
     self.accessLog = lines
-    backends = Backends(plan.upstreams, worker: worker.slot, of: worker.count, capacity: backendCapacity)
+    backends = Backends(plan.upstreams, worker: worker.slot, of: worker.count, capacity: backendCapacity + backendStreamCapacity)
+    backendStreams = Slab(capacity: backendStreamCapacity)
+    backendSessions = Slab(capacity: speaksHTTP2 ? backendCapacity : 0)
+    backendWorkspace = ClientWorkspace(
+      sectionCapacity: speaksHTTP2 ? (plan.upstreams.map(\.http2.maxHeaderListSize).max() ?? 0) + 256 : 256, fieldLimit: 256)
+    self.backendProfile = backendProfile
     clients = Slab(capacity: clientCapacity)
     secured = Slab(capacity: tickets == nil ? 1 : clientCapacity)
     self.tickets = tickets
@@ -185,9 +209,10 @@ public struct Gateway: ~Copyable {
     multiplexers = Slab(capacity: plan.http2.enabled ? connectionCapacity : 0)
     let services = Services(plan.limits)
     workspace = Workspace(sectionCapacity: services.small.bufferCapacity, fieldLimit: services.fieldLimit)
-    frames = Buffer(capacity: plan.http2.enabled ? Self.frameLimit + ServerSession.slack : 0)
+    frames = Buffer(capacity: plan.http2.enabled || speaksHTTP2 ? Self.frameLimit + ServerSession.slack : 0)
     securedBackends = Slab(capacity: tlsClients.contains { $0 != nil } ? backendCapacity : 1)
     self.tlsClients = tlsClients
+    self.upgradingClients = upgradingClients
     if tlsClients.contains(where: { $0 != nil }) {
       ciphertext.prepare(small: services.small.bufferCapacity + 1024, large: services.large.bufferCapacity)
     }
@@ -195,7 +220,7 @@ public struct Gateway: ~Copyable {
     self.services = services
     self.profile = profile
     clientTimers = TimerWheel(capacity: clientCapacity, now: now)
-    backendTimers = TimerWheel(capacity: backendCapacity, now: now)
+    backendTimers = TimerWheel(capacity: backendCapacity + backendStreamCapacity, now: now)
     exchangeTimers = TimerWheel(capacity: clientCapacity, now: now)
     spare = try? Descriptor.spare()
     hedges = plan.routes.contains { route in
@@ -223,6 +248,12 @@ public struct Gateway: ~Copyable {
     return AccessLog(
       format: format, descriptor: destination, bufferSize: plan.accessLog.bufferSize, worker: worker.name, routes: plan.routes.map(\.pattern),
       upstreams: plan.upstreams.map(\.name))
+  }
+
+  private static func makeBackendProfile(_ isNeeded: Bool) throws(GatewayFailure) -> ClientProfile? {
+    guard isNeeded else { return nil }
+    guard let profile = ClientProfile() else { throw GatewayFailure("upstreams: out of memory") }
+    return profile
   }
 
   private static func makeProfile(_ plan: Plan) throws(GatewayFailure) -> SessionProfile? {
@@ -293,6 +324,8 @@ public struct Gateway: ~Copyable {
         if let exchange = backends.connections[handle].exchange {
           focus(exchange, handle)
           receiveResponse(handle)
+        } else {
+          receiveSessionFrames(handle)
         }
       case .listener: acceptAll(Int(handle.index))
       default: break

@@ -24,19 +24,12 @@ extension Gateway {
   /// Reads from one backend in one turn, at most.
   private static var relayBudget: Int { 8 }
   /// Bodies up to this size are copied behind the head, so that both go in one write without a second vector.
-  private static var copyLimit: Int { 16 << 10 }
+  static var copyLimit: Int { 16 << 10 }
 
   /// The backend's socket has become ready.
   @inline(__always)
   mutating func backendIsReady(_ backend: Handle, _ readiness: Readiness) {
-    guard let exchange = backends.connections[backend].exchange else {
-      // Idle: bytes that nobody asked for, or the backend's end. Writable is what every new connection is.
-      if !readiness.isDisjoint(with: .readable) {
-        observeIdleClose(backend)
-        idleIsReadable(backend, readiness)
-      }
-      return
-    }
+    guard let exchange = backends.connections[backend].exchange else { return unleasedIsReady(backend, readiness) }
     focus(exchange, backend)
     if backends.connections[backend].state.rawValue <= BackendConnection.State.securing.rawValue {
       if backends.connections[backend].state == .securing { return securingIsReady(backend, exchange, readiness) }
@@ -62,7 +55,7 @@ extension Gateway {
   }
 
   /// The backend has taken request bytes: its client may be read again.
-  private mutating func resumeRequest(_ exchange: Handle, _ backend: Handle) {
+  mutating func resumeRequest(_ exchange: Handle, _ backend: Handle) {
     guard backends.connections.contains(backend), exchanges.contains(exchange),
       backends.connections[backend].backlog.count <= lowWater(exchanges[exchange].client)
     else { return }
@@ -85,7 +78,7 @@ extension Gateway {
   }
 
   @inline(__always)
-  private func wantsResponse(_ exchange: Handle) -> Bool {
+  func wantsResponse(_ exchange: Handle) -> Bool {
     let backlog = clients[exchanges[exchange].client].backlog.count
     return backlog == 0 || exchanges[exchange].flags.contains(.holding)
       || backlog < actions.forwards[Int(exchanges[exchange].rule)].plan.relayBufferLimit
@@ -99,6 +92,7 @@ extension Gateway {
     guard let exchange = backends.connections[backend].exchange else { return closeBackend(backend) }
     guard backends.connections[backend].state == .leased else {
       if backends.connections[backend].state == .spliced { return splice(exchange, backend) }
+      if backends.connections[backend].state == .stream { return receiveOnStream(exchange, backend) }
       if backends.connections[backend].state == .tunnelled { receiveTunnel(backend) }
       return
     }
@@ -227,7 +221,7 @@ extension Gateway {
   }
 
   /// Acts on the head in `services.responseHead`, the first `length` bytes of `buffer`.
-  private mutating func beginResponse(_ exchange: Handle, _ backend: Handle, _ buffer: inout Buffer, _ length: Int) -> Fault? {
+  mutating func beginResponse(_ exchange: Handle, _ backend: Handle, _ buffer: inout Buffer, _ length: Int) -> Fault? {
     let pinned = unsafe exchanges.pin(exchange)
     let status = services.responseHead.status
     guard status.code >= 200 else { return relayInterim(exchange, status, buffer.bytes.extracting(first: length)) }
@@ -332,13 +326,16 @@ extension Gateway {
       services.responseHead, of: bytes, context, framing: framing, dropped: dropped, via: actions.forwards[rule].plan.setVia)
     if limits.isActive { _ = tellLimits(exchanges[exchange].rateNote, behind: 0) }
     exchanges[exchange].sent += services.responses.output.count
-    if mayHaveTrailers { keepAnnouncement(exchange, bytes) }
+    if mayHaveTrailers { keepAnnouncement(exchange, bytes, framing) }
     return nil
   }
 
-  /// Remembers which trailers were announced.
-  private mutating func keepAnnouncement(_ exchange: Handle, _ bytes: Span<UInt8>) {
-    guard services.responseHead.flags.contains(.announcesTrailers) else { return }
+  /// Remembers which trailers were announced. On a stream they need not be.
+  private mutating func keepAnnouncement(_ exchange: Handle, _ bytes: Span<UInt8>, _ framing: RelayFraming) {
+    guard services.responseHead.flags.contains(.announcesTrailers) else {
+      if framing == .stream { exchanges[exchange].flags.insert(.trailers) }
+      return
+    }
     var list = Buffer(capacity: bytes.count + 2)
     list.append(listOf: .trailer, services.responseHead.records, bytes)
     exchanges[exchange].heldHead = consume list
@@ -437,12 +434,12 @@ extension Gateway {
 
   /// Sends what is composed of the response: from here on it can only be completed or cut off.
   @inline(__always)
-  private mutating func commit(_ exchange: Handle, _ client: Handle) {
+  mutating func commit(_ exchange: Handle, _ client: Handle) {
     exchanges[exchange].flags.insert(.committed)
     send(client)
   }
 
-  private mutating func collectResponseTrailer(_ exchange: Handle, _ line: Span<UInt8>) -> Fault? {
+  mutating func collectResponseTrailer(_ exchange: Handle, _ line: Span<UInt8>) -> Fault? {
     if exchanges[exchange].trailers == nil { exchanges[exchange].trailers = services.small.take() }
     guard line.count <= exchanges[exchange].trailers?.freeCapacity ?? 0 else { return .responseHeadersTooLarge }
     exchanges[exchange].trailers?.append(line)
@@ -450,7 +447,7 @@ extension Gateway {
   }
 
   /// Ends a chunked response: the last chunk, and the trailers that were announced.
-  private mutating func endChunks(_ exchange: Handle) -> Fault? {
+  mutating func endChunks(_ exchange: Handle) -> Fault? {
     guard exchanges[exchange].flags.contains(.chunked) else { return keepStreamTrailers(exchange) }
     services.responses.output.append("0\r\n")
     if let lines = exchanges[exchange].trailers.take(), let announced = exchanges[exchange].heldHead.take() {
@@ -466,7 +463,7 @@ extension Gateway {
 
   /// The response has been read to its end, and what is not sent yet waits in the client's backlog.
   @inline(__always)
-  private mutating func responseIsComplete(_ exchange: Handle, _ backend: Handle, isClean: Bool) {
+  mutating func responseIsComplete(_ exchange: Handle, _ backend: Handle, isClean: Bool) {
     let pinned = unsafe exchanges.pin(exchange)
     let isHeld = exchanges[pinned].flags.contains(.holding), isRetried = exchanges[pinned].flags.contains(.retrying)
     if isHeld, !isRetried, let fault = releaseHeld(exchange) { return fail(exchange, fault) }

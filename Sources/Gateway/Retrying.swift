@@ -73,8 +73,9 @@ extension Gateway {
     facts.isUnprocessed = isUnsent || fault.row.retry == .always
     if let backend = exchanges[exchange].backend, fault.row.retry == .onReusedConnection, !flags.contains(.hasHead) {
       facts.isStale = backends.connections[backend].isReused
-      if facts.isStale { observeStale(backend, exchange) }
+      if facts.isStale, backends.connections[backend].carriage != .stream { observeStale(backend, exchange) }
     }
+    facts.isReturned = fault == .http2StreamUnprocessed || fault == .http2HTTP1Required && backends.pools[Int(exchanges[exchange].upstream)].speaks == .either
     let decision = decide(exchange, facts)
     if case .deny(let reason) = decision {
       if exchanges[exchange].head.body != .none { denial = reason }
@@ -191,8 +192,8 @@ extension Gateway {
       }
     }
     beginAttempt(exchange)
-    // On a new connection where the old one was stale: the others of the pool may be as stale.
-    if onNewConnection { openBackend(exchange) } else { seekBackend(exchange) }
+    // On a new connection where the old one was stale: the others of the pool may be as stale. HTTP/2 sessions are known to live.
+    if onNewConnection, !seeksStreams(pool) { openBackend(exchange) } else { seekBackend(exchange) }
   }
 
   // MARK: Timing

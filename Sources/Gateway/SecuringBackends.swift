@@ -46,18 +46,20 @@ private enum HandshakeProgress {
 extension Gateway {
   // MARK: Clients
 
-  /// The client's side of TLS for each upstream that speaks it.
-  static func makeClients(_ plan: Plan) throws(GatewayFailure) -> [TLSClient?] {
+  /// The client's side of TLS for each upstream that speaks it; where `upgrading`, for each at which WebSockets need another one,
+  /// because the other asks for HTTP/2.
+  static func makeClients(_ plan: Plan, upgrading: Bool = false) throws(GatewayFailure) -> [TLSClient?] {
     var authorities = [TLSAuthorities?](repeating: nil, count: plan.authorities.count)
     var clients: [TLSClient?] = []
     for upstream in plan.upstreams {
-      guard let tls = upstream.tls else {
+      guard let tls = upstream.tls, !upgrading || PoolProtocol(upstream.http2) == .either else {
         clients.append(nil)
         continue
       }
       if tls.verifies, !plan.authorities.indices.contains(tls.authority) { throw GatewayFailure("upstream \(upstream.name): tls: no authorities") }
       do throws(TLSError) {
         var settings = TLSClientSettings(tls)
+        settings.offersHTTP2 = !upgrading && PoolProtocol(upstream.http2) != .http1
         if tls.verifies {
           if authorities[tls.authority] == nil { authorities[tls.authority] = try TLSAuthorities(plan.authorities[tls.authority].certificates) }
           settings.authorities = authorities[tls.authority]
@@ -103,6 +105,8 @@ extension Gateway {
   @inline(__always)
   mutating func sendBacklog(to backend: Handle) -> Transfer {
     guard backends.connections[backend].carriage == .plain else {
+      // What waits on a stream is taken by its session.
+      if backends.connections[backend].carriage == .stream { return .blocked }
       var backlog = BufferChain()
       swap(&backlog, &backends.connections[backend].backlog)
       let outcome = backlog.withFront { send(carried: $0, to: backend) }
@@ -117,6 +121,7 @@ extension Gateway {
     switch backends.connections[backend].carriage {
     case .plain: buffer.fill { backends.connections[backend].socket.receive(into: &$0) }
     case .secure: receiveSecurely(from: backend, into: &buffer)
+    case .stream: .blocked  // its session's connection is read for it
     }
   }
 
@@ -125,6 +130,7 @@ extension Gateway {
     switch backends.connections[backend].carriage {
     case .plain: backends.connections[backend].socket.send(bytes)
     case .secure: sendSecurely(bytes, to: backend)
+    case .stream: sendOnStream(bytes, to: backend)
     }
   }
 
@@ -340,7 +346,10 @@ extension Gateway {
   /// The connection is being closed: so is what carries it.
   @inline(never)
   mutating func closeCarrier(_ backend: Handle) {
-    guard backends.connections[backend].carriage == .secure else { return }
+    guard backends.connections[backend].carriage == .secure else {
+      if backends.connections[backend].carriage == .stream { removeBackendStream(backend) }
+      return
+    }
     let handle = backends.connections[backend].carrier
     // Only what is complete is ended in good order.
     if securedBackends[handle].session.isEstablished, !securedBackends[handle].endsSending, backends.connections[backend].backlog.isEmpty {
@@ -354,9 +363,9 @@ extension Gateway {
 
   // MARK: The handshake
 
-  /// Begins TLS on a new connection.
+  /// Begins TLS on a new connection. Without an exchange it is opened ahead of need.
   @inline(never)
-  mutating func secure(_ backend: Handle, _ exchange: Handle, _ client: TLSClient) {
+  mutating func secure(_ backend: Handle, _ exchange: Handle?, _ client: TLSClient) {
     guard let session = TLSSession(client), let handle = securedBackends.insert(SecuredBackend(session)) else {
       return connectFailed(backend, exchange, .proxyInternalError)
     }
@@ -370,7 +379,7 @@ extension Gateway {
 
   /// The socket of a backend has become ready during the handshake.
   @inline(never)
-  mutating func securingIsReady(_ backend: Handle, _ exchange: Handle, _ readiness: Readiness) {
+  mutating func securingIsReady(_ backend: Handle, _ exchange: Handle?, _ readiness: Readiness) {
     let handle = backends.connections[backend].carrier
     if !readiness.isDisjoint(with: [.peerEnded, .broken]) { backends.connections[backend].hasEnded = true }
     // What is said before a connection breaks is read all the same.
@@ -378,7 +387,7 @@ extension Gateway {
     if !readiness.isDisjoint(with: .readable) { shakeHands(backend, exchange, handle) }
   }
 
-  private mutating func shakeHands(_ backend: Handle, _ exchange: Handle, _ handle: Handle) {
+  private mutating func shakeHands(_ backend: Handle, _ exchange: Handle?, _ handle: Handle) {
     var cipher = Buffer.absent
     swap(&cipher, &ciphertext.small)
     let progress = shakeHands(backend, handle, &cipher)
@@ -465,18 +474,18 @@ extension Gateway {
 
   /// What is known of the end of an exchange's connection beyond its fault, in brackets; empty: nothing.
   func detail(_ exchange: Handle) -> String {
-    guard let backend = exchanges[exchange].backend, backends.connections.contains(backend), backends.connections[backend].carriage == .secure else {
-      return ""
-    }
+    guard let backend = exchanges[exchange].backend, backends.connections.contains(backend) else { return "" }
+    if backends.connections[backend].carriage == .stream { return detail(ofStream: backend) }
+    guard backends.connections[backend].carriage == .secure else { return "" }
     let detail = securedBackends[backends.connections[backend].carrier].detail
     return detail.isEmpty ? "" : " (\(detail))"
   }
 
   /// The handshake has failed, or took too long.
-  mutating func securingFailed(_ backend: Handle, _ exchange: Handle, _ fault: Fault) {
+  mutating func securingFailed(_ backend: Handle, _ exchange: Handle?, _ fault: Fault) {
     counters.add(.upstreamTLSFailures)
     let upstream = Int(backends.connections[backend].upstream)
-    if Int(exchanges[exchange].addressesTried) + 1 < backends.addressCount(of: upstream) {
+    if let exchange, Int(exchanges[exchange].addressesTried) + 1 < backends.addressCount(of: upstream) {
       // It must not go unnoticed that only some of the addresses can be used.
       report(exchange, fault)
     }

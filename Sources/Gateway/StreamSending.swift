@@ -92,9 +92,14 @@ extension Gateway {
 
   /// Keeps the trailers of a response for the end of the stream.
   mutating func keepStreamTrailers(_ exchange: Handle) -> Fault? {
-    guard let lines = exchanges[exchange].trailers.take(), let announced = exchanges[exchange].heldHead.take() else { return nil }
+    guard let lines = exchanges[exchange].trailers.take() else { return nil }
     var section = Buffer(capacity: 2 * lines.count + 64)
-    let fault = Trailers.append(lines, announcedIn: announced.bytes, to: &section, scratch: &services.head)
+    let fault: Fault?
+    if let announced = exchanges[exchange].heldHead.take() {
+      fault = Trailers.append(lines, announcedIn: announced.bytes, to: &section, scratch: &services.head)
+    } else {
+      fault = Trailers.append(lines, announcedIn: nil, to: &section, scratch: &services.head)
+    }
     services.small.recycle(lines)
     if fault != nil { return .responseProtocolError }
     if !section.isEmpty { streams[clients[exchanges[exchange].client].carrier].trailers = consume section }
@@ -124,16 +129,19 @@ extension Gateway {
     unflushed.append(Token.make(.client, connection))
   }
 
-  /// Writes the frames of the connections that have any.
+  /// Writes the frames of the connections that have any, to clients and backends.
   @inline(never)
   mutating func flushConnections() {
     if pushes.count > 0 { beginPushes() }
     for _ in 0..<unflushed.count {
       guard let token = unflushed.popFirst() else { return }
       let client = Token.handle(token)
-      guard clients.contains(client) else { continue }
-      clients[client].flags.remove(.unflushed)
-      writeFrames(client)
+      if Token.kind(token) == .backend {
+        flushSession(client)
+      } else if clients.contains(client) {
+        clients[client].flags.remove(.unflushed)
+        writeFrames(client)
+      }
       if !doomed.isEmpty { reap() }
     }
     while let token = unsettled.popFirst() {
@@ -201,7 +209,7 @@ extension Gateway {
   }
 
   /// Moves the first `count` bytes of `backlog`, which has as many, to `output`.
-  private static func move(_ count: Int, _ backlog: inout BufferChain, _ services: inout Services, _ output: inout Buffer) {
+  static func move(_ count: Int, _ backlog: inout BufferChain, _ services: inout Services, _ output: inout Buffer) {
     var rest = count
     while rest > 0, !backlog.isEmpty {
       let amount = min(rest, backlog.frontCount)

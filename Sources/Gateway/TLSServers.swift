@@ -38,9 +38,10 @@ extension Gateway {
   public mutating func replaceCertificates(_ plan: Plan) -> String? {
     guard plan.listeners.count == servers.count, plan.upstreams.count == tlsClients.count else { return "the listeners or upstreams are others" }
     do throws(GatewayFailure) {
-      let clients = try Self.makeClients(plan)
+      let clients = try Self.makeClients(plan), upgrading = try Self.makeClients(plan, upgrading: true)
       servers = try Self.makeServers(plan, tickets)
       tlsClients = clients
+      upgradingClients = upgrading
       return nil
     } catch {
       return error.reason

@@ -135,10 +135,10 @@ extension Gateway {
       return backendTimers.arm(backend.index, deadline: backends.connections[backend].deadline)
     }
     backends.connections[backend].waiting = .nothing
-    guard let exchange = backends.connections[backend].exchange else { return closeBackend(backend) }
+    guard let exchange = backends.connections[backend].exchange else { return unleasedTimerFired(backend) }
     focus(exchange, backend)
     switch waiting {
-    case .nothing, .idle: break
+    case .nothing, .idle, .session: break
     case .tunnel: tunnelTimerFired(backend, exchange)
     case .connect: connectFailed(backend, exchange, .connectionTimeout)
     case .handshake: securingFailed(backend, exchange, .tlsHandshakeTimeout)

@@ -19,15 +19,6 @@ public enum ReceiveOutcome: Equatable, Sendable {
   case failed
 }
 
-/// What `produce` left undone.
-public enum ProduceOutcome: Equatable, Sendable {
-  /// Nothing is left to be sent now.
-  case idle
-  /// The output is full.
-  case full
-  case failed
-}
-
 /// One connection's session.
 @safe
 public struct ServerSession: ~Copyable {
@@ -333,36 +324,18 @@ public struct ServerSession: ~Copyable {
       unsafe withUnsafeMutablePointer(to: &workspace) { workspace in
         unsafe withUnsafeMutablePointer(to: &output) { output in
           unsafe context.pointee.workspace = workspace
-          unsafe context.pointee.output = output
-          unsafe context.pointee.supply = supply
-          unsafe context.pointee.outputLimit = limit
-          unsafe context.pointee.isFull = false
-          let outcome = unsafe drain(output, limit)
-          unsafe context.pointee.supply = nil
-          unsafe context.pointee.output = nil
+          unsafe context.pointee.outlet.open(output, limit: limit, supply)
+          let outcome = unsafe Outlet.drain(session, output, limit: limit)
+          unsafe context.pointee.outlet.close()
           unsafe context.pointee.workspace = nil
-          return outcome
+          return unsafe outcome ?? (context.pointee.outlet.isFull ? .full : .idle)
         }
       }
     }
   }
 
   /// What one frame may take beyond the limit.
-  public static var slack: Int { 32 << 10 }
-
-  private mutating func drain(_ output: UnsafeMutablePointer<Buffer>, _ limit: Int) -> ProduceOutcome {
-    while true {
-      guard unsafe output.pointee.count < limit, unsafe output.pointee.freeCapacity >= Self.slack else { return .full }
-      var bytes: UnsafePointer<UInt8>?
-      let count = unsafe nghttp2_session_mem_send(session, &bytes)
-      guard count > 0, let bytes = unsafe bytes else {
-        if count < 0 { return .failed }
-        return unsafe context.pointee.isFull ? .full : .idle
-      }
-      guard unsafe output.pointee.freeCapacity >= count else { return .failed }
-      unsafe output.pointee.append(Span(_unsafeStart: bytes, count: count))
-    }
-  }
+  public static var slack: Int { Outlet.slack }
 
   // MARK: The end
 
@@ -411,13 +384,13 @@ extension Workspace {
     unsafe fields.removeAll()
     // "HTTP/1.1 200 …": the digits of the status stand where a status line has them.
     guard unsafe fields.append(nghttp2_nv(Self.statusName, text + 9, 3)) else { return false }
-    return unsafe append(head.records, text)
+    return unsafe fields.append(head.records, text)
   }
 
   /// Makes `fields` those of a trailer section.
   mutating func collect(_ records: Span<HeaderField>, _ text: UnsafePointer<UInt8>) -> Bool {
     unsafe fields.removeAll()
-    return unsafe append(records, text)
+    return unsafe fields.append(records, text)
   }
 
   /// Makes `fields` those of a request that is promised.
@@ -436,48 +409,9 @@ extension Workspace {
     return true
   }
 
-  private mutating func append(_ records: Span<HeaderField>, _ text: UnsafePointer<UInt8>) -> Bool {
-    for index in records.indices {
-      let record = records[index]
-      guard !record.name.concernsConnection else { continue }
-      var field = unsafe nghttp2_nv(text + record.nameText.lower, Int(record.nameText.count), text + record.value.lower, Int(record.value.count))
-      // What differs each time would only push useful entries out of the table.
-      if record.name == .requestID { unsafe field.flags = UInt8(NGHTTP2_NV_FLAG_NO_INDEX.rawValue) }
-      guard unsafe fields.append(field) else { return false }
-    }
-    return true
-  }
-
   private static var statusName: StaticString { ":status" }
   private static var methodName: StaticString { ":method" }
   private static var schemeName: StaticString { ":scheme" }
   private static var authorityName: StaticString { ":authority" }
   private static var pathName: StaticString { ":path" }
-}
-
-extension HeaderName {
-  /// Whether HTTP/2 has no such field (RFC 9113 §8.2.2).
-  fileprivate var concernsConnection: Bool {
-    switch self {
-    case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade: true
-    default: false
-    }
-  }
-}
-
-extension nghttp2_nv {
-  /// A field that nghttp2 copies, its name in lower case.
-  fileprivate init(_ name: UnsafePointer<UInt8>, _ nameCount: Int, _ value: UnsafePointer<UInt8>, _ valueCount: Int) {
-    unsafe self.init(
-      name: UnsafeMutablePointer(mutating: name), value: UnsafeMutablePointer(mutating: value), namelen: nameCount, valuelen: valueCount,
-      flags: UInt8(NGHTTP2_NV_FLAG_NONE.rawValue))
-  }
-
-  fileprivate init(_ name: StaticString, _ value: UnsafePointer<UInt8>, _ valueCount: Int) {
-    unsafe self.init(name.utf8Start, name.utf8CodeUnitCount, value, valueCount)
-  }
-
-  fileprivate init(_ name: StaticString, _ value: StaticString) {
-    unsafe self.init(name, value.utf8Start, value.utf8CodeUnitCount)
-  }
 }

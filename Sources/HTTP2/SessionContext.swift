@@ -1,45 +1,21 @@
 // SessionContext — what nghttp2's callbacks find by their user data.
 //
-// The only code that nghttp2 calls. Invariants: a context lives exactly as long as its session; `workspace`, `output`,
-// `supply` and `input` are set for the duration of one call into nghttp2 and nil at all other times; a callback that finds
-// them nil does nothing. Nothing that nghttp2 lends is kept beyond the callback.
+// The only code that nghttp2 calls for a server. Invariants: a context lives exactly as long as its session; `workspace` and
+// `input` are set, and `outlet` is open, for the duration of one call into nghttp2 and not at any other time; a callback that
+// finds them nil does nothing. Nothing that nghttp2 lends is kept beyond the callback.
 
 import CNghttp2
 import HTTPModel
 import Memory
 import Wire
 
-/// What is there to be sent of a body.
-public struct BodyState: BitwiseCopyable {
-  /// Bytes that can be sent now.
-  public var count: Int
-  /// Nothing will come after these.
-  public var isComplete: Bool
-  /// Trailers follow.
-  public var hasTrailers: Bool
-
-  public init(count: Int, isComplete: Bool, hasTrailers: Bool) {
-    self.count = count
-    self.isComplete = isComplete
-    self.hasTrailers = hasTrailers
-  }
-}
-
-/// Says what there is of the body of the stream with this tag, after moving `take` bytes of it, which are there, to the output.
-public typealias BodySource = (_ tag: UInt64, _ take: Int, _ output: inout Buffer) -> BodyState
-
 @safe
 struct SessionContext: ~Copyable {
   /// The session itself; set right after it has been made.
   var session: OpaquePointer?
   var workspace: UnsafeMutablePointer<Workspace>?
-  var output: UnsafeMutablePointer<Buffer>?
-  var supply: BodySource?
+  var outlet = Outlet()
   var input: UnsafePointer<UInt8>?
-  /// Where `output` counts as full.
-  var outputLimit = 0
-  /// DATA had to wait because `output` is full.
-  var isFull = false
   /// The section being filled, as its position in the workspace; -1: there is none.
   var current = -1
   /// The stream of that section, or of one that will be begun with its first field.
@@ -249,37 +225,10 @@ struct SessionContext: ~Copyable {
 
   /// How much of a body goes into the next DATA frame, which may hold `most` bytes.
   mutating func offer(_ tag: UInt64, _ stream: Int32, _ most: Int, _ flags: inout UInt32) -> Int {
-    guard let output = unsafe output, let supply else { return Int(NGHTTP2_ERR_DEFERRED.rawValue) }
-    let room = unsafe min(outputLimit, output.pointee.capacity) - output.pointee.count - 9
-    let state = supply(tag, 0, &(unsafe output.pointee))
-    if state.count > 0, room <= 0 {
-      isFull = true
-      return Int(NGHTTP2_ERR_PAUSE.rawValue)
-    }
-    let count = min(most, state.count, max(0, room))
-    guard count > 0 || state.isComplete else { return Int(NGHTTP2_ERR_DEFERRED.rawValue) }
-    if count > 0 { flags |= UInt32(NGHTTP2_DATA_FLAG_NO_COPY.rawValue) }
-    if count == state.count, state.isComplete {
-      flags |= UInt32(NGHTTP2_DATA_FLAG_EOF.rawValue)
-      if state.hasTrailers {
-        flags |= UInt32(NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue)
-        append(.wantsTrailers(tag: tag, stream: stream))
-      }
-      flood.dataWasSent(count, isLast: true)
-    } else {
-      flood.dataWasSent(count, isLast: false)
-    }
-    return count
-  }
-
-  /// Writes a DATA frame: the nine bytes at `header`, and `count` of the body.
-  func write(_ tag: UInt64, _ header: UnsafePointer<UInt8>, _ count: Int) -> CInt {
-    guard let output = unsafe output, let supply, unsafe output.pointee.freeCapacity >= count + 9 else { return CInt(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue) }
-    unsafe output.pointee.append(Span(_unsafeStart: header, count: 9))
-    let before = unsafe output.pointee.count
-    _ = supply(tag, count, &(unsafe output.pointee))
-    let written = unsafe output.pointee.count - before
-    return written == count ? 0 : CInt(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue)
+    let offer = outlet.offer(tag, most, &flags)
+    if offer.wantsTrailers { append(.wantsTrailers(tag: tag, stream: stream)) }
+    if offer.count >= 0 { flood.dataWasSent(offer.count, isLast: offer.isLast) }
+    return offer.count
   }
 
   // MARK: Sections across reads

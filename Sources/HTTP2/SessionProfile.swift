@@ -86,7 +86,7 @@ public struct SessionProfile: ~Copyable {
       guard let context = unsafe context(user), let header = unsafe header, let source = unsafe source else {
         return CInt(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue)
       }
-      return unsafe context.pointee.write(UInt64(UInt(bitPattern: source.pointee.ptr)), header, count)
+      return unsafe context.pointee.outlet.write(UInt64(UInt(bitPattern: source.pointee.ptr)), header, count)
     }
   }
 

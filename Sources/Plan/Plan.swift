@@ -211,6 +211,7 @@ public struct UpstreamPlan: Equatable, Sendable {
   public var addresses: [String]
   public var requestMode = RequestMode.streaming
   public var pool = PoolPlan()
+  public var http2 = BackendHTTP2Plan()
   /// Nil: in the clear.
   public var tls: UpstreamTLSPlan?
 
@@ -220,6 +221,40 @@ public struct UpstreamPlan: Equatable, Sendable {
     self.port = port
     self.addresses = addresses
   }
+}
+
+/// HTTP/2 to one upstream. Sizes are bytes, durations milliseconds.
+public struct BackendHTTP2Plan: Equatable, Sendable {
+  public enum Preference: UInt8, Equatable, Sendable {
+    /// What the backend agrees to when TLS begins.
+    case auto
+    /// HTTP/2; in the clear, the backend is known to speak it.
+    case always
+    case never
+  }
+
+  public var enabled = false
+  public var prefer = Preference.auto
+  /// Streams at the same time on a connection, if the backend allows as many.
+  public var maxConcurrentStreams = 100
+  /// Body bytes the backend may send on one stream before some have been passed on.
+  public var initialWindow = 1 << 20
+  public var maxFrameSize = 16_384
+  public var headerTableSize = 4_096
+  /// Names, values and 32 for each field of a response's header section.
+  public var maxHeaderListSize = 65_536
+  /// Silence after which a backend is asked for a sign of life; 0: never.
+  public var pingIdle = 60_000
+  /// …and how long it may take to give one; 0: any time.
+  public var pingTimeout = 10_000
+  /// How long streams may go on after a GOAWAY; 0: any time.
+  public var goAwayDrainTimeout = 30_000
+  /// Percentage of streams in use above which another connection is opened; 0: when all are in use.
+  public var saturation = 0
+  /// …and at which one is opened before it is needed; 0: never.
+  public var preconnectWatermark = 0
+
+  public init() {}
 }
 
 /// Connections to one upstream. Counts are for all workers together.

@@ -208,7 +208,25 @@ extension UpstreamPlan {
     coder.code(&addresses)
     coder.code(&requestMode, of: 2)
     pool.code(with: &coder)
+    http2.code(with: &coder)
     coder.code(&tls, blank: UpstreamTLSPlan()) { $0.code(with: &$1) }
+  }
+}
+
+extension BackendHTTP2Plan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&enabled)
+    coder.code(&prefer, of: 3)
+    coder.code(&maxConcurrentStreams)
+    coder.code(&initialWindow)
+    coder.code(&maxFrameSize)
+    coder.code(&headerTableSize)
+    coder.code(&maxHeaderListSize)
+    coder.code(&pingIdle)
+    coder.code(&pingTimeout)
+    coder.code(&goAwayDrainTimeout)
+    coder.code(&saturation)
+    coder.code(&preconnectWatermark)
   }
 }
 

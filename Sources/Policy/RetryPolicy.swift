@@ -40,7 +40,9 @@ public struct RetryFacts: Sendable, BitwiseCopyable {
   public var isUnprocessed = false
   /// The connection had served before, and was ended without a byte of a response: the backend has probably given it up before the request came.
   public var isStale = false
-  /// The request was sent again for that reason before.
+  /// The backend has said of this request that it has not looked at it (RFC 9113 §8.7), or wants it in another form.
+  public var isReturned = false
+  /// The request was sent again for one of these reasons before.
   public var wasResent = false
   public var isIdempotent = false
   /// All of the request's body that was taken from the client is at hand.
@@ -87,7 +89,7 @@ public enum RetryDenial: UInt8, Equatable, Sendable, BitwiseCopyable {
 }
 
 public enum RetryDecision: Equatable, Sendable, BitwiseCopyable {
-  /// At once on a new connection, and without being counted: the old one was stale.
+  /// At once on a new connection, and without being counted: the old one was stale, or the backend has handed the request back.
   case resend
   /// After so many milliseconds.
   case retry(after: Int64)
@@ -112,7 +114,7 @@ extension RetryPlan {
   public func decide(_ facts: RetryFacts) -> RetryDecision {
     if facts.isCommitted { return .deny(.committed) }
     if !facts.isWanted { return .deny(.unwanted) }
-    if facts.isStale, facts.isIdempotent || facts.isUnprocessed, facts.isReplayable, !facts.wasResent { return .resend }
+    if facts.isReturned || facts.isStale && (facts.isIdempotent || facts.isUnprocessed), facts.isReplayable, !facts.wasResent { return .resend }
     if maxRetries == 0 { return .deny(.notConfigured) }
     if !covers(facts.cause) { return .deny(.notForThisCause) }
     if facts.retries >= maxRetries { return .deny(.spent) }

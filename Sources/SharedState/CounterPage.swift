@@ -37,9 +37,18 @@ public enum Counter: Int, Sendable, CaseIterable {
   case upstreamIdleCloses
   // Requests that were sent once more while they were under way, and those of them that brought the answer.
   case upstreamHedges, upstreamHedgesWon
+  // HTTP/2 to backends: two gauges, then totals.
+  case upstreamSessionsActive, upstreamStreamsActive
+  case upstreamSessions, upstreamStreams, upstreamResetsReceived, upstreamResetsSent, upstreamGoAways, upstreamPingTimeouts
+  case upstreamPreconnects, upstreamPreconnectsSkipped
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
-  public var isGauge: Bool { rawValue <= Counter.waiting.rawValue || self == .http2ConnectionsActive || self == .http2StreamsActive }
+  public var isGauge: Bool {
+    switch self {
+    case .http2ConnectionsActive, .http2StreamsActive, .upstreamSessionsActive, .upstreamStreamsActive: true
+    default: rawValue <= Counter.waiting.rawValue
+    }
+  }
 }
 
 /// A worker's counters.

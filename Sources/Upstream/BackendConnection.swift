@@ -16,15 +16,19 @@ public struct BackendConnection: ~Copyable {
     /// There is a connection; the TLS handshake on it is not over.
     case securing
     case idle, leased, spliced, tunnelled
+    /// It carries HTTP/2; its requests are connections of their own, its streams.
+    case multiplexed
+    /// It is a stream on such a connection.
+    case stream
     /// Out of its pool, to be closed.
     case retired
   }
 
   /// What carries the bytes of the connection.
-  public enum Carriage: UInt8, Sendable { case plain, secure }
+  public enum Carriage: UInt8, Sendable { case plain, secure, stream }
 
   /// What the timer of the connection means when it fires.
-  public enum Waiting: UInt8, Sendable { case nothing, connect, handshake, send, head, body, idle, tunnel }
+  public enum Waiting: UInt8, Sendable { case nothing, connect, handshake, send, head, body, idle, tunnel, session }
 
   public let socket: Socket
   /// Index of the upstream, which is that of the pool.
@@ -33,6 +37,10 @@ public struct BackendConnection: ~Copyable {
   public var carriage = Carriage.plain
   /// The carrier's record, unless the carriage is `.plain`.
   public var carrier = Handle(index: .max, generation: 0)
+  /// The record of its HTTP/2 session; valid in the state `.multiplexed`.
+  public internal(set) var session = Handle(index: .max, generation: 0)
+  /// It may turn out to speak HTTP/2, and others wait for it.
+  var mayMultiplex = false
   /// The exchange that leases the connection.
   public var exchange: Handle?
   /// Which of the upstream's addresses was connected to.
@@ -67,6 +75,21 @@ public struct BackendConnection: ~Copyable {
     self.state = state
     createdAt = now
   }
+
+  /// A stream of the connection to `address`: one request, and no other.
+  init(streamTo address: UInt32, upstream: UInt32, carrier: Handle, requests: UInt32, now: Int64) {
+    socket = Socket(Descriptor.none)
+    self.upstream = upstream
+    self.address = address
+    self.carrier = carrier
+    self.requests = requests
+    carriage = .stream
+    state = .stream
+    createdAt = now
+  }
+
+  /// Whether a request's body can be handed to it.
+  public var takesBody: Bool { state == .leased || state == .stream }
 
   /// Whether the connection had served a request before the current one: then its end may only mean that it was stale.
   public var isReused: Bool { requests > 1 }

@@ -34,7 +34,7 @@ public struct Backends: ~Copyable {
   public init(_ upstreams: [UpstreamPlan], worker: Int, of workers: Int, capacity: UInt32) {
     connections = Slab(capacity: capacity)
     pools = BoundedArray(capacity: max(1, upstreams.count))
-    for upstream in upstreams { _ = pools.append(Pool(upstream.pool, worker: worker, of: workers)) }
+    for upstream in upstreams { _ = pools.append(Pool(upstream.pool, speaks: PoolProtocol(upstream.http2), worker: worker, of: workers)) }
     addresses = upstreams.map { upstream in upstream.addresses.compactMap { SocketAddress(host: $0, port: upstream.port) } }
   }
 
@@ -72,9 +72,11 @@ public struct Backends: ~Copyable {
   }
 
   /// Opens a connection for one exchange, making room by closing the oldest idle one when the pool is full.
-  /// - Parameter watch: registers the new socket; when it throws, the connection is dropped.
+  /// - Parameters:
+  ///   - mayMultiplex: whether it may turn out to speak HTTP/2, so that others can wait for it.
+  ///   - watch: registers the new socket; when it throws, the connection is dropped.
   public mutating func open(
-    _ pool: Int, address: Int, now: Int64, watch: (borrowing Socket, Handle) throws(Errno) -> Void
+    _ pool: Int, address: Int, now: Int64, mayMultiplex: Bool = false, watch: (borrowing Socket, Handle) throws(Errno) -> Void
   ) -> Lease {
     if pools[pool].connections >= pools[pool].connectionLimit {
       guard pools[pool].oldest != .max, let oldest = connections.handle(at: pools[pool].oldest) else { return .exhausted }
@@ -88,6 +90,10 @@ public struct Backends: ~Copyable {
       guard let handle = connections.insert(connection) else { return .exhausted }
       pools[pool].connections += 1
       connections[handle].requests = 1
+      if mayMultiplex {
+        connections[handle].mayMultiplex = true
+        pools[pool].opening += 1
+      }
       do throws(Errno) {
         try watch(connections[handle].socket, handle)
       } catch {
@@ -108,7 +114,38 @@ public struct Backends: ~Copyable {
   }
 
   /// The connection is ready for a request.
-  public mutating func established(_ handle: Handle) { connections[handle].state = .leased }
+  public mutating func established(_ handle: Handle) {
+    connections[handle].state = .leased
+    settleProtocol(handle)
+  }
+
+  /// Nobody need wait any more for the connection to show what it can do for others.
+  public mutating func settleProtocol(_ handle: Handle) {
+    guard connections[handle].mayMultiplex else { return }
+    connections[handle].mayMultiplex = false
+    pools[Int(connections[handle].upstream)].opening -= 1
+  }
+
+  // MARK: HTTP/2
+
+  /// Whether another connection can be opened.
+  public func hasRoom(_ pool: Int) -> Bool { pools[pool].connections < pools[pool].connectionLimit || pools[pool].idle > 0 }
+
+  /// The connection carries HTTP/2 from now on, and is leased by nobody. Others wait until its protocol is settled.
+  public mutating func multiplex(_ handle: Handle, session: Handle) {
+    connections[handle].state = .multiplexed
+    connections[handle].session = session
+    connections[handle].exchange = nil
+  }
+
+  /// A stream of the connection `handle`; nil when there is no room for it. It counts as no connection.
+  /// - Parameters:
+  ///   - carrier: its record.
+  ///   - requests: sent on the connection, this one included.
+  public mutating func addStream(of handle: Handle, carrier: Handle, requests: UInt32, now: Int64) -> Handle? {
+    let address = connections[handle].address, upstream = connections[handle].upstream
+    return connections.insert(BackendConnection(streamTo: address, upstream: upstream, carrier: carrier, requests: requests, now: now))
+  }
 
   /// The connection carries something other than HTTP from now on, and will not be given back.
   public mutating func tunnel(_ handle: Handle) { connections[handle].state = .tunnelled }
@@ -153,7 +190,8 @@ public struct Backends: ~Copyable {
   public mutating func close(_ handle: Handle) {
     guard connections.contains(handle) else { return }
     if connections[handle].state == .idle { unlinkIdle(handle) }
-    if connections[handle].state != .retired { pools[Int(connections[handle].upstream)].connections -= 1 }
+    settleProtocol(handle)
+    if connections[handle].state != .retired, connections[handle].state != .stream { pools[Int(connections[handle].upstream)].connections -= 1 }
     _ = connections.remove(handle)
   }
 

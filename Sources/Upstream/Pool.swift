@@ -5,6 +5,25 @@
 import Memory
 import Plan
 
+/// What the connections of a pool speak.
+public enum PoolProtocol: UInt8, Sendable, BitwiseCopyable {
+  case http1, http2
+  /// What each backend agrees to when TLS begins.
+  case either
+}
+
+extension PoolProtocol {
+  public init(_ plan: BackendHTTP2Plan) {
+    self =
+      switch plan.prefer {
+      case _ where !plan.enabled: .http1
+      case .never: .http1
+      case .always: .http2
+      case .auto: .either
+      }
+  }
+}
+
 /// One worker's pool for one upstream.
 public struct Pool: BitwiseCopyable {
   /// Exchanges that may wait for a connection.
@@ -22,6 +41,7 @@ public struct Pool: BitwiseCopyable {
   public let lifetime: Int64
   /// Requests per connection; 0 means any number.
   public let requestLimit: UInt32
+  public let speaks: PoolProtocol
 
   /// Connecting, leased and idle ones.
   public internal(set) var connections: UInt32 = 0
@@ -35,7 +55,17 @@ public struct Pool: BitwiseCopyable {
   public var lastWaiting: Handle?
   public var waiting: UInt32 = 0
 
-  public init(_ plan: PoolPlan, worker: Int, of workers: Int) {
+  /// The first of its HTTP/2 sessions, linked through their records.
+  public var firstSession: Handle?
+  /// Connections being opened that may turn out to speak HTTP/2, or that do but have not said how much they take.
+  public internal(set) var opening: UInt32 = 0
+  /// A backend that could have chosen HTTP/2 has not: nobody waits to learn it again.
+  public var knowsHTTP1 = false
+  /// A backend that had chosen HTTP/2 has asked for HTTP/1.1: it is not offered again.
+  public var wantsHTTP1 = false
+
+  public init(_ plan: PoolPlan, speaks: PoolProtocol = .http1, worker: Int, of workers: Int) {
+    self.speaks = speaks
     connectionLimit = UInt32(clamping: max(1, Pool.share(plan.maxConnections, worker, workers)))
     idleLimit = UInt32(clamping: plan.maxIdleConnections == 0 ? 0 : max(1, Pool.share(plan.maxIdleConnections, worker, workers)))
     connectTimeout = Int64(plan.connectTimeout)

@@ -38,6 +38,7 @@ import Testing
       .connectionRefused, .destinationUnroutable, .destinationUnavailable, .connectionTimeout, .poolExhausted, .poolQueueTimeout,
       .tlsHandshakeTimeout, .tlsHandshakeTerminated,
       .tlsCertificateError, .tlsCertificateExpired, .tlsCertificateNotYetValid, .tlsCertificateNameMismatch, .tlsCertificateUnknownCA,
+      .http2StreamUnprocessed, .http2NotNegotiated, .http2HTTP1Required,
     ]
     for row in FaultRow.table { #expect((row.retry == .always) == unsent.contains(row.fault), "\(row.token)") }
   }

@@ -121,6 +121,18 @@ func randomPlan(_ seed: UInt64) -> Plan {
     upstream.pool.learnsIdleTimeout = r.flag()
     upstream.pool.maxLifetime = r.int()
     upstream.pool.maxRequests = r.int()
+    upstream.http2.enabled = r.flag()
+    upstream.http2.prefer = [.auto, .always, .never][r.below(3)]
+    upstream.http2.maxConcurrentStreams = r.int()
+    upstream.http2.initialWindow = r.int()
+    upstream.http2.maxFrameSize = r.int()
+    upstream.http2.headerTableSize = r.int()
+    upstream.http2.maxHeaderListSize = r.int()
+    upstream.http2.pingIdle = r.int()
+    upstream.http2.pingTimeout = r.int()
+    upstream.http2.goAwayDrainTimeout = r.int()
+    upstream.http2.saturation = r.int()
+    upstream.http2.preconnectWatermark = r.int()
     upstream.tls = r.flag() ? nil : randomUpstreamTLS(&r)
     return upstream
   }
