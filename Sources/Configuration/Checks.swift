@@ -134,6 +134,11 @@ extension Settings {
   }
 
   private func check(_ forward: ForwardPlan, _ path: String, _ reading: inout Reading) {
+    if forward.rewriteCookiePath, !forward.stripPrefix || forward.originalPath {
+      reading.reject(
+        "\(path).response_rewrite.cookie_path",
+        "\(path).response_rewrite.cookie_path has no effect \(forward.stripPrefix ? "with forward_original_path" : "without strip_prefix")")
+    }
     let retry = forward.retry
     if retry.backoffLimit < retry.backoffBase {
       reading.reject(

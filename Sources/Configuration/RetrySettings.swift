@@ -32,6 +32,15 @@ extension SettingsTable {
         "retry_after_max_ms", \.retryAfterLimit, .milliseconds, 0...600_000,
         "The longest Retry-After that is waited for; a response that asks for more time is passed on."),
     ])
+
+  static let hedge = SettingTable<ForwardPlan>(
+    ForwardPlan(upstream: 0),
+    [
+      .quantity(
+        "delay_ms", \.hedgeDelay, .milliseconds, 1...day, zero: "never",
+        "How long no response's header has come when the request is sent once more, on another connection if there is one at once."),
+      .integer("max", \.hedgeLimit, 1...3, "How often it is, each after the same time."),
+    ])
 }
 
 extension Setting {

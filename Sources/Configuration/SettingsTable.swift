@@ -223,6 +223,9 @@ enum SettingsTable {
       .integer("max_idle_connections", \.maxIdleConnections, 0...1_000_000, "Unused connections kept; at most max_connections, to which the default is lowered."),
       .quantity("connect_timeout_ms", \.connectTimeout, .milliseconds, 10...600_000, "Time for a connection to be made, and for a request to wait for one."),
       .quantity("idle_timeout_sec", \.idleTimeout, .seconds, 10...year, "How long an unused connection is kept."),
+      .boolean(
+        "learn_idle_timeout", \.learnsIdleTimeout,
+        "Give unused connections up a little before the backend would close them, as far as its Keep-Alive fields or its earlier closes tell."),
       .quantity("max_lifetime_sec", \.maxLifetime, .seconds, 10...year, zero: "no limit", "Age after which a connection is not used again."),
       .integer("max_requests_per_conn", \.maxRequests, 1...1_000_000_000, zero: "no limit", "Requests after which a connection is not used again."),
     ])
@@ -264,8 +267,17 @@ enum SettingsTable {
         "websocket_ping_interval_sec", \.webSocketPingInterval, .seconds, 100...day, zero: "none",
         "How long nothing may pass through a WebSocket before both sides are sent a ping."),
       .section("header_rewrite", \.self, headerRewrite, "Header fields of forwarded requests."),
+      .section("response_rewrite", \.self, responseRewrite, "Addresses in responses, for backends that do not know how they are reached."),
       .section("retry", \.retry, retry, "When a request that has failed at the backend is sent again."),
+      .section("hedge", \.self, hedge, "Sending a request once more while the first is still under way; for idempotent methods without a body. The first answer wins."),
       .later("auth"),
+    ])
+
+  private static let responseRewrite = SettingTable<ForwardPlan>(
+    ForwardPlan(upstream: 0),
+    [
+      .boolean("location", \.rewriteLocation, "Put before the path in Location what strip_prefix has taken away, and make a path of an address that names the upstream's host."),
+      .boolean("cookie_path", \.rewriteCookiePath, "Put before the Path of cookies what strip_prefix has taken away."),
     ])
 
   private static let headerRewrite = SettingTable<ForwardPlan>(

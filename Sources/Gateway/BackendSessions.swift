@@ -93,7 +93,11 @@ extension Gateway {
 
   /// Gives those who wait for a connection what sessions have room for.
   mutating func serveWaitingStreams(_ pool: Int) {
-    while backends.pools[pool].waiting > 0, usableSession(pool) != nil || backends.pools[pool].opening == 0 && backends.hasRoom(pool) { serveWaiting(pool) }
+    // Whoever finds nothing goes to the end of the queue: each is asked once.
+    for _ in 0..<backends.pools[pool].waiting {
+      guard backends.pools[pool].waiting > 0, usableSession(pool) != nil || backends.pools[pool].opening == 0 && backends.hasRoom(pool) else { return }
+      serveWaiting(pool)
+    }
   }
 
   // MARK: Beginning
@@ -155,7 +159,10 @@ extension Gateway {
     case .securing: return securingIsReady(backend, nil, readiness)
     default:
       // Idle: bytes that nobody asked for, or the backend's end. Writable is what every new connection is.
-      if !readiness.isDisjoint(with: .readable) { idleIsReadable(backend, readiness) }
+      if !readiness.isDisjoint(with: .readable) {
+        observeIdleClose(backend)
+        idleIsReadable(backend, readiness)
+      }
       return
     }
     if readiness.contains(.writable) { flushSession(backend) }

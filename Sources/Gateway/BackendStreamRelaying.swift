@@ -18,6 +18,7 @@ extension Gateway {
   /// - Parameter isLast: nothing of the same stream comes right behind it.
   mutating func actOnStreamEvent(_ backend: Handle, _ event: ClientEvent, _ input: Span<UInt8>, isLast: Bool) {
     guard let exchange = backends.connections[backend].exchange else { return }
+    focus(exchange, backend)
     let stream = backends.connections[backend].carrier
     switch event {
     case .head(_, let section, let ends): receiveHead(exchange, backend, section, ends: ends, isLast: isLast)
@@ -221,6 +222,7 @@ extension Gateway {
   /// Nothing more will come on a stream.
   mutating func streamBroke(_ backend: Handle, _ fault: Fault) {
     guard let exchange = backends.connections[backend].exchange else { return }
+    focus(exchange, backend)
     // What has come to its end, and waits for the client, is still passed on.
     let stream = backends.connections[backend].carrier
     if backendStreams[stream].flags.contains(.ended), exchanges[exchange].flags.contains(.hasHead) { return passOnTheRest(exchange, backend) }

@@ -51,6 +51,10 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   static var keepsBody: ExchangeFlags { ExchangeFlags(rawValue: 1 << 17) }
   /// Some statuses are retried.
   static var watchesStatus: ExchangeFlags { ExchangeFlags(rawValue: 1 << 18) }
+  /// Addresses in the response's head are rewritten.
+  static var rewrites: ExchangeFlags { ExchangeFlags(rawValue: 1 << 19) }
+  /// The request has been sent more than once at the same time, and there is no answer yet.
+  static var hedged: ExchangeFlags { ExchangeFlags(rawValue: 1 << 20) }
   /// The head that was collected has come over HTTP/2.
   static var heldFromHTTP2: ExchangeFlags { ExchangeFlags(rawValue: 1 << 22) }
 }

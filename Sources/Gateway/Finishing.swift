@@ -20,6 +20,7 @@ extension Gateway {
     services.request.removeAll()
     var denial: RetryDenial?
     if retries(exchange, fault, &denial) || fallsBack(exchange, fault) { return }
+    if exchanges[exchange].flags.contains(.hedged) { settleHedge(exchange, hasAnswer: false) }
     counters.count(fault: fault.rawValue)
     if fault.row.side == .upstream { counters.add(.upstreamFailures) }
     report(exchange, fault)
@@ -86,6 +87,7 @@ extension Gateway {
       if exchanges[exchange].status == 0 { exchanges[exchange].status = 499 }
       report(exchange, fault)
     }
+    if exchanges[exchange].flags.contains(.hedged) { settleHedge(exchange, hasAnswer: false) }
     if let backend = exchanges[exchange].backend { detach(exchange, backend, isReusable: false) }
     if exchanges[exchange].flags.contains(.waiting) { leaveQueue(exchange) }
     finish(exchange)

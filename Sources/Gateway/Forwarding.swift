@@ -79,6 +79,7 @@ extension Gateway {
     let pool = Int(exchanges[exchange].upstream)
     var error = Errno.other(0)
     exchanges[exchange].attemptStart = services.nowMicroseconds
+    backends.pools[pool].refreshIdleLimit(now: services.now)
     if !backends.retired.isEmpty { closeRetired() }
     while Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) {
       let address = Int(exchanges[exchange].addressesTried)

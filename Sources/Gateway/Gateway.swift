@@ -136,6 +136,8 @@ public struct Gateway: ~Copyable {
   var exchangeTimers: TimerWheel
   /// Whether there has been any such.
   var timesExchanges = false
+  /// Whether some route sends requests a second time while the first is under way.
+  let hedges: Bool
   /// Clients and backends that have more to do than one turn allows.
   var pending = TokenQueue()
   /// Clients to be closed when the event at hand has been handled.
@@ -221,6 +223,9 @@ public struct Gateway: ~Copyable {
     backendTimers = TimerWheel(capacity: backendCapacity + backendStreamCapacity, now: now)
     exchangeTimers = TimerWheel(capacity: clientCapacity, now: now)
     spare = try? Descriptor.spare()
+    hedges = plan.routes.contains { route in
+      if case .forward(let forward) = route.action { forward.hedgeDelay > 0 } else { false }
+    }
     self.plan = plan
     self.worker = worker
     self.board = board
@@ -316,7 +321,12 @@ public struct Gateway: ~Copyable {
         proceed(handle)
       case .backend where backends.connections.contains(handle):
         // It may have gone back to its pool since.
-        if backends.connections[handle].exchange != nil { receiveResponse(handle) } else { receiveSessionFrames(handle) }
+        if let exchange = backends.connections[handle].exchange {
+          focus(exchange, handle)
+          receiveResponse(handle)
+        } else {
+          receiveSessionFrames(handle)
+        }
       case .listener: acceptAll(Int(handle.index))
       default: break
       }

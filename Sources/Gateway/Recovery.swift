@@ -12,7 +12,7 @@ struct EndedAttempt: BitwiseCopyable {
   /// Which of the upstream's addresses; -1: none was come to.
   var address: Int32 = -1
   var fault = Fault.none
-  /// Of the response, where there was one.
+  /// Of the response, where there was one; without it and without a fault, the attempt was cancelled.
   var status: UInt16 = 0
   /// Microseconds.
   var duration: Int64 = 0
@@ -35,6 +35,13 @@ struct Recovery: ~Copyable {
   var attemptDeadline: Int64 = 0
   /// Milliseconds of the monotonic clock at which the next attempt begins; 0: none is waited for.
   var resumesAt: Int64 = 0
+  /// Milliseconds of the monotonic clock at which the request is sent once more beside the attempt at hand; 0: it is not.
+  var hedgeAt: Int64 = 0
+  /// Times that it was, and whether the attempt at hand is such a one.
+  var hedges: UInt8 = 0
+  var isHedge = false
+  var legs = InlineArray<3, Leg>(repeating: Leg())
+  var legCount = 0
   /// What the response being collected asks for, in milliseconds.
   var retryAfter: Int64 = 0
   var ended = InlineArray<16, EndedAttempt>(repeating: EndedAttempt())
@@ -47,12 +54,19 @@ struct Recovery: ~Copyable {
   /// The attempt at hand has come to its end.
   mutating func endAttempt(_ fault: Fault, _ status: UInt16, now: Int64) {
     guard attemptStart > 0 else { return }
-    if endedCount < Recovery.attemptLimit {
-      ended[endedCount] = EndedAttempt(address: address, fault: fault, status: status, duration: max(0, now - attemptStart))
-      endedCount += 1
-    }
+    note(EndedAttempt(address: address, fault: fault, status: status, duration: max(0, now - attemptStart)))
     attemptStart = 0
     attemptDeadline = 0
     address = -1
   }
+
+  /// Remembers an attempt that is over.
+  mutating func note(_ attempt: EndedAttempt) {
+    guard endedCount < Recovery.attemptLimit else { return }
+    ended[endedCount] = attempt
+    endedCount += 1
+  }
+
+  /// The attempt at hand, which is on `backend`.
+  func leg(_ backend: Handle) -> Leg { Leg(backend: backend, attemptStart: attemptStart, address: address, isHedge: isHedge) }
 }

@@ -30,6 +30,7 @@ extension Gateway {
   @inline(__always)
   mutating func backendIsReady(_ backend: Handle, _ readiness: Readiness) {
     guard let exchange = backends.connections[backend].exchange else { return unleasedIsReady(backend, readiness) }
+    focus(exchange, backend)
     if backends.connections[backend].state.rawValue <= BackendConnection.State.securing.rawValue {
       if backends.connections[backend].state == .securing { return securingIsReady(backend, exchange, readiness) }
       if !readiness.isDisjoint(with: [.writable, .broken]) {
@@ -195,7 +196,7 @@ extension Gateway {
     guard case .length(let body) = services.responseHead.body, body <= Self.copyLimit, body <= buffer.count - length else { return nil }
     let status = services.responseHead.status
     guard status.code >= 200, !status.forbidsBody, exchanges[exchange].head.method != .head,
-      exchanges[exchange].flags.isDisjoint(with: [.upgrading, .watchesStatus]) || passes(exchange, status)
+      exchanges[exchange].flags.isDisjoint(with: [.upgrading, .watchesStatus, .rewrites, .hedged]) || passes(exchange, status)
     else { return nil }
     return services.responses.output.freeCapacity >= 2 * length + ResponseWriter.reserve + body ? body : nil
   }
@@ -209,6 +210,7 @@ extension Gateway {
     exchanges[pinned].status = services.responseHead.status.code
     backends.connections[backend].isPersistent = services.responseHead.flags.contains([.version11, .persistent])
     backends.connections[backend].waiting = .nothing
+    if services.responseHead.names.contains(.keepAlive) { learnIdleLimit(backend, buffer.bytes) }
     if let fault = composeHead(exchange, buffer.bytes.extracting(first: length), .asReceived) { return .failed(fault) }
     services.responses.output.append(buffer.bytes.extracting(length..<length + body))
     exchanges[pinned].sent += body
@@ -225,6 +227,19 @@ extension Gateway {
     guard status.code >= 200 else { return relayInterim(exchange, status, buffer.bytes.extracting(first: length)) }
     // To an extended CONNECT any 2xx says that the WebSocket is there (RFC 8441 §4), which the backend has not said.
     if status.code < 300, exchanges[exchange].head.flags.contains(.extendedConnect) { return .upgradeFailed }
+    if exchanges[pinned].flags.contains(.hedged) { settleHedge(exchange, hasAnswer: true) }
+    let rest = buffer.count - length
+    if exchanges[pinned].flags.contains(.rewrites) {
+      let head = rewritten(exchange, buffer.bytes.extracting(first: length))
+      if !head.isEmpty { return beginFinal(exchange, backend, head.bytes, rest: rest) }
+    }
+    return beginFinal(exchange, backend, buffer.bytes.extracting(first: length), rest: rest)
+  }
+
+  /// Acts on the head of the final response, `bytes`, behind which `rest` more have come.
+  private mutating func beginFinal(_ exchange: Handle, _ backend: Handle, _ bytes: Span<UInt8>, rest: Int) -> Fault? {
+    let pinned = unsafe exchanges.pin(exchange)
+    let status = services.responseHead.status
     let rule = Int(exchanges[pinned].rule)
     let client = exchanges[pinned].client
     exchanges[pinned].flags.insert(.hasHead)
@@ -233,24 +248,25 @@ extension Gateway {
     let hasBody = exchanges[pinned].head.method != .head && !status.forbidsBody
     backends.connections[backend].isPersistent = services.responseHead.flags.contains([.version11, .persistent])
     backends.connections[backend].body = BodyReader(hasBody ? services.responseHead.body : .none)
+    if services.responseHead.names.contains(.keepAlive) { learnIdleLimit(backend, bytes) }
     let duration = actions.forwards[rule].plan.streamMaxDuration
     if duration > 0 { exchanges[pinned].responseDeadline = services.now + Int64(duration) }
 
     let framing = framingToClient(exchange, hasBody: hasBody)
-    let isWhole = buffer.count - length >= backends.connections[backend].body.remainingLength && services.responseHead.body != .untilClose
+    let isWhole = rest >= backends.connections[backend].body.remainingLength && services.responseHead.body != .untilClose
       && services.responseHead.body != .chunked
     if isWhole { backends.connections[backend].waiting = .nothing } else { startBodyTimer(exchange, backend) }
-    if exchanges[pinned].flags.contains(.watchesStatus), keepsBack(exchange, status, buffer.bytes.extracting(first: length)) {
-      hold(exchange, client, buffer.bytes.extracting(first: length))
+    if exchanges[pinned].flags.contains(.watchesStatus), keepsBack(exchange, status, bytes) {
+      hold(exchange, client, bytes)
       return nil
     }
-    if hasBody, !isWhole || framing == .chunked || exchanges[pinned].flags.contains(.untilClose), isHeld(exchange, buffer.bytes.extracting(first: length)) {
-      hold(exchange, client, buffer.bytes.extracting(first: length))
+    if hasBody, !isWhole || framing == .chunked || exchanges[pinned].flags.contains(.untilClose), isHeld(exchange, bytes) {
+      hold(exchange, client, bytes)
       return nil
     }
     if exchanges[pinned].flags.contains(.keepsBody) { dropKeptBody(exchange) }
     if framing == .chunked { exchanges[pinned].flags.insert(.chunked) }
-    return composeHead(exchange, buffer.bytes.extracting(first: length), framing)
+    return composeHead(exchange, bytes, framing)
   }
 
   /// How the end of the body is marked towards the client.

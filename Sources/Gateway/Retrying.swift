@@ -15,14 +15,15 @@ import Wire
 extension Gateway {
   // MARK: Beginning
 
-  /// Sets what a route asks of its exchanges besides forwarding: a limit for the whole, and retries.
+  /// Sets what a route asks of its exchanges besides forwarding: a limit for the whole, retries, addresses rewritten.
   @inline(never)
   mutating func guardExchange(_ exchange: Handle) {
     let plan = actions.forwards[Int(exchanges[exchange].rule)].plan
     if plan.timeout > 0 { limit(exchange, until: services.now + Int64(plan.timeout)) }
-    guard plan.retry.maxRetries > 0 else { return }
+    if actions.forwards[Int(exchanges[exchange].rule)].rewrites { exchanges[exchange].flags.insert(.rewrites) }
+    guard plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 else { return }
     prepareRecovery(exchange)
-    if exchanges[exchange].head.body != .none, plan.retry.bufferSize > 0 { exchanges[exchange].flags.insert(.keepsBody) }
+    if plan.retry.maxRetries > 0, exchanges[exchange].head.body != .none, plan.retry.bufferSize > 0 { exchanges[exchange].flags.insert(.keepsBody) }
     if plan.retry.coversStatuses, !exchanges[exchange].head.flags.contains(.extendedConnect) { exchanges[exchange].flags.insert(.watchesStatus) }
     if !actions.forwards[Int(exchanges[exchange].rule)].collectsRequest { beginAttempt(exchange) }
   }
@@ -48,6 +49,7 @@ extension Gateway {
   mutating func noteSending(_ exchange: Handle, _ backend: Handle) {
     guard let recovery = exchanges[exchange].recovery else { return }
     recoveries[recovery].address = Int32(truncatingIfNeeded: backends.connections[backend].address)
+    if hedges { scheduleHedge(exchange, recovery) }
   }
 
   // MARK: Failing
@@ -56,6 +58,7 @@ extension Gateway {
   @inline(never)
   mutating func retries(_ exchange: Handle, _ fault: Fault, _ denial: inout RetryDenial?) -> Bool {
     guard fault.row.side == .upstream else { return false }
+    if hedges, goesOnWithLeg(exchange, fault) { return true }
     let flags = exchanges[exchange].flags
     let isUnsent = isUnsent(exchange)
     let cause: RetryCause
@@ -70,6 +73,7 @@ extension Gateway {
     facts.isUnprocessed = isUnsent || fault.row.retry == .always
     if let backend = exchanges[exchange].backend, fault.row.retry == .onReusedConnection, !flags.contains(.hasHead) {
       facts.isStale = backends.connections[backend].isReused
+      if facts.isStale, backends.connections[backend].carriage != .stream { observeStale(backend, exchange) }
     }
     facts.isReturned = fault == .http2StreamUnprocessed || fault == .http2HTTP1Required && backends.pools[Int(exchanges[exchange].upstream)].speaks == .either
     let decision = decide(exchange, facts)
@@ -119,7 +123,7 @@ extension Gateway {
     actions.forwards[Int(exchanges[exchange].rule)].plan.retry.decide(facts)
   }
 
-  private mutating func endAttempt(_ exchange: Handle, _ fault: Fault, _ status: UInt16) {
+  mutating func endAttempt(_ exchange: Handle, _ fault: Fault, _ status: UInt16) {
     prepareRecovery(exchange)
     guard let recovery = exchanges[exchange].recovery else { return }
     if recoveries[recovery].attemptStart == 0 {
@@ -136,7 +140,7 @@ extension Gateway {
   }
 
   /// Parts an exchange from its backend, or from the queue for one.
-  private mutating func leaveBackend(_ exchange: Handle, isReusable: Bool) {
+  mutating func leaveBackend(_ exchange: Handle, isReusable: Bool) {
     if let backend = exchanges[exchange].backend { detach(exchange, backend, isReusable: isReusable, servesWaiting: false) }
     if exchanges[exchange].flags.contains(.waiting) { leaveQueue(exchange) }
   }
@@ -152,7 +156,11 @@ extension Gateway {
     // Before a response has come, this is what asks for an upgrade.
     if !exchanges[exchange].flags.contains(.upgrading) { exchanges[exchange].heldHead = nil }
     if let lines = exchanges[exchange].trailers.take() { services.small.recycle(lines) }
-    exchanges[exchange].flags.remove([.requestComplete, .hasHead, .holding, .chunked, .untilClose, .eventStream, .trailers, .retrying])
+    if let recovery = exchanges[exchange].recovery {
+      recoveries[recovery].hedgeAt = 0
+      recoveries[recovery].isHedge = false
+    }
+    exchanges[exchange].flags.remove([.requestComplete, .hedged, .hasHead, .holding, .chunked, .untilClose, .eventStream, .trailers, .retrying])
     exchanges[exchange].status = 0
     exchanges[exchange].sent = 0
     exchanges[exchange].bodySent = 0
@@ -198,7 +206,10 @@ extension Gateway {
     }
     if let recovery = exchanges[exchange].recovery {
       consider(recoveries[recovery].resumesAt)
-      if !exchanges[exchange].flags.contains(.hasHead) { consider(recoveries[recovery].attemptDeadline) }
+      if !exchanges[exchange].flags.contains(.hasHead) {
+        consider(recoveries[recovery].attemptDeadline)
+        consider(recoveries[recovery].hedgeAt)
+      }
     }
     return earliest
   }
@@ -219,18 +230,24 @@ extension Gateway {
       beginAttempt(exchange)
       return seekBackend(exchange)
     }
+    guard !exchanges[exchange].flags.contains(.hasHead) else { return }
     let deadline = recoveries[recovery].attemptDeadline
-    guard deadline > 0, deadline <= services.now, !exchanges[exchange].flags.contains(.hasHead) else { return }
+    guard deadline > 0, deadline <= services.now else {
+      if recoveries[recovery].hedgeAt > 0, recoveries[recovery].hedgeAt <= services.now { hedge(exchange, recovery) }
+      return
+    }
     recoveries[recovery].attemptDeadline = 0
+    closeLegs(recovery)
     fail(exchange, .attemptTimeout)
   }
 
   // MARK: Responses
 
-  /// Whether a whole response with the status at hand is passed on at once, though the route retries some statuses.
+  /// Whether a whole response with the status at hand is passed on at once, though the route retries some statuses: it is not hedged, nor
+  /// is its head to be rewritten.
   @inline(never)
   func passes(_ exchange: Pin<Exchange>, _ status: Status) -> Bool {
-    exchanges[exchange].flags.isDisjoint(with: .upgrading)
+    exchanges[exchange].flags.isDisjoint(with: [.upgrading, .rewrites, .hedged])
       && !actions.forwards[Int(exchanges[exchange].rule)].plan.retry.covers(.status(status.code))
   }
 
@@ -327,6 +344,7 @@ extension Gateway {
   mutating func releaseRecovery(_ exchange: Handle) {
     guard let recovery = exchanges[exchange].recovery else { return }
     exchanges[exchange].recovery = nil
+    closeLegs(recovery)
     var gone = recoveries.remove(recovery)
     gone.heldBody.removeAll(&services.large)
   }

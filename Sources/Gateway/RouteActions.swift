@@ -23,8 +23,11 @@ enum ActionIndex: BitwiseCopyable {
 struct ForwardRule: BitwiseCopyable {
   let plan: ForwardPlan
   let collectsRequest: Bool
-  /// Whether its exchanges have a limit of their own, or are retried.
+  /// Whether its exchanges have a limit of their own, are retried or hedged, or have their responses rewritten.
   let isGuarded: Bool
+  /// What is rewritten in responses; meaningful with `rewrites`.
+  let rewriter: ResponseRewriter
+  let rewrites: Bool
   /// Fields of the request that are not copied to the backend.
   let dropped: HeaderNameSet
   /// Fields of the response that are not copied to the client.
@@ -33,7 +36,9 @@ struct ForwardRule: BitwiseCopyable {
   init(_ plan: ForwardPlan, _ upstream: UpstreamPlan) {
     self.plan = plan
     collectsRequest = upstream.requestMode == .buffered
-    isGuarded = plan.timeout > 0 || plan.retry.maxRetries > 0
+    rewriter = ResponseRewriter(location: plan.rewriteLocation, cookiePath: plan.rewriteCookiePath)
+    rewrites = plan.rewriteLocation || plan.rewriteCookiePath
+    isGuarded = plan.timeout > 0 || plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 || rewrites
     var dropped: HeaderNameSet = HeaderNameSet.hopByHop
     dropped.formUnion([HeaderNameSet(.host), HeaderNameSet(.expect), HeaderNameSet(.requestID)])
     // Nobody but the gateway says who a client is.

@@ -136,6 +136,7 @@ extension Gateway {
     }
     backends.connections[backend].waiting = .nothing
     guard let exchange = backends.connections[backend].exchange else { return unleasedTimerFired(backend) }
+    focus(exchange, backend)
     switch waiting {
     case .nothing, .idle, .session: break
     case .tunnel: tunnelTimerFired(backend, exchange)

@@ -265,6 +265,8 @@ public struct PoolPlan: Equatable, Sendable {
   public var connectTimeout = 5_000
   /// Milliseconds.
   public var idleTimeout = 90_000
+  /// Whether connections are given up before the backend closes them, where that can be told.
+  public var learnsIdleTimeout = true
   /// Milliseconds; 0 means none.
   public var maxLifetime = 3_600_000
   /// Requests on one connection; 0 means any number.

@@ -236,6 +236,7 @@ extension PoolPlan {
     coder.code(&maxIdleConnections)
     coder.code(&connectTimeout)
     coder.code(&idleTimeout)
+    coder.code(&learnsIdleTimeout)
     coder.code(&maxLifetime)
     coder.code(&maxRequests)
   }
@@ -337,6 +338,10 @@ extension ForwardPlan {
     coder.code(&webSocketIdleTimeout)
     coder.code(&webSocketPingInterval)
     retry.code(with: &coder)
+    coder.code(&hedgeDelay)
+    coder.code(&hedgeLimit)
+    coder.code(&rewriteLocation)
+    coder.code(&rewriteCookiePath)
   }
 }
 

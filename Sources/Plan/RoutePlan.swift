@@ -114,6 +114,12 @@ public struct ForwardPlan: Equatable, Sendable, BitwiseCopyable {
   public var webSocketIdleTimeout = 300_000
   public var webSocketPingInterval = 0
   public var retry = RetryPlan()
+  /// After how long without an answer an idempotent request is sent once more, and how often.
+  public var hedgeDelay = 0
+  public var hedgeLimit = 1
+  /// Whether Location, and the Path of cookies, get back what strip_prefix has taken away.
+  public var rewriteLocation = false
+  public var rewriteCookiePath = false
 
   public init(upstream: Int) { self.upstream = upstream }
 }

@@ -38,7 +38,7 @@ public struct RetryFacts: Sendable, BitwiseCopyable {
   public var cause: RetryCause
   /// Nothing of the request can have been processed: nothing was sent, or the backend has said so.
   public var isUnprocessed = false
-  /// The connection had served before, and was ended without a byte of a response: the backend has probably closed it before the request came.
+  /// The connection had served before, and was ended without a byte of a response: the backend has probably given it up before the request came.
   public var isStale = false
   /// The backend has said of this request that it has not looked at it (RFC 9113 §8.7), or wants it in another form.
   public var isReturned = false
@@ -114,7 +114,7 @@ extension RetryPlan {
   public func decide(_ facts: RetryFacts) -> RetryDecision {
     if facts.isCommitted { return .deny(.committed) }
     if !facts.isWanted { return .deny(.unwanted) }
-    if facts.isReturned || facts.isStale && facts.isIdempotent, facts.isReplayable, !facts.wasResent { return .resend }
+    if facts.isReturned || facts.isStale && (facts.isIdempotent || facts.isUnprocessed), facts.isReplayable, !facts.wasResent { return .resend }
     if maxRetries == 0 { return .deny(.notConfigured) }
     if !covers(facts.cause) { return .deny(.notForThisCause) }
     if facts.retries >= maxRetries { return .deny(.spent) }

@@ -33,6 +33,10 @@ public enum Counter: Int, Sendable, CaseIterable {
   case upstreamRetries
   // Rate limits: requests refused, and those that a dry run spared.
   case rateLimitRefusals, rateLimitSpared
+  // Unused connections that backends have closed.
+  case upstreamIdleCloses
+  // Requests that were sent once more while they were under way, and those of them that brought the answer.
+  case upstreamHedges, upstreamHedgesWon
   // HTTP/2 to backends: two gauges, then totals.
   case upstreamSessionsActive, upstreamStreamsActive
   case upstreamSessions, upstreamStreams, upstreamResetsReceived, upstreamResetsSent, upstreamGoAways, upstreamPingTimeouts

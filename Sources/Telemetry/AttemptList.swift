@@ -23,7 +23,7 @@ struct AttemptList: ~Copyable {
   /// Adds an attempt.
   /// - Parameters:
   ///   - endpoint: address and port; empty when there was none yet.
-  ///   - status: of the response; 0 when `fault` says how it ended.
+  ///   - status: of the response; 0 when `fault` says how it ended, or the attempt was cancelled.
   ///   - duration: microseconds.
   mutating func append(endpoint: Span<UInt8>, fault: Fault, status: UInt16, duration: Int64) {
     if text.capacity == 0 { text = Buffer(capacity: AttemptList.capacity) }
@@ -43,6 +43,7 @@ struct AttemptList: ~Copyable {
       text.append(fault.row.token)
       text.append("\",")
     }
+    if status == 0, fault == .none { text.append("\"cancelled\":true,") }
     if status > 0 {
       text.append("\"http.response.status_code\":")
       text.append(decimal: Int(status))
@@ -57,7 +58,7 @@ struct AttemptList: ~Copyable {
     if !text.isEmpty { text.append(", ") }
     if endpoint.isEmpty { text.append("-") } else { text.append(endpoint) }
     text.append(" ")
-    if fault == .none { text.append(decimal: Int(status)) } else { text.append(fault.row.token) }
+    if fault != .none { text.append(fault.row.token) } else if status > 0 { text.append(decimal: Int(status)) } else { text.append("cancelled") }
     text.append(" ")
     append(seconds: duration)
   }

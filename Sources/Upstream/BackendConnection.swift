@@ -49,6 +49,8 @@ public struct BackendConnection: ~Copyable {
   public internal(set) var requests: UInt32 = 0
   /// Milliseconds of the monotonic clock. The connect began then.
   public let createdAt: Int64
+  /// When it was last given back.
+  public internal(set) var idleSince: Int64 = 0
   public var deadline: Int64 = 0
   public var waiting = Waiting.nothing
   /// The kernel has something to read, or had when it was last looked at.

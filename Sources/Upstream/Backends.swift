@@ -153,6 +153,14 @@ public struct Backends: ~Copyable {
   /// The response's body goes from the connection's socket to its client's without being looked at; or no longer does.
   public mutating func splice(_ handle: Handle, _ isSpliced: Bool) { connections[handle].state = isSpliced ? .spliced : .leased }
 
+  // MARK: Idle ones
+
+  /// The most recently used idle connection of a pool.
+  public func newestIdle(_ pool: Int) -> Handle? { connections.handle(at: pools[pool].newest) }
+
+  /// The idle connection that was used before this one.
+  public func olderIdle(_ handle: Handle) -> Handle? { connections.handle(at: connections[handle].older) }
+
   // MARK: Giving back
 
   /// Keeps a leased connection for another request; false when it had to be closed instead.
@@ -165,6 +173,7 @@ public struct Backends: ~Copyable {
       return false
     }
     connections[handle].state = .idle
+    connections[handle].idleSince = now
     connections[handle].older = pools[pool].newest
     connections[handle].newer = .max
     if let next = connections.handle(at: pools[pool].newest) {

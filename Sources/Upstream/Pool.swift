@@ -33,7 +33,11 @@ public struct Pool: BitwiseCopyable {
   public let idleLimit: UInt32
   /// Milliseconds; 0 means none.
   public let connectTimeout: Int64
-  public let idleTimeout: Int64
+  /// As configured, or a little less than what the backend keeps to.
+  public private(set) var idleTimeout: Int64
+  private let configuredIdleTimeout: Int64
+  private let learnsIdleTimeout: Bool
+  private var idleLimitOfBackend = IdleLimit()
   public let lifetime: Int64
   /// Requests per connection; 0 means any number.
   public let requestLimit: UInt32
@@ -66,8 +70,31 @@ public struct Pool: BitwiseCopyable {
     idleLimit = UInt32(clamping: plan.maxIdleConnections == 0 ? 0 : max(1, Pool.share(plan.maxIdleConnections, worker, workers)))
     connectTimeout = Int64(plan.connectTimeout)
     idleTimeout = Int64(plan.idleTimeout)
+    configuredIdleTimeout = Int64(plan.idleTimeout)
+    learnsIdleTimeout = plan.learnsIdleTimeout
     lifetime = Int64(plan.maxLifetime)
     requestLimit = UInt32(clamping: plan.maxRequests)
+  }
+
+  /// A response has said how long its connection will be kept; milliseconds.
+  public mutating func announceIdleLimit(_ limit: Int64, now: Int64) {
+    guard learnsIdleTimeout else { return }
+    idleLimitOfBackend.announce(limit, now: now)
+    idleTimeout = idleLimitOfBackend.applied(to: configuredIdleTimeout)
+  }
+
+  /// The backend has closed a connection that had been idle for `duration` milliseconds.
+  public mutating func observeClose(after duration: Int64, now: Int64) {
+    guard learnsIdleTimeout else { return }
+    idleLimitOfBackend.observeClose(after: duration, now: now)
+    idleTimeout = idleLimitOfBackend.applied(to: configuredIdleTimeout)
+  }
+
+  /// Forgets what was learnt long ago.
+  public mutating func refreshIdleLimit(now: Int64) {
+    guard idleTimeout != configuredIdleTimeout else { return }
+    idleLimitOfBackend.refresh(now: now)
+    idleTimeout = idleLimitOfBackend.applied(to: configuredIdleTimeout)
   }
 
   /// `total` divided evenly; the first workers get what remains.

@@ -102,6 +102,7 @@ struct Seeded: RandomNumberGenerator {
       upstream.pool.maxIdleConnections = r.below(16)
       upstream.pool.connectTimeout = r.time()
       upstream.pool.idleTimeout = r.time()
+      upstream.pool.learnsIdleTimeout = r.flag()
       upstream.pool.maxLifetime = r.pick([0, r.time()])
       upstream.pool.maxRequests = r.below(9)
       if r.flag() {
@@ -110,6 +111,7 @@ struct Seeded: RandomNumberGenerator {
       }
       upstream.forward = randomForward(&r)
       upstream.forward.stripPrefix = r.flag()
+      upstream.forward.rewriteCookiePath = false
       settings.upstreams.append(upstream)
     }
     for index in 0..<r.below(6) {
@@ -162,6 +164,10 @@ struct Seeded: RandomNumberGenerator {
     forward.webSocket = r.flag()
     forward.webSocketIdleTimeout = r.pick([0, r.time()])
     forward.webSocketPingInterval = r.pick([0, 100 + r.time()])
+    forward.rewriteLocation = r.flag()
+    forward.rewriteCookiePath = forward.stripPrefix && !forward.originalPath && r.flag()
+    forward.hedgeDelay = r.pick([0, r.time()])
+    forward.hedgeLimit = 1 + r.below(3)
     forward.retry.maxRetries = r.below(11)
     forward.retry.onConnectFailure = r.flag()
     forward.retry.onDisconnect = r.flag()

@@ -20,6 +20,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   case webSocket = "web-socket"
   case deflate
   case http2Session = "http2-session"
+  case http2Response = "http2-response"
 
   /// Runs the parser on `bytes`.
   public func check(_ bytes: [UInt8]) throws(Violation) {
@@ -35,6 +36,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case .webSocket: try checkWebSocket(bytes)
     case .deflate: try checkDeflate(bytes)
     case .http2Session: try checkHTTP2Session(bytes)
+    case .http2Response: try checkHTTP2Response(bytes)
     }
   }
 

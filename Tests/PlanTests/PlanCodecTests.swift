@@ -97,14 +97,14 @@ import Testing
     #expect(count(UpstreamPlan(name: "", host: "", port: 0, addresses: [])) == 8)
     #expect(count(UpstreamTLSPlan()) == 7)
     #expect(count(AuthorityPlan()) == 2)
-    #expect(count(PoolPlan()) == 6)
+    #expect(count(PoolPlan()) == 7)
     #expect(count(BackendHTTP2Plan()) == 12)
     #expect(count(RoutePlan(pattern: "", methods: .any, action: .health)) == 4)
     #expect(count(RespondPlan()) == 3)
     #expect(count(HeaderPlan(name: "", value: "")) == 2)
     #expect(count(RedirectPlan(to: "")) == 2)
     #expect(count(EchoPlan()) == 6)
-    #expect(count(ForwardPlan(upstream: 0)) == 23)
+    #expect(count(ForwardPlan(upstream: 0)) == 27)
     #expect(count(RetryPlan()) == 12)
   }
 }

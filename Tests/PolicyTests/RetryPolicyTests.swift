@@ -97,6 +97,8 @@ import Testing
     var post = stale
     post.isIdempotent = false
     #expect(plan(3).decide(post) == .deny(.notIdempotent))
+    post.isUnprocessed = true
+    #expect(plan(0).decide(post) == .resend, "the backend has said so")
     var gone = stale
     gone.isReplayable = false
     #expect(plan(0).decide(gone) == .deny(.notConfigured))
@@ -162,7 +164,7 @@ import Testing
           case .deny: break
           case .resend:
             resent += 1
-            #expect(isSafe && facts.isIdempotent && facts.isStale && !facts.wasResent)
+            #expect(isSafe && (facts.isIdempotent || facts.isUnprocessed) && facts.isStale && !facts.wasResent)
           case .retry:
             retried += 1
             #expect(isSafe && facts.isAdmitted && (facts.isUnprocessed || facts.isIdempotent || plan.nonIdempotent))

@@ -199,3 +199,61 @@ import Testing
     }
   }
 }
+
+// MARK: HTTP/2
+
+@Suite struct MultiplexedBackendsTests {
+  private func backends(_ port: UInt16, connections: Int = 2) -> Backends {
+    var plan = upstream(port: port, connections: connections)
+    plan.http2.enabled = true
+    plan.http2.prefer = .always
+    return Backends([plan], worker: 0, of: 1, capacity: 16)
+  }
+
+  private func open(_ backends: inout Backends) throws -> Handle {
+    let lease = backends.open(0, address: 0, now: 0, mayMultiplex: true) { _, _ throws(Errno) in }
+    switch lease {
+    case .connected(let handle), .connecting(let handle): return handle
+    default: throw Errno.wouldBlock
+    }
+  }
+
+  @Test func whatAConnectionSpeaksIsWaitedForUntilItIsSettled() throws {
+    let backend = try SilentBackend()
+    var backends = backends(backend.port)
+    let first = try open(&backends)
+    #expect(holds(backends.pools[0].speaks == .http2 && backends.pools[0].opening == 1))
+    backends.multiplex(first, session: Handle(index: 0, generation: 1))
+    #expect(holds(backends.pools[0].opening == 1 && backends.connections[first].state == .multiplexed))
+    backends.settleProtocol(first)
+    backends.settleProtocol(first)
+    #expect(holds(backends.pools[0].opening == 0))
+    let second = try open(&backends)
+    #expect(holds(backends.pools[0].opening == 1 && !backends.hasRoom(0)))
+    backends.close(second)
+    #expect(holds(backends.pools[0].opening == 0 && backends.hasRoom(0)))
+    let third = try open(&backends)
+    backends.established(third)
+    #expect(holds(backends.pools[0].opening == 0 && backends.connections[third].state == .leased))
+  }
+
+  @Test func streamsAreNoConnections() throws {
+    let backend = try SilentBackend()
+    var backends = backends(backend.port, connections: 1)
+    let connection = try open(&backends)
+    backends.multiplex(connection, session: Handle(index: 0, generation: 1))
+    let carrier = Handle(index: 5, generation: 3)
+    let added = [
+      backends.addStream(of: connection, carrier: carrier, requests: 1, now: 0), backends.addStream(of: connection, carrier: carrier, requests: 2, now: 0),
+    ]
+    let first = try #require(added[0]), second = try #require(added[1])
+    #expect(holds(backends.pools[0].connections == 1 && backends.connections[first].takesBody && !backends.connections[connection].takesBody))
+    #expect(holds(backends.connections[first].carriage == .stream && backends.connections[first].carrier == carrier))
+    #expect(holds(!backends.connections[first].isReused && backends.connections[second].isReused))
+    backends.close(first)
+    backends.close(second)
+    #expect(holds(backends.pools[0].connections == 1 && !backends.connections.contains(first)))
+    backends.close(connection)
+    #expect(holds(backends.pools[0].connections == 0))
+  }
+}

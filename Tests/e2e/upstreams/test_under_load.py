@@ -226,7 +226,9 @@ def test_connections_refused_for_a_while(behind: Behind) -> None:
         backend.listener = listener
         threading.Thread(target=backend._accept, daemon=True).start()
     busy.join()
-    assert busy.failed("GET") == busy.failed("POST") == {}
+    assert busy.failed("GET") == {}
+    # Connections that the kernel has taken, and nobody has accepted, are reset with the listener: then something was sent.
+    assert set(busy.failed("POST").values()) <= {"502 connection_terminated, 0 sent"}
 
 
 def closes_within_the_body(peer: Peer) -> None:
