@@ -67,7 +67,7 @@ private func events(_ stream: [UInt8], pieces: [Int]) throws(Violation) -> [Stri
           result.append("head \(tag) \(ends) \(try text(of: workspace.sections[section], &lengths[tag]))")
         case .trailers(let tag, let section):
           try check(bodies[tag], lengths[tag], tag)
-          result.append("body \(tag) \(bodies[tag] ?? []) trailers \(array(workspace.sections[section].bytes.bytes))")
+          result.append("body \(tag) \(bodies[tag] ?? []) trailers \(bytes(of: workspace.sections[section]))")
         case .end(let tag):
           try check(bodies[tag], lengths[tag], tag)
           result.append("body \(tag) \(bodies[tag] ?? [])")
@@ -83,6 +83,9 @@ private func events(_ stream: [UInt8], pieces: [Int]) throws(Violation) -> [Stri
   return result
 }
 
+private func bytes(of section: borrowing ResponseSection) -> [UInt8] { bytes(of: section.bytes) }
+private func bytes(of buffer: borrowing Buffer) -> [UInt8] { array(buffer.bytes) }
+
 private func check(_ body: [UInt8]?, _ length: Int?, _ tag: UInt64) throws(Violation) {
   guard let length, tag != 2 else { return }
   try require(body?.count ?? 0 == length, "a body of \(body?.count ?? 0) bytes instead of \(length)")
@@ -90,7 +93,7 @@ private func check(_ body: [UInt8]?, _ length: Int?, _ tag: UInt64) throws(Viola
 
 /// The response as an HTTP/1.1 head, which the other parser must read as the same; notes the length of its body.
 private func text(of section: borrowing ResponseSection, _ length: inout Int?) throws(Violation) -> String {
-  let lines = array(section.bytes.bytes)
+  let lines = bytes(of: section)
   var head = ResponseHead(fieldLimit: 20)
   var parser = ResponseParser()
   guard case .complete(lines.count) = parser.parse(lines.span, into: &head) else { throw Violation(description: "not an HTTP/1.1 head: \(text(lines))") }
