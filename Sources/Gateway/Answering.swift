@@ -24,7 +24,7 @@ extension Gateway {
 
   /// Sends the fixed response `index`.
   @inline(__always)
-  mutating func answer(_ client: Handle, _ route: Int, response index: Int, _ id: RequestID, _ length: Int, _ input: inout Buffer) {
+  mutating func answer(_ client: Pin<Client>, _ route: Int, response index: Int, _ id: RequestID, _ length: Int, _ input: inout Buffer) {
     let context = contextOfHead()
     let before = services.responses.output.count
     guard reserve(client, actions.responses[index].byteCount + 160) else { return }
@@ -35,7 +35,7 @@ extension Gateway {
     case .received(let text): services.responses.send(actions.responses[index], context, requestID: text.text(in: input.bytes))
     }
     let status = actions.responses[index].status.code
-    let body = context.isHead ? 0 : actions.responses[index].body.count
+    let body = context.isHead ? 0 : actions.responses[index].bodyCount
     finishLocal(client, status, .none, route: route, id, context, sent: services.responses.output.count - before, body: body, length, &input)
   }
 
@@ -153,14 +153,16 @@ extension Gateway {
   // MARK: Composing
 
   /// Makes room for `count` more bytes of output, by sending what is there. False when there is none to be had.
+  mutating func reserve(_ client: Handle, _ count: Int) -> Bool { unsafe reserve(clients.pin(client), count) }
+
   @inline(__always)
-  mutating func reserve(_ client: Handle, _ count: Int) -> Bool {
+  mutating func reserve(_ client: Pin<Client>, _ count: Int) -> Bool {
     if services.responses.output.freeCapacity >= count { return true }
     return makeRoom(client, count)
   }
 
   @inline(never)
-  private mutating func makeRoom(_ client: Handle, _ count: Int) -> Bool {
+  private mutating func makeRoom(_ client: Pin<Client>, _ count: Int) -> Bool {
     send(client)
     if services.responses.output.freeCapacity < count {
       // A response larger than the shared output: a larger one takes its place.
@@ -253,15 +255,23 @@ extension Gateway {
   // MARK: After a local answer
 
   /// Ends a request that was answered from here: counts and logs it, and sees to its body.
-  @inline(__always)
+  @inline(never)
   mutating func finishLocal(
     _ client: Handle, _ status: UInt16, _ fault: Fault, route: Int, _ id: RequestID, _ context: ResponseContext, sent: Int, body: Int,
+    _ length: Int, _ input: inout Buffer
+  ) {
+    unsafe finishLocal(clients.pin(client), status, fault, route: route, id, context, sent: sent, body: body, length, &input)
+  }
+
+  @inline(__always)
+  mutating func finishLocal(
+    _ client: Pin<Client>, _ status: UInt16, _ fault: Fault, route: Int, _ id: RequestID, _ context: ResponseContext, sent: Int, body: Int,
     _ length: Int, _ input: inout Buffer
   ) {
     counters.add(.requestsAnswered)
     count(status: status)
     let sent = limits.isActive ? sent + tellLimits(services.rateNote, behind: body) : sent
-    if logsAccess { logLocal(client, status, fault, route: route, id, sent: sent, body: body, length, input.bytes) }
+    if logsAccess { logLocal(client.handle, status, fault, route: route, id, sent: sent, body: body, length, input.bytes) }
     input.consume(length)
     if !context.isPersistent {
       clients[client].flags.insert(.closing)

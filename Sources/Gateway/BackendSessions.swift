@@ -85,7 +85,7 @@ extension Gateway {
     let isOld = backends.pools[pool].lifetime > 0 && services.now - backends.connections[connection].createdAt >= backends.pools[pool].lifetime
     let isUsedUp = backends.pools[pool].requestLimit > 0 && backendSessions[session].requests >= backends.pools[pool].requestLimit
     if isOld || isUsedUp || !backendSessions[session].session.mayRequest {
-      retire(session)
+      retireSession(session)
       return false
     }
     return true
@@ -262,7 +262,7 @@ extension Gateway {
   private mutating func wentAway(_ session: Handle, _ last: Int32, _ code: UInt32) {
     counters.add(.upstreamGoAways)
     if code != ErrorCode.noError.rawValue { report(session, .warn, "GOAWAY: \(ErrorCode.name(code)), last stream \(last)") }
-    retire(session)
+    retireSession(session)
   }
 
   /// The backend has broken a rule of the connection.
@@ -392,7 +392,7 @@ extension Gateway {
   // MARK: The end
 
   /// A session takes no further requests. Those under way get until the deadline.
-  mutating func retire(_ session: Handle) {
+  mutating func retireSession(_ session: Handle) {
     guard !backendSessions[session].isRetiring else { return }
     backendSessions[session].isRetiring = true
     let limit = plan.upstreams[backendSessions[session].upstream].http2.goAwayDrainTimeout

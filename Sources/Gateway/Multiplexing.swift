@@ -195,7 +195,7 @@ extension Gateway {
     swap(&bytes, &workspace.sections[section].bytes)
     let fault = workspace.sections[section].outcome
     if fault == .none, services.head.size <= services.headLimit {
-      dispatch(client, bytes.count, &bytes)
+      unsafe dispatch(clients.pin(client), bytes.count, &bytes)
     } else {
       let isLong = services.head.target.count > services.headLimit
       refuse(client, fault != .none ? fault : isLong ? .uriTooLong : .headersTooLarge, bytes)
