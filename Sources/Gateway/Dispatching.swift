@@ -15,6 +15,7 @@ extension Gateway {
   mutating func dispatch(_ client: Pin<Client>, _ length: Int, _ input: inout Buffer) {
     counters.add(.requests)
     if let fault = objection() { return refuse(client.handle, fault, input) }
+    if checksHosts, isMisdirected(client.handle, input) { return refuse(client.handle, .misdirectedRequest, input) }
     let id = services.ids.make(services.head, input.bytes)
     switch services.head.flags.contains(.regularPath) ? .unchanged : normalise(input.bytes) {
     case .unchanged:

@@ -51,13 +51,15 @@ extension Gateway {
       isHead: exchanges[exchange].head.method == .head, isVersion11: exchanges[exchange].head.flags.contains(.version11),
       isPersistent: exchanges[exchange].flags.contains(.persistent))
     if !isRead { clients[client].flags.insert(.mustLinger) }
-    exchanges[exchange].status = fault.row.status
+    let isCall = exchanges[exchange].flags.contains(.grpc)
+    if isCall { exchanges[exchange].callStatus = Int16(CallStatus(fault).rawValue) }
+    exchanges[exchange].status = isCall ? 200 : fault.row.status
     // The text of a received id lies in the exchange's bytes.
     var bytes = Buffer.absent
     swap(&bytes, &exchanges[exchange].bytes)
-    let json = exchanges[exchange].head.names.contains(.accept) && exchanges[exchange].head.prefersJSON(in: bytes.bytes)
+    let form: ErrorForm = isCall ? .call : exchanges[exchange].head.names.contains(.accept) && exchanges[exchange].head.prefersJSON(in: bytes.bytes) ? .json : .text
     exchanges[exchange].bodySent = compose(
-      error: fault, context, exchanges[exchange].requestID, allow: nil, json: json, bytes: bytes.bytes, denial: denial)
+      error: fault, context, exchanges[exchange].requestID, allow: nil, form, bytes: bytes.bytes, denial: denial)
     swap(&bytes, &exchanges[exchange].bytes)
     if limits.isActive { _ = tellLimits(exchanges[exchange].rateNote, behind: exchanges[exchange].bodySent) }
     exchanges[exchange].sent += services.responses.output.count
@@ -206,6 +208,7 @@ extension Gateway {
     counters.subtract(.requestsActive)
     counters.add(exchanges[pinned].upstream < 0 ? .requestsAnswered : .requestsForwarded)
     count(status: exchanges[pinned].status)
+    if exchanges[pinned].flags.contains(.grpc) { finishCall(exchange) }
     if logsAccess { log(exchange) }
     clients[client].exchange = nil
     clients[client].flags.remove([.holding, .owesContinue, .pouring])
@@ -258,6 +261,7 @@ extension Gateway {
     entry.version = AccessProtocol(exchanges[handle].head.flags)
     entry.fault = exchanges[handle].fault
     entry.route = exchanges[handle].route
+    if exchanges[handle].flags.contains(.grpc) { entry.callStatus = exchanges[handle].callStatus }
     entry.upstream = exchanges[handle].upstream
     entry.attempts = exchanges[handle].attempts
     entry.bytesReceived = UInt64(exchanges[handle].headLength + exchanges[handle].bodyReceived)

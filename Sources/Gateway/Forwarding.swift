@@ -15,6 +15,7 @@ extension Gateway {
   mutating func start(_ exchange: Handle) {
     let client = exchanges[exchange].client
     if actions.forwards[Int(exchanges[exchange].rule)].isGuarded { guardExchange(exchange) }
+    if exchanges[exchange].head.flags.contains(.version2) { beginCall(exchange) }
     if actions.forwards[Int(exchanges[exchange].rule)].collectsRequest, !clients[client].body.isComplete {
       exchanges[exchange].flags.formUnion([.collecting, .collected])
       if let fault = passHeldBody(exchange) { return fail(exchange, fault) }

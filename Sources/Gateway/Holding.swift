@@ -25,7 +25,7 @@ extension Gateway {
     // An interim response may still wait in the backlog, which must hold the body alone.
     let isClear = clients[exchanges[exchange].client].backlog.isEmpty
     let plan = actions.forwards[Int(exchanges[exchange].rule)].plan
-    let isEventStream = services.responseHead.headers(in: bytes).isEventStream
+    let isEventStream = exchanges[exchange].flags.contains(.grpc) || services.responseHead.headers(in: bytes).isEventStream
     let asksForNoBuffering = services.responseHead.headers(in: bytes).asksForNoBuffering
     if isEventStream {
       exchanges[exchange].flags.insert(.eventStream)
@@ -45,7 +45,7 @@ extension Gateway {
 
   /// Begins to collect: the head is kept as it came, the body will wait in the client's backlog.
   mutating func hold(_ exchange: Handle, _ client: Handle, _ bytes: Span<UInt8>) {
-    exchanges[exchange].flags.insert(.holding)
+    exchanges[exchange].flags.insert(services.responseHead.flags.contains(.version2) ? [.holding, .heldFromHTTP2] : .holding)
     clients[client].flags.insert(.holding)
     var copy = Buffer(capacity: bytes.count)
     copy.append(bytes)
@@ -76,7 +76,8 @@ extension Gateway {
     guard let head = exchanges[exchange].heldHead.take() else { return .proxyInternalError }
     var parser = ResponseParser()
     guard case .complete = parser.parse(head.bytes, into: &services.responseHead) else { return .proxyInternalError }
-    exchanges[exchange].flags.remove([.holding, .untilClose])
+    if exchanges[exchange].flags.contains(.heldFromHTTP2) { services.responseHead.flags.insert(.version2) }
+    exchanges[exchange].flags.remove([.holding, .untilClose, .heldFromHTTP2])
     var framing = RelayFraming.length(clients[client].backlog.count)
     if case .length = services.responseHead.body { framing = .asReceived }
     if let fault = composeHead(exchange, head.bytes, framing) { return fault }

@@ -265,6 +265,8 @@ extension Gateway {
         doom(client)
         return true
       }
+      // Whoever makes a call may pause as long as it likes.
+      if exchanges[exchange].flags.contains(.grpc) { return true }
       // A request that does not come to its end is cancelled, not answered.
       exchanges[exchange].flags.insert(.committed)
       fail(exchange, .requestTimeout)

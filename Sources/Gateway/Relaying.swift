@@ -301,6 +301,7 @@ extension Gateway {
     let context = ResponseContext(
       isHead: exchanges[pinned].head.method == .head, isVersion11: exchanges[pinned].head.flags.contains(.version11),
       isPersistent: flags.contains(.persistent))
+    if flags.contains(.grpc) { noteCallStatus(exchange, head: bytes) }
     let dropped = actions.forwards[rule].droppedFromResponse
     let via = actions.forwards[rule].plan.setVia
     guard framing == .asReceived, services.responseHead.flags.isDisjoint(with: .oddLength), services.responseHead.status.code != 204 else {
@@ -318,7 +319,7 @@ extension Gateway {
     _ exchange: Handle, _ bytes: Span<UInt8>, _ framing: RelayFraming, _ context: ResponseContext, _ received: HeaderNameSet, _ rule: Int
   ) -> Fault? {
     var dropped = received, framing = framing
-    let forwardsTrailers = actions.forwards[rule].plan.forwardTrailers
+    let forwardsTrailers = actions.forwards[rule].plan.forwardTrailers || exchanges[exchange].flags.contains(.grpc)
     if framing == .asReceived, services.responseHead.flags.contains(.oddLength), case .length(let length) = services.responseHead.body {
       framing = .length(length)
     }
@@ -333,9 +334,9 @@ extension Gateway {
     return nil
   }
 
-  /// Remembers which trailers were announced. On a stream they need not be.
+  /// Remembers which trailers were announced. On a stream they need not be, and nobody announces those of a call.
   private mutating func keepAnnouncement(_ exchange: Handle, _ bytes: Span<UInt8>, _ framing: RelayFraming) {
-    guard services.responseHead.flags.contains(.announcesTrailers) else {
+    guard services.responseHead.flags.contains(.announcesTrailers) || exchanges[exchange].flags.contains(.grpc) else {
       if framing == .stream { exchanges[exchange].flags.insert(.trailers) }
       return
     }

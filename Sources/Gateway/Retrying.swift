@@ -322,6 +322,7 @@ extension Gateway {
     recoveries[recovery].heldStatus = 0
     var parser = ResponseParser()
     guard case .complete = parser.parse(head.bytes, into: &services.responseHead) else { return fail(exchange, .proxyInternalError) }
+    if exchanges[exchange].flags.contains(.heldFromHTTP2) { services.responseHead.flags.insert(.version2) }
     exchanges[exchange].bodySent = body.count
     exchanges[exchange].sent = body.count
     var framing = RelayFraming.length(body.count)

@@ -247,11 +247,15 @@ extension Gateway {
   mutating func idleIsReadable(_ backend: Handle, _ readiness: Readiness) {
     guard backends.connections[backend].carriage == .secure, backends.connections[backend].state == .idle,
       readiness.isDisjoint(with: [.peerEnded, .broken])
-    else { return closeBackend(backend) }
+    else {
+      observeIdleClose(backend)
+      return closeBackend(backend)
+    }
     var surplus = services.small.take()
     let outcome = receiveSecurely(from: backend, into: &surplus)
     services.small.recycle(surplus)
     if case .blocked = outcome { return }
+    observeIdleClose(backend)
     closeBackend(backend)
   }
 

@@ -170,7 +170,9 @@ extension Gateway {
 
   private mutating func exchangeTimerFired(_ exchange: Handle) {
     let deadline = exchanges[exchange].deadline
-    if deadline > 0, deadline <= services.now { fail(exchange, .exchangeTimeout) } else { recoveryTimerFired(exchange) }
+    if deadline > 0, deadline <= services.now {
+      fail(exchange, exchanges[exchange].flags.contains(.deadlineIsCalls) ? .grpcDeadlineExceeded : .exchangeTimeout)
+    } else { recoveryTimerFired(exchange) }
     if exchanges.contains(exchange) { armExchangeTimer(exchange) }
   }
 

@@ -58,7 +58,7 @@ public struct ResponseSection: ~Copyable {
   private mutating func takeStatus(_ name: Span<UInt8>, _ value: Span<UInt8>) -> ResponseViolation? {
     guard head.status.code == 0, name.equals(":status"), value.count == 3, let code = value.decimal, 100...599 ~= code, code != 101 else { return .malformed }
     head.status = Status(UInt16(truncatingIfNeeded: code))
-    head.flags.insert(.version11)
+    head.flags.formUnion([.version11, .version2])
     bytes.append("HTTP/1.1 ")
     bytes.append(threeDigits: head.status.code)
     bytes.append(head.status.reason)

@@ -38,6 +38,16 @@ extension Span<UInt8> {
     return true
   }
 
+  /// An acceptable host and optional port, without the port.
+  public var withoutPort: Span<UInt8> {
+    @_lifetime(copy self)
+    get {
+      var end = count
+      while end > 0, 0x30...0x39 ~= self[end - 1] { end -= 1 }
+      return end > 0 && self[end - 1] == .colon ? extracting(first: end - 1) : self
+    }
+  }
+
   /// Whether the bytes are an acceptable host and optional port (RFC 9110 §7.2): a name or IPv4 address, or an
   /// IPv6 literal in brackets; the port up to five digits.
   @inline(__always)

@@ -159,7 +159,7 @@ public struct ResponseWriter: ~Copyable {
     if head.names.contains(.via) {
       output.append(viaOf: head.records, bytes)
     }
-    output.append(head.flags.contains(.version11) ? "1.1 gateway\r\n" : "1.0 gateway\r\n")
+    output.append(head.flags.contains(.version2) ? "2.0 gateway\r\n" : head.flags.contains(.version11) ? "1.1 gateway\r\n" : "1.0 gateway\r\n")
   }
 }
 

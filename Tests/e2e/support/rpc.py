@@ -17,14 +17,14 @@ SERVICE = "test.Echo"
 class Service:
     """What the backend does, and what it has seen."""
 
-    def __init__(self, site: Certificate | None = None) -> None:
+    def __init__(self, site: Certificate | None = None, options: tuple[tuple[str, int], ...] = ()) -> None:
         self.calls = 0
         self.metadata: list[dict[str, Any]] = []
         self.remaining: list[float | None] = []
         self.cancelled = threading.Event()
         self.begun = threading.Event()
         self.release = threading.Event()
-        self.server = grpc.server(ThreadPoolExecutor(32), options=[("grpc.max_receive_message_length", 64 << 20)])
+        self.server = grpc.server(ThreadPoolExecutor(32), options=[("grpc.max_receive_message_length", 64 << 20), *options])
         handlers = {
             "Unary": grpc.unary_unary_rpc_method_handler(self.unary),
             "Gather": grpc.stream_unary_rpc_method_handler(self.gather),

@@ -120,7 +120,7 @@ def hangs(peer: Peer) -> None:
 
 def answers_503(peer: Peer) -> None:
     peer.taken(peer.request())
-    peer.send(head(503, "Content-Length: 4", reason="Not now") + b"busy")
+    peer.send(head(503, "Content-Length: 4", "Connection: close", reason="Not now") + b"busy")
     peer.close()
 
 

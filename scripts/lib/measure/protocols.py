@@ -47,7 +47,7 @@ ROWS = [
     Row("h1-h2-64k", "HTTP/1.1 to HTTP/2, 64 KiB", False, "h2", "64k"),
     Row("h2-h2", "HTTP/2 to HTTP/2", True, "h2"),
     Row("h2-h2-64k", "HTTP/2 to HTTP/2, 64 KiB", True, "h2", "64k"),
-    Row("grpc", "gRPC, unary", True, "grpc", "unary", True),
+    Row("grpc", "gRPC, unary", True, "grpc", "call.unary", True),
     Row("h1-tls", "HTTP/1.1 to HTTP/1.1 over TLS", False, "h1s"),
     Row("h1-tls-64k", "HTTP/1.1 to HTTP/1.1 over TLS, 64 KiB", False, "h1s", "64k"),
     Row("h2-h2s", "HTTP/2 to HTTP/2 over TLS", True, "h2s"),
@@ -209,8 +209,11 @@ def _calling(settings: Settings) -> list[str]:
     """The backend for gRPC: a message and `grpc-status` as a trailer."""
     place = settings.directory / "files" / "grpc"
     place.mkdir(parents=True, exist_ok=True)
-    (place / "unary").write_bytes(b"\0\0\0\0\x0c" + b"answer......")
-    return ["nghttpd", "--no-tls", "--address=127.0.0.1", f"--htdocs={settings.directory / 'files'}", "--trailer=grpc-status: 0", str(settings.port)]
+    (place / "call.unary").write_bytes(b"\0\0\0\0\x0c" + b"answer......")
+    types = settings.directory / "types"
+    types.write_text("application/grpc unary\n")
+    return ["nghttpd", "--no-tls", "--address=127.0.0.1", f"--htdocs={settings.directory / 'files'}", f"--mime-types-file={types}",
+            "--trailer=grpc-status: 0", str(settings.port)]
 
 
 def recipes(ports: Ports) -> list[Recipe]:
