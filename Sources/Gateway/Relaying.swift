@@ -192,7 +192,7 @@ extension Gateway {
 
   /// The length of the body when the response at hand is as most are: final, of known length, not large, and here to its end.
   @inline(__always)
-  private func wholeBody(_ exchange: Pin<Exchange>, _ buffer: borrowing Buffer, _ length: Int) -> Int? {
+  private mutating func wholeBody(_ exchange: Pin<Exchange>, _ buffer: borrowing Buffer, _ length: Int) -> Int? {
     guard case .length(let body) = services.responseHead.body, body <= Self.copyLimit, body <= buffer.count - length else { return nil }
     let status = services.responseHead.status
     guard status.code >= 200, !status.forbidsBody, exchanges[exchange].head.method != .head,
@@ -229,11 +229,15 @@ extension Gateway {
     if status.code < 300, exchanges[exchange].head.flags.contains(.extendedConnect) { return .upgradeFailed }
     if exchanges[pinned].flags.contains(.hedged) { settleHedge(exchange, hasAnswer: true) }
     let rest = buffer.count - length
-    if exchanges[pinned].flags.contains(.rewrites) {
-      let head = rewritten(exchange, buffer.bytes.extracting(first: length))
-      if !head.isEmpty { return beginFinal(exchange, backend, head.bytes, rest: rest) }
-    }
+    if exchanges[pinned].flags.contains(.rewrites) { return beginRewritten(exchange, backend, buffer.bytes.extracting(first: length), rest: rest) }
     return beginFinal(exchange, backend, buffer.bytes.extracting(first: length), rest: rest)
+  }
+
+  /// The same with the addresses in the head rewritten.
+  @inline(never)
+  private mutating func beginRewritten(_ exchange: Handle, _ backend: Handle, _ bytes: Span<UInt8>, rest: Int) -> Fault? {
+    let head = rewritten(exchange, bytes)
+    return head.isEmpty ? beginFinal(exchange, backend, bytes, rest: rest) : beginFinal(exchange, backend, head.bytes, rest: rest)
   }
 
   /// Acts on the head of the final response, `bytes`, behind which `rest` more have come.

@@ -225,12 +225,14 @@ extension Gateway {
 
   /// Whether nothing has come that was not handed on, so that the connection can serve again.
   @inline(__always)
-  func isQuiet(_ backend: Handle) -> Bool {
-    backends.connections[backend].carriage == .plain || isQuiet(carrier: backends.connections[backend].carrier)
+  mutating func isQuiet(_ backend: Handle) -> Bool {
+    if backends.connections[backend].carriage == .plain { return true }
+    let carrier = backends.connections[backend].carrier
+    return isQuiet(carrier: carrier)
   }
 
   @inline(never)
-  private func isQuiet(carrier handle: Handle) -> Bool {
+  private mutating func isQuiet(carrier handle: Handle) -> Bool {
     if securedBackends[handle].hasEnded || securedBackends[handle].fault != .none || securedBackends[handle].session.hasPending { return false }
     switch securedBackends[handle].rest {
     case .some: return false
