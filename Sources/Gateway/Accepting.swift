@@ -74,11 +74,11 @@ extension Gateway {
     do throws(Errno) {
       try poller.watch(clients[handle].socket.descriptor, token: Token.make(.client, handle))
     } catch {
-      retire(handle)
+      vacate(handle)
       return counters.add(.acceptFailures)
     }
     guard secure(handle, listener: listener) else {
-      retire(handle)
+      vacate(handle)
       return counters.add(.acceptFailures)
     }
     noteOpened()

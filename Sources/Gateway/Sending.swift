@@ -181,13 +181,13 @@ extension Gateway {
     }
     clients[client].backlog.removeAll(&services.large)
     if clients[client].flags.contains(.secure) { removeSession(clients[client].carrier) }
-    retire(client)
+    vacate(client)
     counters.subtract(.connectionsActive)
     noteClosed()
   }
 
   /// Closes a client that holds nothing any more, and frees its slot.
-  mutating func retire(_ client: Handle) {
+  mutating func vacate(_ client: Handle) {
     clients[client].vacate()
     clients.park(client)
   }

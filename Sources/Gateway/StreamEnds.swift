@@ -13,7 +13,7 @@ extension Gateway {
     var stream = streams.remove(clients[client].carrier)
     counters.subtract(.http2StreamsActive)
     clients[client].backlog.removeAll(&services.large)
-    retire(client)
+    vacate(client)
     let unused = stream.incoming.count
     stream.incoming.removeAll(&services.small)
     let multiplexer = stream.multiplexer
