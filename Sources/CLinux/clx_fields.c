@@ -68,9 +68,9 @@ static inline int is_line_end(const uint8_t *p, size_t i, size_t n) {
 }
 
 #if defined(__SSE2__)
-/* 1 = a control character, tab included, or no ASCII: with one added to it, as a signed number, it is at most 0x20. */
-static inline unsigned not_text(__m128i v) {
-  return 0xffffu ^ (unsigned)_mm_movemask_epi8(_mm_cmpgt_epi8(_mm_add_epi8(v, _mm_set1_epi8(1)), _mm_set1_epi8(0x20)));
+/* 1 = ASCII and no control character, tab included: with one added to it, as a signed number, it is above 0x20. */
+static inline unsigned text_mask(__m128i v) {
+  return (unsigned)_mm_movemask_epi8(_mm_cmpgt_epi8(_mm_add_epi8(v, _mm_set1_epi8(1)), _mm_set1_epi8(0x20)));
 }
 static inline unsigned not_letters(__m128i v, __m128i lower) {
   __m128i letters = _mm_cmpeq_epi8(_mm_max_epu8(_mm_min_epu8(lower, _mm_set1_epi8('z')), _mm_set1_epi8('a')), lower);
@@ -78,31 +78,33 @@ static inline unsigned not_letters(__m128i v, __m128i lower) {
 }
 
 /* The line at i as nearly all are: a name of letters and '-' shorter than sixteen bytes, a value of ASCII without tabs.
-   Nonzero when it is one. */
-static inline __attribute__((always_inline)) int usual_line(const uint8_t *p, size_t i, size_t n, struct line *line) {
-  if (__builtin_expect(n - i < 16, 0)) return 0;
+   `last` is n - 16, where the last sixteen bytes begin. Nonzero when it is one. */
+static inline __attribute__((always_inline)) int usual_line(const uint8_t *p, size_t i, size_t n, ptrdiff_t last, struct line *line) {
+  if (__builtin_expect((ptrdiff_t)i > last, 0)) return 0;
   __m128i head = _mm_loadu_si128((const __m128i *)(p + i)), lower = _mm_or_si128(head, _mm_set1_epi8(0x20));
   unsigned colon = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(head, _mm_set1_epi8(':')));
-  unsigned mark = colon & -colon, before = mark - 1, found = not_text(head);
-  if (__builtin_expect(mark <= 1 || (found & before), 0)) return 0;
-  unsigned length = (unsigned)__builtin_ctz(mark), name = candidates[p[i] & 31][length];
+  unsigned before = (colon - 1) & ~colon, text = text_mask(head);
+  /* No colon, or nothing before it. */
+  if (__builtin_expect(before - 1 >= 0xffff, 0)) return 0;
+  if (__builtin_expect((text & before) != before, 0)) return 0;
+  unsigned length = (unsigned)__builtin_ctz(colon), name = candidates[_mm_cvtsi128_si32(head) & 31][length];
   /* Bit 5 makes no letter nor '-' out of any other character that is text. */
   while (name && (~(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(lower, _mm_loadu_si128((const __m128i *)names[name].text))) & before)) name = others[name];
   if (!name && __builtin_expect(not_letters(head, lower) & before, 0)) return 0;
-  found &= ~before;
   size_t v = i;
-  while (!found) {
+  while (text == 0xffff) {
     v += 16;
-    if (__builtin_expect(n - v < 16 || v > n, 0)) {
-      /* The last sixteen bytes once more, of which those before v are known. */
+    if (__builtin_expect((ptrdiff_t)v > last, 0)) {
+      /* The last sixteen bytes once more, and with them some that are text. */
       if (v >= n) return 0;
-      found = not_text(_mm_loadu_si128((const __m128i *)(p + n - 16))) >> (v + 16 - n);
-      if (!found) return 0;
+      v = (size_t)last;
+      text = text_mask(_mm_loadu_si128((const __m128i *)(p + v)));
+      if (text == 0xffff) return 0;
       break;
     }
-    found = not_text(_mm_loadu_si128((const __m128i *)(p + v)));
+    text = text_mask(_mm_loadu_si128((const __m128i *)(p + v)));
   }
-  v += (size_t)__builtin_ctz(found);
+  v += (size_t)__builtin_ctz(~text);
   if (__builtin_expect(!is_line_end(p, v, n), 0)) return 0;
   line->colon = i + length;
   line->end = v;
@@ -110,25 +112,26 @@ static inline __attribute__((always_inline)) int usual_line(const uint8_t *p, si
   return 1;
 }
 #else
-static inline int usual_line(const uint8_t *p, size_t i, size_t n, struct line *line) { return 0; }
+static inline int usual_line(const uint8_t *p, size_t i, size_t n, ptrdiff_t last, struct line *line) { return 0; }
 #endif
 
 struct clx_fields clx_scan_fields(const uint8_t *p, size_t i, size_t n, struct clx_field *out, size_t capacity) {
   const size_t first = i;
-  size_t count = 0;
+  const ptrdiff_t last = (ptrdiff_t)n - 16;
+  struct clx_field *next = out, *const limit = out + capacity;
   uint64_t seen = 0, repeated = 0;
   ptrdiff_t spare = 0;  /* blanks beyond the usual one, which do not count */
   int outcome;
   for (;;) {
     struct line line;
-    if (!usual_line(p, i, n, &line)) {
+    if (!usual_line(p, i, n, last, &line)) {
       if (is_line_end(p, i, n)) { outcome = CLX_FIELDS_COMPLETE; break; }
       struct line unusual;
       outcome = unusual_line(p, i, n, &unusual);
       if (outcome >= 0) break;
       line = unusual;
     }
-    if (__builtin_expect(count == capacity, 0)) { outcome = CLX_FIELDS_TOO_MANY; break; }
+    if (__builtin_expect(next == limit, 0)) { outcome = CLX_FIELDS_TOO_MANY; break; }
     size_t start = line.colon + 2, end = line.end;
     uint16_t is_canonical = 1;
     if (__builtin_expect(p[start - 1] != ' ' || p[start] <= ' ' || p[end - 1] <= ' ', 0)) {
@@ -138,15 +141,14 @@ struct clx_fields clx_scan_fields(const uint8_t *p, size_t i, size_t n, struct c
       spare += (ptrdiff_t)(line.end - line.colon - 2) - (ptrdiff_t)(end - start);
       is_canonical = 0;
     }
-    out[count++] = (struct clx_field){(uint32_t)i, (uint32_t)line.colon, (uint32_t)start, (uint32_t)end, (uint16_t)line.name, is_canonical};
+    *next++ = (struct clx_field){(uint32_t)i, (uint32_t)line.colon, (uint32_t)start, (uint32_t)end, (uint16_t)line.name, is_canonical};
     uint64_t bit = (uint64_t)1 << line.name;
     repeated |= seen & bit;
     seen |= bit;
     i = line.end + 2;
   }
   return (struct clx_fields){
-    seen & ~(uint64_t)1, repeated & ~(uint64_t)1, i + (outcome == CLX_FIELDS_COMPLETE ? 2 : 0), count,
-    (size_t)((ptrdiff_t)(i - first) - spare), outcome};
+    seen & ~(uint64_t)1, repeated & ~(uint64_t)1, i + (outcome == CLX_FIELDS_COMPLETE ? 2 : 0), (size_t)(next - out), (size_t)((ptrdiff_t)(i - first) - spare), outcome};
 }
 
 size_t clx_write_fields(uint8_t *out, size_t room, const uint8_t *p, size_t n, const struct clx_field *fields, size_t count, uint64_t dropped) {

@@ -74,11 +74,11 @@ extension Gateway {
     do throws(Errno) {
       try poller.watch(clients[handle].socket.descriptor, token: Token.make(.client, handle))
     } catch {
-      _ = clients.remove(handle)
+      vacate(handle)
       return counters.add(.acceptFailures)
     }
     guard secure(handle, listener: listener) else {
-      _ = clients.remove(handle)
+      vacate(handle)
       return counters.add(.acceptFailures)
     }
     noteOpened()
@@ -95,11 +95,17 @@ extension Gateway {
   private mutating func refuse(_ socket: consuming Socket, listener: Int) {
     counters.add(.connectionsRefused)
     counters.count(fault: Fault.connectionLimitReached.rawValue)
-    log.write(.warn, key: EventKey("connection-limit"), "max_connections (\(plan.limits.maxConnections)) reached: a new connection is answered 503")
-    // It would take a handshake to say so.
-    guard server(of: listener) == nil else { return }
+    let isSecure = server(of: listener) != nil
+    log.write(
+      .warn, key: EventKey("connection-limit"),
+      "max_connections (\(plan.limits.maxConnections)) reached: a new connection is \(isSecure ? "refused with a TLS alert" : "answered 503")")
     services.responses.output.removeAll()
-    compose(error: .connectionLimitReached, ResponseContext(isHead: false, isVersion11: true, isPersistent: false), services.ids.make(), allow: nil, json: false)
+    // A 503 would take a handshake; an alert can be said without one.
+    if isSecure {
+      services.responses.output.append(TLSRecord.refusal.span)
+    } else {
+      compose(error: .connectionLimitReached, ResponseContext(isHead: false, isVersion11: true, isPersistent: false), services.ids.make(), allow: nil, .text)
+    }
     _ = socket.send(services.responses.output.bytes)
     services.responses.output.removeAll()
     // The request may have arrived already; unread, it would turn the close into a reset that takes the answer along.

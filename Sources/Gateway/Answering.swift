@@ -9,6 +9,9 @@ import SharedState
 import Telemetry
 import Wire
 
+/// In which form a client is told of an error.
+enum ErrorForm { case text, json, call }
+
 extension Gateway {
   /// How the response to the head in `services.head` has to look.
   @inline(__always)
@@ -21,7 +24,7 @@ extension Gateway {
 
   /// Sends the fixed response `index`.
   @inline(__always)
-  mutating func answer(_ client: Handle, _ route: Int, response index: Int, _ id: RequestID, _ length: Int, _ input: inout Buffer) {
+  mutating func answer(_ client: Pin<Client>, _ route: Int, response index: Int, _ id: RequestID, _ length: Int, _ input: inout Buffer) {
     let context = contextOfHead()
     let before = services.responses.output.count
     guard reserve(client, actions.responses[index].byteCount + 160) else { return }
@@ -32,7 +35,7 @@ extension Gateway {
     case .received(let text): services.responses.send(actions.responses[index], context, requestID: text.text(in: input.bytes))
     }
     let status = actions.responses[index].status.code
-    let body = context.isHead ? 0 : actions.responses[index].body.count
+    let body = context.isHead ? 0 : actions.responses[index].bodyCount
     finishLocal(client, status, .none, route: route, id, context, sent: services.responses.output.count - before, body: body, length, &input)
   }
 
@@ -42,10 +45,12 @@ extension Gateway {
     let context = contextOfHead()
     let before = services.responses.output.count
     guard reserve(client, 4096) else { return }
-    let body = compose(error: fault, context, id, allow: allow, json: prefersJSON(input.bytes), bytes: input.bytes)
+    let form = errorForm(input.bytes)
+    let body = compose(error: fault, context, id, allow: allow, form, bytes: input.bytes)
     counters.count(fault: fault.rawValue)
+    if form == .call { count(callStatus: Int16(CallStatus(fault).rawValue)) }
     finishLocal(
-      client, fault.row.status, fault, route: -1, id, context, sent: services.responses.output.count - before, body: body, length, &input)
+      client, form == .call ? 200 : fault.row.status, fault, route: -1, id, context, sent: services.responses.output.count - before, body: body, length, &input)
   }
 
   /// Refuses what cannot be understood or must not go on, and closes the connection after the answer.
@@ -57,13 +62,16 @@ extension Gateway {
     let before = services.responses.output.count
     guard reserve(client, 4096) else { return }
     let id = services.ids.make()
-    let body = compose(error: fault, context, id, allow: nil, json: known && prefersJSON(input.bytes))
+    let form = known ? errorForm(input.bytes) : .text
+    let body = compose(error: fault, context, id, allow: nil, form)
+    let status = form == .call ? 200 : fault.row.status
     counters.count(fault: fault.rawValue)
+    if form == .call { count(callStatus: Int16(CallStatus(fault).rawValue)) }
     counters.add(.requestsAnswered)
-    count(status: fault.row.status)
+    count(status: status)
     if logsAccess {
       if !known { services.head.reset() }
-      logLocal(client, fault.row.status, fault, route: -1, id, sent: services.responses.output.count - before, body: body, input.count, input.bytes)
+      logLocal(client, status, fault, route: -1, id, sent: services.responses.output.count - before, body: body, input.count, input.bytes)
     }
     clients[client].flags.remove([.inHead, .discarding])
     clients[client].flags.formUnion([.closing, .mustLinger])
@@ -145,14 +153,16 @@ extension Gateway {
   // MARK: Composing
 
   /// Makes room for `count` more bytes of output, by sending what is there. False when there is none to be had.
+  mutating func reserve(_ client: Handle, _ count: Int) -> Bool { unsafe reserve(clients.pin(client), count) }
+
   @inline(__always)
-  mutating func reserve(_ client: Handle, _ count: Int) -> Bool {
+  mutating func reserve(_ client: Pin<Client>, _ count: Int) -> Bool {
     if services.responses.output.freeCapacity >= count { return true }
     return makeRoom(client, count)
   }
 
   @inline(never)
-  private mutating func makeRoom(_ client: Handle, _ count: Int) -> Bool {
+  private mutating func makeRoom(_ client: Pin<Client>, _ count: Int) -> Bool {
     send(client)
     if services.responses.output.freeCapacity < count {
       // A response larger than the shared output: a larger one takes its place.
@@ -174,13 +184,17 @@ extension Gateway {
   @inline(never)
   @discardableResult
   mutating func compose(
-    error fault: Fault, status: UInt16? = nil, _ context: ResponseContext, _ id: RequestID, allow: MethodSet?, json: Bool, bytes: Span<UInt8> = Span(),
+    error fault: Fault, status: UInt16? = nil, _ context: ResponseContext, _ id: RequestID, allow: MethodSet?, _ form: ErrorForm, bytes: Span<UInt8> = Span(),
     denial: RetryDenial? = nil
   ) -> Int {
+    if form == .call {
+      compose(call: fault, context, id, bytes)
+      return 0
+    }
     let row = fault.row
     let status = Status(status ?? row.status)
     var body = Buffer(capacity: 1024)
-    if json {
+    if form == .json {
       body.append("{\"type\":\"about:blank\",\"title\":\"")
       body.append(status.reason)
       body.append("\",\"status\":")
@@ -203,7 +217,7 @@ extension Gateway {
       body.append("\n")
     }
     services.responses.begin(status, context, server: plan.serverHeader)
-    services.responses.output.append(json ? "Content-Type: application/problem+json\r\nContent-Length: " : "Content-Type: text/plain\r\nContent-Length: ")
+    services.responses.output.append(form == .json ? "Content-Type: application/problem+json\r\nContent-Length: " : "Content-Type: text/plain\r\nContent-Length: ")
     services.responses.output.append(decimal: body.count)
     services.responses.output.append("\r\nX-Request-Id: ")
     append(id, bytes)
@@ -235,18 +249,29 @@ extension Gateway {
     return services.head.prefersJSON(in: bytes)
   }
 
+  /// In which form the request being dispatched is told of an error.
+  func errorForm(_ bytes: Span<UInt8>) -> ErrorForm { services.head.isCall(in: bytes) ? .call : prefersJSON(bytes) ? .json : .text }
+
   // MARK: After a local answer
 
   /// Ends a request that was answered from here: counts and logs it, and sees to its body.
-  @inline(__always)
+  @inline(never)
   mutating func finishLocal(
     _ client: Handle, _ status: UInt16, _ fault: Fault, route: Int, _ id: RequestID, _ context: ResponseContext, sent: Int, body: Int,
+    _ length: Int, _ input: inout Buffer
+  ) {
+    unsafe finishLocal(clients.pin(client), status, fault, route: route, id, context, sent: sent, body: body, length, &input)
+  }
+
+  @inline(__always)
+  mutating func finishLocal(
+    _ client: Pin<Client>, _ status: UInt16, _ fault: Fault, route: Int, _ id: RequestID, _ context: ResponseContext, sent: Int, body: Int,
     _ length: Int, _ input: inout Buffer
   ) {
     counters.add(.requestsAnswered)
     count(status: status)
     let sent = limits.isActive ? sent + tellLimits(services.rateNote, behind: body) : sent
-    if logsAccess { logLocal(client, status, fault, route: route, id, sent: sent, body: body, length, input.bytes) }
+    if logsAccess { logLocal(client.handle, status, fault, route: route, id, sent: sent, body: body, length, input.bytes) }
     input.consume(length)
     if !context.isPersistent {
       clients[client].flags.insert(.closing)
@@ -272,6 +297,7 @@ extension Gateway {
     entry.version = services.head.target.isEmpty && !clients[client].flags.contains(.stream) ? .http11 : AccessProtocol(services.head.flags)
     entry.fault = fault
     entry.route = Int32(truncatingIfNeeded: route)
+    if fault != .none, services.head.isCall(in: bytes) { entry.callStatus = Int16(CallStatus(fault).rawValue) }
     entry.bytesReceived = UInt64(max(0, length))
     entry.bytesSent = UInt64(max(0, sent))
     entry.bodyBytesSent = UInt64(max(0, body))

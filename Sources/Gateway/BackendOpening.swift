@@ -38,11 +38,9 @@ extension Gateway {
   /// Opens a connection that nobody waits for, to the first address.
   mutating func openAhead(_ pool: Int) {
     counters.add(.upstreamPreconnects)
-    let idle = backends.pools[pool].idle, connections = backends.pools[pool].connections
     let lease = backends.open(pool, address: 0, now: services.now, mayMultiplex: mayMultiplex(nil, pool)) { socket, handle throws(Errno) in
       try poller.watch(socket.descriptor, token: Token.make(.backend, handle))
     }
-    noteConnections(pool, idle, connections)
     switch lease {
     case .connected(let backend):
       counters.add(.upstreamConnects)

@@ -41,9 +41,9 @@ extension Gateway {
     let settings = plan.upstreams[pool].http2
     if backendSessions[session].drainDeadline > 0, services.now >= backendSessions[session].drainDeadline { return endSession(session, .http2DrainTimeout) }
     if backendSessions[session].streamCount == 0, services.now >= backendSessions[session].idleSince + backends.pools[pool].idleTimeout {
-      retire(session)
+      retireSession(session)
     } else if backends.pools[pool].lifetime > 0, services.now >= backends.connections[backend].createdAt + backends.pools[pool].lifetime {
-      retire(session)
+      retireSession(session)
     } else if backendSessions[session].pingedAt > 0 {
       if settings.pingTimeout > 0, services.now >= backendSessions[session].pingedAt + Int64(settings.pingTimeout) {
         counters.add(.upstreamPingTimeouts)

@@ -85,7 +85,7 @@ extension Gateway {
     let isOld = backends.pools[pool].lifetime > 0 && services.now - backends.connections[connection].createdAt >= backends.pools[pool].lifetime
     let isUsedUp = backends.pools[pool].requestLimit > 0 && backendSessions[session].requests >= backends.pools[pool].requestLimit
     if isOld || isUsedUp || !backendSessions[session].session.mayRequest {
-      retire(session)
+      retireSession(session)
       return false
     }
     return true
@@ -159,10 +159,7 @@ extension Gateway {
     case .securing: return securingIsReady(backend, nil, readiness)
     default:
       // Idle: bytes that nobody asked for, or the backend's end. Writable is what every new connection is.
-      if !readiness.isDisjoint(with: .readable) {
-        observeIdleClose(backend)
-        idleIsReadable(backend, readiness)
-      }
+      if !readiness.isDisjoint(with: .readable) { idleIsReadable(backend, readiness) }
       return
     }
     if readiness.contains(.writable) { flushSession(backend) }
@@ -265,7 +262,7 @@ extension Gateway {
   private mutating func wentAway(_ session: Handle, _ last: Int32, _ code: UInt32) {
     counters.add(.upstreamGoAways)
     if code != ErrorCode.noError.rawValue { report(session, .warn, "GOAWAY: \(ErrorCode.name(code)), last stream \(last)") }
-    retire(session)
+    retireSession(session)
   }
 
   /// The backend has broken a rule of the connection.
@@ -395,7 +392,7 @@ extension Gateway {
   // MARK: The end
 
   /// A session takes no further requests. Those under way get until the deadline.
-  mutating func retire(_ session: Handle) {
+  mutating func retireSession(_ session: Handle) {
     guard !backendSessions[session].isRetiring else { return }
     backendSessions[session].isRetiring = true
     let limit = plan.upstreams[backendSessions[session].upstream].http2.goAwayDrainTimeout

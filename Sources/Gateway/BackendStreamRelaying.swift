@@ -200,7 +200,7 @@ extension Gateway {
       // What the backend says of one request it means of all.
       backends.pools[pool].knowsHTTP1 = true
       backends.pools[pool].wantsHTTP1 = true
-      retire(backendStreams[stream].session)
+      retireSession(backendStreams[stream].session)
       streamBroke(backend, .http2HTTP1Required)
     default: streamBroke(backend, .http2StreamReset)
     }

@@ -71,7 +71,7 @@ extension Gateway {
         acceptsTrailers: exchanges[exchange].head.flags.contains(.acceptsTrailers), hasBody: !isComplete, &backendWorkspace)
     else {
       // The numbers have been used up: the next request finds another connection.
-      retire(session)
+      retireSession(session)
       return nil
     }
     backendStreams[stream].id = id
@@ -149,7 +149,7 @@ extension Gateway {
     }
     if backendSessions[session].streamCount == 0 {
       backendSessions[session].idleSince = services.now
-      if backends.pools[backendSessions[session].upstream].idleLimit == 0 { retire(session) } else { armSessionTimer(session) }
+      if backends.pools[backendSessions[session].upstream].idleLimit == 0 { retireSession(session) } else { armSessionTimer(session) }
     }
     queueSession(session)
   }

@@ -1,7 +1,8 @@
 // Client — one client connection: what has arrived and is not used yet, what waits to be sent, and where it stands.
 //
 // Invariants: `input` is nil unless bytes have arrived that belong to no request being worked on; while an
-// exchange runs, its head's bytes belong to the exchange. Only `Gateway` closes a client. A stream of an HTTP/2 connection is
+// exchange runs, its head's bytes belong to the exchange. Only `Gateway` closes a client; it is parked then and never removed,
+// which is what makes it safe to pin it (see `Slab.pin`). A stream of an HTTP/2 connection is
 // a client as well: one whose requests come, and whose answers go, by way of its connection (Multiplexing, StreamSending).
 
 import HTTPModel
@@ -66,7 +67,7 @@ enum ClientWaiting: UInt8, BitwiseCopyable {
 
 /// The state of one client connection.
 struct Client: ~Copyable {
-  let socket: Socket
+  private(set) var socket: Socket
   let peer: PeerText
   let listener: UInt16
   var flags = ClientFlags.fresh
@@ -152,6 +153,13 @@ struct Client: ~Copyable {
     self.socket = socket
     self.peer = peer
     self.listener = listener
+  }
+
+  /// Closes its socket and gives up what it holds, which others have taken what they want of.
+  mutating func vacate() {
+    socket = Socket(Descriptor.none)
+    input = nil
+    backlog = BufferChain()
   }
 
   /// A stream of the connection that `peer` and `listener` are of: one request, and no other.

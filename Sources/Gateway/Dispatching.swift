@@ -12,11 +12,12 @@ extension Gateway {
   /// Acts on the head in `services.head`, which takes up the first `length` bytes of `input`.
   /// A request that is forwarded takes the whole of `input` along.
   @inline(__always)
-  mutating func dispatch(_ client: Handle, _ length: Int, _ input: inout Buffer) {
+  mutating func dispatch(_ client: Pin<Client>, _ length: Int, _ input: inout Buffer) {
     counters.add(.requests)
-    if let fault = objection() { return refuse(client, fault, input) }
+    if let fault = objection() { return refuse(client.handle, fault, input) }
+    if checksHosts, isMisdirected(client.handle, input) { return refuse(client.handle, .misdirectedRequest, input) }
     let id = services.ids.make(services.head, input.bytes)
-    switch services.head.path.isEmpty ? normaliseEmptyPath() : normalisePath(services.head.path.text(in: input.bytes), into: &services.path) {
+    switch services.head.flags.contains(.regularPath) ? .unchanged : normalise(input.bytes) {
     case .unchanged:
       let match = table.match(
         host: services.head.host.text(in: input.bytes), path: services.head.path.text(in: input.bytes), method: services.head.method,
@@ -30,7 +31,7 @@ extension Gateway {
       swap(&path, &services.path)
       act(client, match, isRewritten: true, id, length, &input)
     case .rejected:
-      refuse(client, .httpRequestError, input)
+      refuse(client.handle, .httpRequestError, input)
     }
   }
 
@@ -42,9 +43,11 @@ extension Gateway {
     return nil
   }
 
-  /// An absolute-form target may have no path; it means "/" (RFC 9110 §4.2.3).
+  /// Brings the path into its normal form, in `services.path` where that is another one.
   @inline(never)
-  private mutating func normaliseEmptyPath() -> PathOutcome {
+  private mutating func normalise(_ bytes: Span<UInt8>) -> PathOutcome {
+    guard services.head.path.isEmpty else { return normalisePath(services.head.path.text(in: bytes), into: &services.path) }
+    // An absolute-form target may have no path; it means "/" (RFC 9110 §4.2.3).
     services.path.removeAll()
     services.path.append("/")
     return .rewritten
@@ -52,33 +55,33 @@ extension Gateway {
 
   @inline(__always)
   private mutating func act(
-    _ client: Handle, _ match: RouteMatch, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer
+    _ client: Pin<Client>, _ match: RouteMatch, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer
   ) {
-    if limits.isActive, !admit(client, isRewritten: isRewritten, id, length, &input) { return }
+    if limits.isActive, !admit(client.handle, isRewritten: isRewritten, id, length, &input) { return }
     switch match {
     case .route(let route):
-      if services.head.flags.contains(.extendedConnect), !admitConnect(client, route, id, length, &input) { return }
+      if services.head.flags.contains(.extendedConnect), !admitConnect(client.handle, route, id, length, &input) { return }
       switch actions.index[route] {
       case .respond(let index): answer(client, route, response: index, id, length, &input)
       case .forward(let rule): forward(client, route, rule, isRewritten: isRewritten, id, length, &input)
-      case .echo(let index): beginWebSocket(client, route, echo: index, id, length, &input)
-      case .redirect(let index): redirect(client, route, template: index, isRewritten: isRewritten, id, length, &input)
-      case .health: answerHealth(client, route, id, length, &input)
-      case .stats: answerStats(client, route, id, length, &input)
+      case .echo(let index): beginWebSocket(client.handle, route, echo: index, id, length, &input)
+      case .redirect(let index): redirect(client.handle, route, template: index, isRewritten: isRewritten, id, length, &input)
+      case .health: answerHealth(client.handle, route, id, length, &input)
+      case .stats: answerStats(client.handle, route, id, length, &input)
       }
     case .notFound:
-      if services.head.path.count == 1, services.head.path.text(in: input.bytes).equals("*") { return answerServerOptions(client, id, length, &input) }
-      decline(client, .routeNotFound, allow: nil, id, length, &input)
-    case .methodNotAllowed(let allowed): decline(client, .methodNotAllowed, allow: allowed, id, length, &input)
+      if services.head.path.count == 1, services.head.path.text(in: input.bytes).equals("*") { return answerServerOptions(client.handle, id, length, &input) }
+      decline(client.handle, .routeNotFound, allow: nil, id, length, &input)
+    case .methodNotAllowed(let allowed): decline(client.handle, .methodNotAllowed, allow: allowed, id, length, &input)
     }
   }
 
   /// Makes the exchange for a request to be forwarded, and sends it on its way.
   private mutating func forward(
-    _ client: Handle, _ route: Int, _ rule: Int, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer
+    _ client: Pin<Client>, _ route: Int, _ rule: Int, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer
   ) {
     var key: Extent?
-    if services.head.names.contains(.upgrade), !admitUpgrade(client, route, rule, &key, id, length, &input) { return }
+    if services.head.names.contains(.upgrade), !admitUpgrade(client.handle, route, rule, &key, id, length, &input) { return }
     // Pipelined answers go first; while the client does not take them, the request waits where it is and is parsed again.
     if !services.responses.output.isEmpty {
       send(client)
@@ -86,12 +89,12 @@ extension Gateway {
     }
     guard let handle = exchanges.revive() ?? exchanges.insert(Exchange(fieldLimit: services.fieldLimit)) else {
       // The slab holds as many exchanges as clients, so this cannot be.
-      return doom(client)
+      return doom(client.handle)
     }
     let pinned = unsafe exchanges.pin(handle)
     let started = clients[client].requestStart
     exchanges[pinned].begin(
-      client: client, route: route, rule: rule, upstream: actions.forwards[rule].plan.upstream, headLength: length, requestID: id,
+      client: client.handle, route: route, rule: rule, upstream: actions.forwards[rule].plan.upstream, headLength: length, requestID: id,
       started: started, startedWall: services.wall - (services.nowMicroseconds - started))
     if limits.isActive { exchanges[pinned].rateNote = services.rateNote }
     if exchanges[pinned].head.fieldLimit == 0 { exchanges[pinned].head = RequestHead(fieldLimit: services.fieldLimit) }

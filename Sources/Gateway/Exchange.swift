@@ -49,6 +49,9 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   static var spliced: ExchangeFlags { ExchangeFlags(rawValue: 65536) }
   /// Body bytes that are passed on are kept, so that the request can be sent again.
   static var keepsBody: ExchangeFlags { ExchangeFlags(rawValue: 1 << 17) }
+  /// The request is a gRPC call; and its deadline is the call's own.
+  static var grpc: ExchangeFlags { ExchangeFlags(rawValue: 1 << 23) }
+  static var deadlineIsCalls: ExchangeFlags { ExchangeFlags(rawValue: 1 << 24) }
   /// Some statuses are retried.
   static var watchesStatus: ExchangeFlags { ExchangeFlags(rawValue: 1 << 18) }
   /// Addresses in the response's head are rewritten.
@@ -86,6 +89,8 @@ struct Exchange: ~Copyable {
   var addressesTried: UInt8 = 0
   var status: UInt16 = 0
   var fault = Fault.none
+  /// What became of a gRPC call; -1: not known. Only with `.grpc`.
+  var callStatus: Int16 = -1
   private(set) var requestID = RequestID.generated(0)
   /// Microseconds of the monotonic and of the wall clock at the first byte.
   private(set) var started: Int64 = 0

@@ -51,13 +51,15 @@ extension Gateway {
       isHead: exchanges[exchange].head.method == .head, isVersion11: exchanges[exchange].head.flags.contains(.version11),
       isPersistent: exchanges[exchange].flags.contains(.persistent))
     if !isRead { clients[client].flags.insert(.mustLinger) }
-    exchanges[exchange].status = fault.row.status
+    let isCall = exchanges[exchange].flags.contains(.grpc)
+    if isCall { exchanges[exchange].callStatus = Int16(CallStatus(fault).rawValue) }
+    exchanges[exchange].status = isCall ? 200 : fault.row.status
     // The text of a received id lies in the exchange's bytes.
     var bytes = Buffer.absent
     swap(&bytes, &exchanges[exchange].bytes)
-    let json = exchanges[exchange].head.names.contains(.accept) && exchanges[exchange].head.prefersJSON(in: bytes.bytes)
+    let form: ErrorForm = isCall ? .call : exchanges[exchange].head.names.contains(.accept) && exchanges[exchange].head.prefersJSON(in: bytes.bytes) ? .json : .text
     exchanges[exchange].bodySent = compose(
-      error: fault, context, exchanges[exchange].requestID, allow: nil, json: json, bytes: bytes.bytes, denial: denial)
+      error: fault, context, exchanges[exchange].requestID, allow: nil, form, bytes: bytes.bytes, denial: denial)
     swap(&bytes, &exchanges[exchange].bytes)
     if limits.isActive { _ = tellLimits(exchanges[exchange].rateNote, behind: exchanges[exchange].bodySent) }
     exchanges[exchange].sent += services.responses.output.count
@@ -121,19 +123,22 @@ extension Gateway {
 
   /// Parts an exchange from its connection, which goes back to the pool or is closed; then somebody who waits gets a turn.
   mutating func detach(_ exchange: Handle, _ backend: Handle, isReusable: Bool, servesWaiting: Bool = true) {
+    unsafe detach(exchange, backends.connections.pin(backend), isReusable: isReusable, servesWaiting: servesWaiting)
+  }
+
+  @inline(__always)
+  mutating func detach(_ exchange: Handle, _ backend: Pin<BackendConnection>, isReusable: Bool, servesWaiting: Bool = true) {
     let pool = Int(backends.connections[backend].upstream)
     exchanges[exchange].backend = nil
     if isReusable {
-      let idle = backends.pools[pool].idle, connections = backends.pools[pool].connections
       backends.connections[backend].waiting = .nothing
-      if backends.giveBack(backend, now: services.now) {
+      if backends.giveBack(backend.handle, now: services.now) {
         setBackendTimer(backend, .idle, backends.pools[pool].idleTimeout)
       } else {
-        backendTimers.disarm(backend.index)
+        backendTimers.disarm(backend.handle.index)
       }
-      noteConnections(pool, idle, connections)
     } else {
-      closeBackend(backend)
+      closeBackend(backend.handle)
     }
     if servesWaiting, backends.pools[pool].waiting > 0 { serveWaiting(pool) }
   }
@@ -141,14 +146,11 @@ extension Gateway {
   /// Closes a connection that no exchange uses any more.
   mutating func closeBackend(_ backend: Handle) {
     guard backends.connections.contains(backend) else { return }
-    let pool = Int(backends.connections[backend].upstream)
-    let idle = backends.pools[pool].idle, connections = backends.pools[pool].connections
     backendTimers.disarm(backend.index)
     backends.connections[backend].backlog.removeAll(&services.large)
     if let input = backends.connections[backend].input.take() { services.large.recycle(input) }
     if backends.connections[backend].carriage != .plain { closeCarrier(backend) }
     backends.close(backend)
-    noteConnections(pool, idle, connections)
   }
 
   /// Closes connections that the pools have given up.
@@ -202,10 +204,11 @@ extension Gateway {
   @inline(__always)
   mutating func finish(_ exchange: Handle) {
     let pinned = unsafe exchanges.pin(exchange)
-    let client = exchanges[pinned].client
+    let client = unsafe clients.pin(exchanges[pinned].client)
     counters.subtract(.requestsActive)
     counters.add(exchanges[pinned].upstream < 0 ? .requestsAnswered : .requestsForwarded)
     count(status: exchanges[pinned].status)
+    if exchanges[pinned].flags.contains(.grpc) { finishCall(exchange) }
     if logsAccess { log(exchange) }
     clients[client].exchange = nil
     clients[client].flags.remove([.holding, .owesContinue, .pouring])
@@ -213,35 +216,34 @@ extension Gateway {
       clients[client].flags.insert(.closing)
       if !clients[client].body.isComplete { clients[client].flags.insert(.mustLinger) }
     }
-    let hasMore = release(exchange, client)
-    if !clients[client].backlog.isEmpty { return flushAfterExchange(client) }
+    let hasMore = release(pinned, client)
+    if !clients[client].backlog.isEmpty { return flushAfterExchange(client.handle) }
     if clients[client].flags.contains(.closing) {
       if hasMore { clients[client].flags.insert(.mustLinger) }
-      return endClient(client)
+      return endClient(client.handle)
     }
     setClientTimer(client, .idle, plan.timeouts.idle)
-    if hasMore || clients[client].input != nil || clients[client].flags.contains(.readable) { enqueue(client) }
+    if hasMore || clients[client].input != nil || clients[client].flags.contains(.readable) { enqueue(client.handle) }
   }
 
   /// Gives back what the exchange holds. True when bytes came behind its request: they are the client's input again.
   @inline(__always)
-  private mutating func release(_ exchange: Handle, _ client: Handle) -> Bool {
-    let pinned = unsafe exchanges.pin(exchange)
+  private mutating func release(_ pinned: Pin<Exchange>, _ client: Pin<Client>) -> Bool {
     var bytes = Buffer.absent
     swap(&bytes, &exchanges[pinned].bytes)
     // What came behind the request is the next one.
     bytes.consume(min(exchanges[pinned].used, bytes.count))
     let hasMore = !bytes.isEmpty
     if hasMore, clients[client].input == nil { clients[client].input = consume bytes } else { services.small.recycle(bytes) }
-    if exchanges[pinned].session != nil { releaseSession(exchange) }
-    if exchanges[pinned].recovery != nil { releaseRecovery(exchange) }
+    if exchanges[pinned].session != nil { releaseSession(pinned.handle) }
+    if exchanges[pinned].recovery != nil { releaseRecovery(pinned.handle) }
     if let lines = exchanges[pinned].trailers.take() { services.small.recycle(lines) }
     if exchanges[pinned].path != nil { exchanges[pinned].path = nil }
     if exchanges[pinned].heldHead != nil { exchanges[pinned].heldHead = nil }
     if exchanges[pinned].requestBody.count > 0 { exchanges[pinned].requestBody.removeAll(&services.large) }
     // A few are kept with their storage; a crowd that has gone shall leave no memory behind.
     if exchanges.parkedCount >= 256 { exchanges[pinned].head = RequestHead(fieldLimit: 0) }
-    exchanges.park(exchange)
+    exchanges.park(pinned.handle)
     return hasMore
   }
 
@@ -259,6 +261,7 @@ extension Gateway {
     entry.version = AccessProtocol(exchanges[handle].head.flags)
     entry.fault = exchanges[handle].fault
     entry.route = exchanges[handle].route
+    if exchanges[handle].flags.contains(.grpc) { entry.callStatus = exchanges[handle].callStatus }
     entry.upstream = exchanges[handle].upstream
     entry.attempts = exchanges[handle].attempts
     entry.bytesReceived = UInt64(exchanges[handle].headLength + exchanges[handle].bodyReceived)

@@ -15,6 +15,7 @@ extension Gateway {
   mutating func start(_ exchange: Handle) {
     let client = exchanges[exchange].client
     if actions.forwards[Int(exchanges[exchange].rule)].isGuarded { guardExchange(exchange) }
+    if exchanges[exchange].head.flags.contains(.version2) { beginCall(exchange) }
     if actions.forwards[Int(exchanges[exchange].rule)].collectsRequest, !clients[client].body.isComplete {
       exchanges[exchange].flags.formUnion([.collecting, .collected])
       if let fault = passHeldBody(exchange) { return fail(exchange, fault) }
@@ -62,14 +63,11 @@ extension Gateway {
     let pool = Int(exchanges[pinned].upstream)
     // A request that cannot be sent twice goes only to a connection that was just looked at.
     let checked = !exchanges[pinned].head.method.isIdempotent || exchanges[pinned].head.body != .none
-    let idle = backends.pools[pool].idle, connections = backends.pools[pool].connections
     if let backend = backends.reuse(pool, now: services.now, checked: checked) {
       counters.add(.upstreamReuses)
-      noteConnections(pool, idle, connections)
-      attach(exchange, backend)
+      attach(pinned, backend)
       return sendRequest(exchange, backend)
     }
-    noteConnections(pool, idle, connections)
     exchanges[pinned].addressesTried = 0
     openBackend(exchange)
   }
@@ -83,19 +81,17 @@ extension Gateway {
     if !backends.retired.isEmpty { closeRetired() }
     while Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) {
       let address = Int(exchanges[exchange].addressesTried)
-      let idle = backends.pools[pool].idle, connections = backends.pools[pool].connections
       let lease = backends.open(pool, address: address, now: services.now, mayMultiplex: mayMultiplex(exchange, pool)) { socket, handle throws(Errno) in
         try poller.watch(socket.descriptor, token: Token.make(.backend, handle))
       }
-      noteConnections(pool, idle, connections)
       switch lease {
       case .connected(let backend):
         counters.add(.upstreamConnects)
-        attach(exchange, backend)
+        unsafe attach(exchanges.pin(exchange), backend)
         return isConnected(backend, exchange)
       case .connecting(let backend):
         counters.add(.upstreamConnects)
-        attach(exchange, backend)
+        unsafe attach(exchanges.pin(exchange), backend)
         return setBackendTimer(backend, .connect, backends.pools[pool].connectTimeout)
       case .exhausted: return wait(exchange, pool)
       case .reused: return
@@ -108,9 +104,10 @@ extension Gateway {
     if backends.pools[pool].waiting > 0 { serveWaiting(pool) }
   }
 
-  private mutating func attach(_ exchange: Handle, _ backend: Handle) {
+  @inline(__always)
+  private mutating func attach(_ exchange: Pin<Exchange>, _ backend: Handle) {
     exchanges[exchange].backend = backend
-    backends.connections[backend].exchange = exchange
+    backends.connections[backend].exchange = exchange.handle
   }
 
   /// A connection attempt has come to its end, good or bad.
@@ -151,12 +148,11 @@ extension Gateway {
     if backends.connections.contains(backend), backends.connections[backend].isReadable { pending.append(Token.make(.backend, backend)) }
   }
 
-  /// Keeps the gauges of connections true after the counts of a pool may have changed.
+  /// Brings the gauges of connections up to date; at the end of each turn, and before they are read here.
   @inline(__always)
-  mutating func noteConnections(_ pool: Int, _ idle: UInt32, _ connections: UInt32) {
-    let newIdle = backends.pools[pool].idle, new = backends.pools[pool].connections
-    if new != connections { counters.add(.upstreamConnectionsActive, UInt64(bitPattern: Int64(new) - Int64(connections))) }
-    if newIdle != idle { counters.add(.upstreamConnectionsIdle, UInt64(bitPattern: Int64(newIdle) - Int64(idle))) }
+  mutating func publishConnections() {
+    counters.store(.upstreamConnectionsActive, UInt64(backends.connectionCount))
+    counters.store(.upstreamConnectionsIdle, UInt64(backends.idleCount))
   }
 
   // MARK: The request
@@ -173,9 +169,12 @@ extension Gateway {
     let peer = clients[client].peer
     let rule = Int(exchanges[pinned].rule)
     let isSecure = clients[connection(of: client)].flags.contains(.secure)
+    var bytes = Buffer.absent
+    swap(&bytes, &exchanges[pinned].bytes)
     RequestComposer.compose(
-      &exchanges[pinned], actions.forwards[rule], host: actions.hosts[pool], peer: peer.span, isSecure: isSecure, ids: &services.ids,
-      into: &services.request)
+      &exchanges[pinned], bytes.bytes, actions.forwards[rule].style, without: actions.forwards[rule].dropped, host: actions.hosts[pool],
+      peer: peer.span, isSecure: isSecure, ids: &services.ids, into: &services.request)
+    swap(&bytes, &exchanges[pinned].bytes)
     if isSecure, actions.forwards[rule].plan.setClientCertificate { composeIdentity(client) }
     services.request.append("\r\n")
     if exchanges[pinned].recovery != nil { noteSending(exchange, backend) }
@@ -303,7 +302,8 @@ extension Gateway {
 
   /// Sends what has been composed.
   mutating func flushRequest(_ exchange: Handle) {
-    guard let backend = exchanges[exchange].backend else { return services.request.removeAll() }
+    guard let handle = exchanges[exchange].backend else { return services.request.removeAll() }
+    let backend = unsafe backends.connections.pin(handle)
     if !services.request.isEmpty {
       let count = services.request.count
       if backends.connections[backend].backlog.isEmpty {
@@ -311,7 +311,7 @@ extension Gateway {
         case .moved(count): break
         case .moved(let sent): backends.connections[backend].backlog.append(copying: services.request, from: sent, &services.large)
         case .blocked: backends.connections[backend].backlog.append(copying: services.request, &services.large)
-        case .ended, .failed: sendingFailed(backend)
+        case .ended, .failed: sendingFailed(handle)
         }
       } else {
         backends.connections[backend].backlog.append(copying: services.request, &services.large)
@@ -335,21 +335,23 @@ extension Gateway {
   }
 
   /// Sends request bytes that wait, and sets the timer for what comes next.
-  mutating func flushBackend(_ backend: Handle) {
+  mutating func flushBackend(_ backend: Handle) { unsafe flushBackend(backends.connections.pin(backend)) }
+
+  private mutating func flushBackend(_ backend: Pin<BackendConnection>) {
     guard let exchange = backends.connections[backend].exchange else { return }
     let pinned = unsafe exchanges.pin(exchange)
-    if backends.connections[backend].carriage == .stream { resumeBackendStream(backend) }
+    if backends.connections[backend].carriage == .stream { resumeBackendStream(backend.handle) }
     var progress = backends.connections[backend].waiting != .send
     while !backends.connections[backend].backlog.isEmpty {
       let count = backends.connections[backend].backlog.frontCount
-      switch sendBacklog(to: backend) {
+      switch sendBacklog(to: backend.handle) {
       case .moved(let sent):
         backends.connections[backend].backlog.consume(sent, &services.large)
         progress = true
         if sent == count { continue }
       case .blocked: break
       case .ended, .failed:
-        sendingFailed(backend)
+        sendingFailed(backend.handle)
         continue
       }
       break

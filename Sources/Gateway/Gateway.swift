@@ -41,6 +41,8 @@ struct Services: ~Copyable {
   var backendHead: RequestHead
   /// A head composed for a stream, being taken apart.
   var streamHead = ResponseHead(fieldLimit: 300)
+  /// The text of that head.
+  var memo = HeadMemo()
   var captures = Captures()
   var ids = RequestIDs()
   /// For control frames, and for what is being compressed or decompressed; made when it is first needed.
@@ -152,6 +154,8 @@ public struct Gateway: ~Copyable {
   /// Milliseconds at which listeners that ran out of descriptors are looked at again; 0: not needed.
   var acceptAgainAt: Int64 = 0
   public private(set) var openClients = 0
+  /// Whether a request may be meant for another certificate than its connection's.
+  var checksHosts: Bool
   var drain = DrainState()
   var limits: RateLimits
 
@@ -200,6 +204,7 @@ public struct Gateway: ~Copyable {
     secured = Slab(capacity: tickets == nil ? 1 : clientCapacity)
     self.tickets = tickets
     self.servers = servers
+    checksHosts = servers.contains { $0?.isDivided == true }
     exchanges = Slab(capacity: clientCapacity)
     recoveries = Slab(capacity: clientCapacity)
     tunnels = Slab(capacity: clientCapacity)
@@ -289,9 +294,9 @@ public struct Gateway: ~Copyable {
     let handle = Token.handle(event.token)
     switch Token.kind(event.token) {
     case .client:
-      if clients.contains(handle) { clientIsReady(handle, event.readiness) }
+      if let client = unsafe clients.find(handle) { clientIsReady(client, event.readiness) }
     case .backend:
-      if backends.connections.contains(handle) { backendIsReady(handle, event.readiness) }
+      if let backend = unsafe backends.connections.find(handle) { backendIsReady(backend, event.readiness) }
     case .listener: acceptAll(Int(handle.index))
     case .foreign: return handle.index
     }
@@ -306,6 +311,7 @@ public struct Gateway: ~Copyable {
     if !unflushed.isEmpty { flushConnections() }
     if !backends.retired.isEmpty { closeRetired() }
     fireTimers()
+    publishConnections()
     if pending.isEmpty, unflushed.isEmpty { return delayUntilTimer() }
     return 0
   }

@@ -86,5 +86,7 @@ extension Gateway {
 /// Types of TLS records (RFC 8446 §5.1).
 enum TLSRecord {
   static let alert: UInt8 = 21
+  /// A record with a fatal alert: internal_error (RFC 8446 §6.2), there being none for a full house.
+  static let refusal: InlineArray<7, UInt8> = [21, 3, 3, 0, 2, 2, 80]
   static let handshake: UInt8 = 22
 }

@@ -25,7 +25,7 @@ extension Gateway {
     // An interim response may still wait in the backlog, which must hold the body alone.
     let isClear = clients[exchanges[exchange].client].backlog.isEmpty
     let plan = actions.forwards[Int(exchanges[exchange].rule)].plan
-    let isEventStream = services.responseHead.headers(in: bytes).isEventStream
+    let isEventStream = exchanges[exchange].flags.contains(.grpc) || services.responseHead.headers(in: bytes).isEventStream
     let asksForNoBuffering = services.responseHead.headers(in: bytes).asksForNoBuffering
     if isEventStream {
       exchanges[exchange].flags.insert(.eventStream)

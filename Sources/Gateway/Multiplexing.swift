@@ -195,7 +195,7 @@ extension Gateway {
     swap(&bytes, &workspace.sections[section].bytes)
     let fault = workspace.sections[section].outcome
     if fault == .none, services.head.size <= services.headLimit {
-      dispatch(client, bytes.count, &bytes)
+      unsafe dispatch(clients.pin(client), bytes.count, &bytes)
     } else {
       let isLong = services.head.target.count > services.headLimit
       refuse(client, fault != .none ? fault : isLong ? .uriTooLong : .headersTooLarge, bytes)
@@ -265,6 +265,8 @@ extension Gateway {
         doom(client)
         return true
       }
+      // Whoever makes a call may pause as long as it likes.
+      if exchanges[exchange].flags.contains(.grpc) { return true }
       // A request that does not come to its end is cancelled, not answered.
       exchanges[exchange].flags.insert(.committed)
       fail(exchange, .requestTimeout)

@@ -135,7 +135,7 @@ extension Gateway {
       if clients.contains(client), clients[client].flags.isDisjoint(with: .doomed), case .complete(let length) = parser.parse(bytes.bytes, into: &services.head) {
         services.head.flags.formUnion([.version11, .version2, .persistent])
         clients[client].requestStart = services.nowMicroseconds
-        dispatch(client, length, &bytes)
+        unsafe dispatch(clients.pin(client), length, &bytes)
         send(client)
       }
       if bytes.capacity > 0 { services.small.recycle(bytes) }

@@ -111,8 +111,10 @@ extension Gateway {
     let context = contextOfHead()
     let before = services.responses.output.count
     guard reserve(client, 4096) else { return }
-    let status = UInt16(clamping: limits.plan.status)
-    let body = compose(error: .rateLimited, status: status, context, id, allow: nil, json: prefersJSON(input.bytes), bytes: input.bytes)
+    let form = errorForm(input.bytes)
+    let status = form == .call ? 200 : UInt16(clamping: limits.plan.status)
+    let body = compose(error: .rateLimited, status: status, context, id, allow: nil, form, bytes: input.bytes)
+    if form == .call { count(callStatus: Int16(CallStatus(.rateLimited).rawValue)) }
     counters.count(fault: Fault.rateLimited.rawValue)
     finishLocal(client, status, .rateLimited, route: -1, id, context, sent: services.responses.output.count - before, body: body, length, &input)
   }

@@ -15,11 +15,11 @@ extension Gateway {
 
   /// The client's socket has become ready.
   @inline(__always)
-  mutating func clientIsReady(_ client: Handle, _ readiness: Readiness) {
-    if !readiness.isDisjoint(with: .broken) { return clientBroke(client) }
-    if readiness.contains(.writable), clients[client].hasUnsent { sendUnsent(client) }
+  mutating func clientIsReady(_ client: Pin<Client>, _ readiness: Readiness) {
+    if !readiness.isDisjoint(with: .broken) { return clientBroke(client.handle) }
+    if readiness.contains(.writable), clients[client].hasUnsent { sendUnsent(client.handle) }
     guard !readiness.isDisjoint(with: .readable) else { return }
-    if clients[client].noteReady(readiness) { receiveRequests(client) } else { read(client) }
+    if clients[client].noteReady(readiness) { receiveRequests(client) } else { read(client.handle) }
   }
 
   /// The connection is closed in both directions, or reset. Where it is a WebSocket that we have ended, its last bytes count.
@@ -49,7 +49,7 @@ extension Gateway {
       return
     }
     // Answers that the client does not take hold back its next requests.
-    if clients[client].backlog.isEmpty { receiveRequests(client) }
+    if clients[client].backlog.isEmpty { unsafe receiveRequests(clients.pin(client)) }
   }
 
   /// Goes on with a client that was put off, or whose last request is done: what it has sent already comes first, then its socket.
@@ -61,6 +61,7 @@ extension Gateway {
     if clients[client].exchange == nil, clients[client].backlog.isEmpty, clients[client].flags.isDisjoint(with: .finished),
       var input = clients[client].input.take()
     {
+      let client = unsafe clients.pin(client)
       answerRequests(client, in: &input)
       put(client, input)
     }
@@ -68,10 +69,12 @@ extension Gateway {
   }
 
   /// Reads once from the client, appending what arrived to `buffer`: `Socket.receive`, through whatever carries it.
+  mutating func receive(_ client: Handle, into buffer: inout Buffer) -> Transfer { unsafe receive(clients.pin(client), into: &buffer) }
+
   @inline(__always)
-  mutating func receive(_ client: Handle, into buffer: inout Buffer) -> Transfer {
+  mutating func receive(_ client: Pin<Client>, into buffer: inout Buffer) -> Transfer {
     if !clients[client].flags.isDisjoint(with: [.secure, .stream]) {
-      return clients[client].flags.contains(.stream) ? receiveFromStream(client, into: &buffer) : receiveSecurely(client, into: &buffer)
+      return clients[client].flags.contains(.stream) ? receiveFromStream(client.handle, into: &buffer) : receiveSecurely(client.handle, into: &buffer)
     }
     return buffer.fill { clients[client].socket.receive(into: &$0) }
   }
@@ -79,7 +82,7 @@ extension Gateway {
   // MARK: Heads
 
   @inline(__always)
-  mutating func receiveRequests(_ client: Handle) {
+  mutating func receiveRequests(_ client: Pin<Client>) {
     var input = clients[client].input.take() ?? services.small.take()
     for _ in 0..<Self.readBudget {
       let room = input.freeCapacity
@@ -92,7 +95,7 @@ extension Gateway {
         guard clients[client].isReadyForMore else {
           put(client, input)
           // The request that was begun may have a body waiting in the socket.
-          if clients[client].exchange != nil, clients[client].flags.contains(.readable) { read(client) }
+          if clients[client].exchange != nil, clients[client].flags.contains(.readable) { read(client.handle) }
           return
         }
         input.compact()
@@ -101,23 +104,23 @@ extension Gateway {
         return put(client, input)
       case .ended:
         services.small.recycle(input)
-        return inputEnded(client)
+        return inputEnded(client.handle)
       case .failed:
         services.small.recycle(input)
-        return doom(client)
+        return doom(client.handle)
       }
     }
     put(client, input)
-    enqueue(client)
+    enqueue(client.handle)
   }
 
   /// Answers, or starts, every whole request in `input`, and sends the answers together.
   /// A request that is forwarded takes `input` along and leaves an empty one.
   @inline(__always)
-  private mutating func answerRequests(_ client: Handle, in input: inout Buffer) {
+  private mutating func answerRequests(_ client: Pin<Client>, in input: inout Buffer) {
     while !input.isEmpty {
       if clients[client].flags.contains(.discarding) {
-        guard discardBody(client, in: &input) else { break }
+        guard discardBody(client.handle, in: &input) else { break }
         continue
       }
       switch clients[client].parser.parse(input.bytes, into: &services.head) {
@@ -126,23 +129,23 @@ extension Gateway {
         if services.head.size <= services.headLimit {
           dispatch(client, length, &input)
         } else {
-          refuse(client, services.head.target.count > services.headLimit ? .uriTooLong : .headersTooLarge, input)
+          refuse(client.handle, services.head.target.count > services.headLimit ? .uriTooLong : .headersTooLarge, input)
         }
       case .incomplete:
-        headIsIncomplete(client, input)
+        headIsIncomplete(client.handle, input)
         return send(client)
       case .rejected(let fault):
-        if fault == .versionNotSupported, mayBePreface(client) {
+        if fault == .versionNotSupported, mayBePreface(client.handle) {
           switch ClientPreface.compare(input.bytes) {
           case .part:
-            headIsIncomplete(client, input)
+            headIsIncomplete(client.handle, input)
             return send(client)
-          case .whole: return beginMultiplexing(client, &input)
+          case .whole: return beginMultiplexing(client.handle, &input)
           case .other: break
           }
         }
         clients[client].headIsComplete(now: services.nowMicroseconds)
-        refuse(client, fault, input)
+        refuse(client.handle, fault, input)
       }
       if services.responses.output.freeCapacity < 64 << 10 { send(client) }
       guard clients[client].mayBeginRequest else { break }
@@ -164,7 +167,7 @@ extension Gateway {
 
   /// Keeps `input` for the rest of a request, or gives it back when nothing is left in it.
   @inline(__always)
-  mutating func put(_ client: Handle, _ input: consuming Buffer) {
+  mutating func put(_ client: Pin<Client>, _ input: consuming Buffer) {
     if input.isEmpty {
       services.small.recycle(input)
     } else {

@@ -28,27 +28,27 @@ extension Gateway {
 
   /// The backend's socket has become ready.
   @inline(__always)
-  mutating func backendIsReady(_ backend: Handle, _ readiness: Readiness) {
-    guard let exchange = backends.connections[backend].exchange else { return unleasedIsReady(backend, readiness) }
-    focus(exchange, backend)
+  mutating func backendIsReady(_ backend: Pin<BackendConnection>, _ readiness: Readiness) {
+    guard let exchange = backends.connections[backend].exchange else { return unleasedIsReady(backend.handle, readiness) }
+    focus(exchange, backend.handle)
     if backends.connections[backend].state.rawValue <= BackendConnection.State.securing.rawValue {
-      if backends.connections[backend].state == .securing { return securingIsReady(backend, exchange, readiness) }
+      if backends.connections[backend].state == .securing { return securingIsReady(backend.handle, exchange, readiness) }
       if !readiness.isDisjoint(with: [.writable, .broken]) {
         if readiness.contains(.peerEnded) { backends.connections[backend].hasEnded = true }
         if !readiness.isDisjoint(with: [.readable, .broken]) { backends.connections[backend].isReadable = true }
-        connectEnded(backend, exchange)
+        connectEnded(backend.handle, exchange)
       }
       return
     }
     if readiness.contains(.writable) {
       if !backends.connections[backend].backlog.isEmpty {
-        flushBackend(backend)
-        resumeRequest(exchange, backend)
+        flushBackend(backend.handle)
+        resumeRequest(exchange, backend.handle)
       } else if backends.connections[backend].carriage != .plain {
-        flushReplies(backend)
+        flushReplies(backend.handle)
       }
     }
-    guard !readiness.isDisjoint(with: .readable), backends.connections.contains(backend) else { return }
+    guard !readiness.isDisjoint(with: .readable), backends.connections.contains(backend.handle) else { return }
     backends.connections[backend].isReadable = true
     if !readiness.isDisjoint(with: [.peerEnded, .broken]) { backends.connections[backend].hasEnded = true }
     receiveResponse(backend)
@@ -88,12 +88,15 @@ extension Gateway {
 
   /// Reads from a backend and passes on what comes.
   @inline(__always)
-  mutating func receiveResponse(_ backend: Handle) {
-    guard let exchange = backends.connections[backend].exchange else { return closeBackend(backend) }
+  mutating func receiveResponse(_ backend: Handle) { unsafe receiveResponse(backends.connections.pin(backend)) }
+
+  @inline(__always)
+  private mutating func receiveResponse(_ backend: Pin<BackendConnection>) {
+    guard let exchange = backends.connections[backend].exchange else { return closeBackend(backend.handle) }
     guard backends.connections[backend].state == .leased else {
-      if backends.connections[backend].state == .spliced { return splice(exchange, backend) }
-      if backends.connections[backend].state == .stream { return receiveOnStream(exchange, backend) }
-      if backends.connections[backend].state == .tunnelled { receiveTunnel(backend) }
+      if backends.connections[backend].state == .spliced { return splice(exchange, backend.handle) }
+      if backends.connections[backend].state == .stream { return receiveOnStream(exchange, backend.handle) }
+      if backends.connections[backend].state == .tunnelled { receiveTunnel(backend.handle) }
       return
     }
     var buffer = backends.connections[backend].input.take() ?? services.large.take()
@@ -109,9 +112,9 @@ extension Gateway {
         if count < room, !backends.connections[backend].hasEnded { backends.connections[backend].isReadable = false }
         switch relay(exchange, backend, &buffer) {
         case .more:
-          if backends.connections[backend].body.remainingLength >= Self.spliceThreshold, beginSplicing(exchange, backend) {
+          if backends.connections[backend].body.remainingLength >= Self.spliceThreshold, beginSplicing(exchange, backend.handle) {
             services.large.recycle(buffer)
-            return splice(exchange, backend)
+            return splice(exchange, backend.handle)
           }
         case .complete:
           let isClean = buffer.isEmpty
@@ -119,7 +122,7 @@ extension Gateway {
           return responseIsComplete(exchange, backend, isClean: isClean)
         case .upgraded:
           services.large.recycle(buffer)
-          return receiveTunnel(backend)
+          return receiveTunnel(backend.handle)
         case .failed(let fault):
           services.large.recycle(buffer)
           return fail(exchange, fault)
@@ -131,21 +134,21 @@ extension Gateway {
       case .ended:
         let hadBytes = !buffer.isEmpty
         services.large.recycle(buffer)
-        return backendEnded(exchange, backend, hadBytes: hadBytes, isReset: false)
+        return backendEnded(exchange, backend.handle, hadBytes: hadBytes, isReset: false)
       case .failed:
         let hadBytes = !buffer.isEmpty
         services.large.recycle(buffer)
-        return backendEnded(exchange, backend, hadBytes: hadBytes, isReset: true)
+        return backendEnded(exchange, backend.handle, hadBytes: hadBytes, isReset: true)
       }
       buffer.compact()
     }
     stash(buffer, backend)
-    pending.append(Token.make(.backend, backend))
+    pending.append(Token.make(.backend, backend.handle))
   }
 
   /// Keeps the part of a head that has come, or gives the buffer back.
   @inline(__always)
-  private mutating func stash(_ buffer: consuming Buffer, _ backend: Handle) {
+  private mutating func stash(_ buffer: consuming Buffer, _ backend: Pin<BackendConnection>) {
     if buffer.isEmpty {
       services.large.recycle(buffer)
     } else {
@@ -168,7 +171,7 @@ extension Gateway {
 
   /// Passes on what `buffer` holds.
   @inline(__always)
-  private mutating func relay(_ exchange: Handle, _ backend: Handle, _ buffer: inout Buffer) -> RelayOutcome {
+  private mutating func relay(_ exchange: Handle, _ backend: Pin<BackendConnection>, _ buffer: inout Buffer) -> RelayOutcome {
     let pinned = unsafe exchanges.pin(exchange)
     if !exchanges[pinned].flags.contains(.hasHead) {
       repeat {
@@ -177,7 +180,7 @@ extension Gateway {
         case .rejected(let fault): return .failed(fault)
         case .complete(let length):
           if let body = wholeBody(pinned, buffer, length) { return relayWhole(exchange, backend, &buffer, length, body) }
-          if let fault = beginResponse(exchange, backend, &buffer, length) { return .failed(fault) }
+          if let fault = beginResponse(exchange, backend.handle, &buffer, length) { return .failed(fault) }
           buffer.consume(length)
         }
       } while !exchanges[pinned].flags.contains(.hasHead) && !buffer.isEmpty
@@ -187,12 +190,12 @@ extension Gateway {
         return .upgraded
       }
     }
-    return relayBody(exchange, backend, &buffer)
+    return relayBody(exchange, backend.handle, &buffer)
   }
 
   /// The length of the body when the response at hand is as most are: final, of known length, not large, and here to its end.
   @inline(__always)
-  private func wholeBody(_ exchange: Pin<Exchange>, _ buffer: borrowing Buffer, _ length: Int) -> Int? {
+  private mutating func wholeBody(_ exchange: Pin<Exchange>, _ buffer: borrowing Buffer, _ length: Int) -> Int? {
     guard case .length(let body) = services.responseHead.body, body <= Self.copyLimit, body <= buffer.count - length else { return nil }
     let status = services.responseHead.status
     guard status.code >= 200, !status.forbidsBody, exchanges[exchange].head.method != .head,
@@ -203,20 +206,20 @@ extension Gateway {
 
   /// Passes on a response that is whole, in one piece.
   @inline(__always)
-  private mutating func relayWhole(_ exchange: Handle, _ backend: Handle, _ buffer: inout Buffer, _ length: Int, _ body: Int) -> RelayOutcome {
+  private mutating func relayWhole(_ exchange: Handle, _ backend: Pin<BackendConnection>, _ buffer: inout Buffer, _ length: Int, _ body: Int) -> RelayOutcome {
     let pinned = unsafe exchanges.pin(exchange)
     exchanges[pinned].flags.formUnion([.hasHead, .committed])
     exchanges[pinned].headAt = services.nowMicroseconds - exchanges[pinned].attemptStart
     exchanges[pinned].status = services.responseHead.status.code
     backends.connections[backend].isPersistent = services.responseHead.flags.contains([.version11, .persistent])
     backends.connections[backend].waiting = .nothing
-    if services.responseHead.names.contains(.keepAlive) { learnIdleLimit(backend, buffer.bytes) }
+    if services.responseHead.names.contains(.keepAlive) { learnIdleLimit(backend.handle, buffer.bytes) }
     if let fault = composeHead(exchange, buffer.bytes.extracting(first: length), .asReceived) { return .failed(fault) }
     services.responses.output.append(buffer.bytes.extracting(length..<length + body))
     exchanges[pinned].sent += body
     exchanges[pinned].bodySent += body
     buffer.consume(length + body)
-    send(exchanges[pinned].client)
+    unsafe send(clients.pin(exchanges[pinned].client))
     return .complete
   }
 
@@ -298,6 +301,7 @@ extension Gateway {
     let context = ResponseContext(
       isHead: exchanges[pinned].head.method == .head, isVersion11: exchanges[pinned].head.flags.contains(.version11),
       isPersistent: flags.contains(.persistent))
+    if flags.contains(.grpc) { noteCallStatus(exchange, head: bytes) }
     let dropped = actions.forwards[rule].droppedFromResponse
     let via = actions.forwards[rule].plan.setVia
     guard framing == .asReceived, services.responseHead.flags.isDisjoint(with: .oddLength), services.responseHead.status.code != 204 else {
@@ -315,7 +319,7 @@ extension Gateway {
     _ exchange: Handle, _ bytes: Span<UInt8>, _ framing: RelayFraming, _ context: ResponseContext, _ received: HeaderNameSet, _ rule: Int
   ) -> Fault? {
     var dropped = received, framing = framing
-    let forwardsTrailers = actions.forwards[rule].plan.forwardTrailers
+    let forwardsTrailers = actions.forwards[rule].plan.forwardTrailers || exchanges[exchange].flags.contains(.grpc)
     if framing == .asReceived, services.responseHead.flags.contains(.oddLength), case .length(let length) = services.responseHead.body {
       framing = .length(length)
     }
@@ -330,9 +334,9 @@ extension Gateway {
     return nil
   }
 
-  /// Remembers which trailers were announced. On a stream they need not be.
+  /// Remembers which trailers were announced. On a stream they need not be, and nobody announces those of a call.
   private mutating func keepAnnouncement(_ exchange: Handle, _ bytes: Span<UInt8>, _ framing: RelayFraming) {
-    guard services.responseHead.flags.contains(.announcesTrailers) else {
+    guard services.responseHead.flags.contains(.announcesTrailers) || exchanges[exchange].flags.contains(.grpc) else {
       if framing == .stream { exchanges[exchange].flags.insert(.trailers) }
       return
     }
@@ -462,8 +466,12 @@ extension Gateway {
   // MARK: The end
 
   /// The response has been read to its end, and what is not sent yet waits in the client's backlog.
-  @inline(__always)
   mutating func responseIsComplete(_ exchange: Handle, _ backend: Handle, isClean: Bool) {
+    unsafe responseIsComplete(exchange, backends.connections.pin(backend), isClean: isClean)
+  }
+
+  @inline(__always)
+  private mutating func responseIsComplete(_ exchange: Handle, _ backend: Pin<BackendConnection>, isClean: Bool) {
     let pinned = unsafe exchanges.pin(exchange)
     let isHeld = exchanges[pinned].flags.contains(.holding), isRetried = exchanges[pinned].flags.contains(.retrying)
     if isHeld, !isRetried, let fault = releaseHeld(exchange) { return fail(exchange, fault) }

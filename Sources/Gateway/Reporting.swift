@@ -17,6 +17,7 @@ extension Gateway {
 
   @inline(never)
   mutating func answerStats(_ client: Handle, _ route: Int, _ id: RequestID, _ length: Int, _ input: inout Buffer) {
+    publishConnections()
     answer(client, route, json: Array(stats().utf8), id, length, &input)
   }
 
@@ -60,6 +61,10 @@ extension Gateway {
     let upstreams = plan.upstreams.map { upstream in
       "\(quoted(upstream.name)):{\"host\":\(quoted(upstream.host)),\"port\":\(upstream.port),\"addresses\":[\(upstream.addresses.map(quoted).joined(separator: ","))]}"
     }
+    let calls = CallStatus.allCases.compactMap { status -> String? in
+      let count = Counter(rawValue: Counter.grpcOK.rawValue + Int(status.rawValue)).map { total($0) } ?? 0
+      return count == 0 ? nil : "\"\(status.name)\":\(count)"
+    }
     let listeners = plan.listeners.map { listener in
       switch listener.address {
       case .ip(let host, let port): quoted(host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)")
@@ -77,6 +82,7 @@ extension Gateway {
       "tls":{"handshakes":\(total(.tlsHandshakes)),"resumed":\(total(.tlsResumptions)),"failures":{\(failures.joined(separator: ","))}},\
       "websockets":{"active":\(total(.webSocketsActive)),"upgrades":\(total(.webSocketUpgrades)),"messages":\(total(.webSocketMessages)),"tunnels_active":\(total(.tunnelsActive)),"tunnels":\(total(.tunnelUpgrades)),"closes":{"normal":\(total(.closesNormal)),"going_away":\(total(.closesGoingAway)),"protocol_error":\(total(.closesProtocolError)),"abnormal":\(total(.closesAbnormal)),"invalid_data":\(total(.closesInvalidData)),"too_big":\(total(.closesTooBig)),"other":\(total(.closesOther))}},\
       "http2":{"connections_active":\(total(.http2ConnectionsActive)),"connections":\(total(.http2Connections)),"streams_active":\(total(.http2StreamsActive)),"streams":\(total(.http2Streams)),"resets_received":\(total(.http2ResetsReceived)),"resets_sent":\(total(.http2ResetsSent)),"pushes":\(total(.http2Pushes))},\
+      "grpc":{"calls":\(total(.grpcCalls)),"statuses":{\(calls.joined(separator: ","))},"without_status":\(total(.grpcNoStatus))},\
       "upstream_http2":{"connections_active":\(total(.upstreamSessionsActive)),"connections":\(total(.upstreamSessions)),"streams_active":\(total(.upstreamStreamsActive)),"streams":\(total(.upstreamStreams)),"resets_received":\(total(.upstreamResetsReceived)),"resets_sent":\(total(.upstreamResetsSent)),"goaways":\(total(.upstreamGoAways)),"ping_timeouts":\(total(.upstreamPingTimeouts)),"preconnects":\(total(.upstreamPreconnects)),"preconnects_skipped":\(total(.upstreamPreconnectsSkipped))},\
       \(rateLimits)\
       "faults":{\(faults.joined(separator: ","))},\

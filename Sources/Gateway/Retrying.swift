@@ -246,7 +246,7 @@ extension Gateway {
   /// Whether a whole response with the status at hand is passed on at once, though the route retries some statuses: it is not hedged, nor
   /// is its head to be rewritten.
   @inline(never)
-  func passes(_ exchange: Pin<Exchange>, _ status: Status) -> Bool {
+  mutating func passes(_ exchange: Pin<Exchange>, _ status: Status) -> Bool {
     exchanges[exchange].flags.isDisjoint(with: [.upgrading, .rewrites, .hedged])
       && !actions.forwards[Int(exchanges[exchange].rule)].plan.retry.covers(.status(status.code))
   }

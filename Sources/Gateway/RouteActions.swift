@@ -22,6 +22,7 @@ enum ActionIndex: BitwiseCopyable {
 /// A forward rule with what only its upstream knows.
 struct ForwardRule: BitwiseCopyable {
   let plan: ForwardPlan
+  let style: RequestStyle
   let collectsRequest: Bool
   /// Whether its exchanges have a limit of their own, are retried or hedged, or have their responses rewritten.
   let isGuarded: Bool
@@ -35,6 +36,7 @@ struct ForwardRule: BitwiseCopyable {
 
   init(_ plan: ForwardPlan, _ upstream: UpstreamPlan) {
     self.plan = plan
+    style = RequestStyle(plan)
     collectsRequest = upstream.requestMode == .buffered
     rewriter = ResponseRewriter(location: plan.rewriteLocation, cookiePath: plan.rewriteCookiePath)
     rewrites = plan.rewriteLocation || plan.rewriteCookiePath

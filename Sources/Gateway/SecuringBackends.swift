@@ -76,8 +76,11 @@ extension Gateway {
 
   /// Reads from a backend. Brings less than there is room for only when nothing is left to be read.
   @inline(__always)
-  mutating func receive(from backend: Handle, into buffer: inout Buffer) -> Transfer {
-    guard backends.connections[backend].carriage == .plain else { return receive(carried: backend, into: &buffer) }
+  mutating func receive(from backend: Handle, into buffer: inout Buffer) -> Transfer { unsafe receive(from: backends.connections.pin(backend), into: &buffer) }
+
+  @inline(__always)
+  mutating func receive(from backend: Pin<BackendConnection>, into buffer: inout Buffer) -> Transfer {
+    guard backends.connections[backend].carriage == .plain else { return receive(carried: backend.handle, into: &buffer) }
     return buffer.fill { backends.connections[backend].socket.receive(into: &$0) }
   }
 
@@ -90,11 +93,11 @@ extension Gateway {
 
   /// Sends what has been composed for a backend.
   @inline(__always)
-  mutating func sendRequestBytes(to backend: Handle) -> Transfer {
+  mutating func sendRequestBytes(to backend: Pin<BackendConnection>) -> Transfer {
     guard backends.connections[backend].carriage == .plain else {
       var request = Buffer.absent
       swap(&request, &services.request)
-      let outcome = send(carried: request.bytes, to: backend)
+      let outcome = send(carried: request.bytes, to: backend.handle)
       swap(&request, &services.request)
       return outcome
     }
@@ -225,12 +228,13 @@ extension Gateway {
 
   /// Whether nothing has come that was not handed on, so that the connection can serve again.
   @inline(__always)
-  func isQuiet(_ backend: Handle) -> Bool {
+  mutating func isQuiet(_ backend: Pin<BackendConnection>) -> Bool {
     backends.connections[backend].carriage == .plain || isQuiet(carrier: backends.connections[backend].carrier)
   }
 
+  // Mutating, though it changes nothing: a call that borrows a struct of this size copies it.
   @inline(never)
-  private func isQuiet(carrier handle: Handle) -> Bool {
+  private mutating func isQuiet(carrier handle: Handle) -> Bool {
     if securedBackends[handle].hasEnded || securedBackends[handle].fault != .none || securedBackends[handle].session.hasPending { return false }
     switch securedBackends[handle].rest {
     case .some: return false
@@ -243,11 +247,15 @@ extension Gateway {
   mutating func idleIsReadable(_ backend: Handle, _ readiness: Readiness) {
     guard backends.connections[backend].carriage == .secure, backends.connections[backend].state == .idle,
       readiness.isDisjoint(with: [.peerEnded, .broken])
-    else { return closeBackend(backend) }
+    else {
+      observeIdleClose(backend)
+      return closeBackend(backend)
+    }
     var surplus = services.small.take()
     let outcome = receiveSecurely(from: backend, into: &surplus)
     services.small.recycle(surplus)
     if case .blocked = outcome { return }
+    observeIdleClose(backend)
     closeBackend(backend)
   }
 

@@ -8,27 +8,29 @@ import Wire
 
 extension Gateway {
   /// Sends what has been composed for `client` in the shared output.
+  mutating func send(_ client: Handle) { unsafe send(clients.pin(client)) }
+
   @inline(__always)
-  mutating func send(_ client: Handle) {
+  mutating func send(_ client: Pin<Client>) {
     if !services.responses.output.isEmpty {
       transmit(client)
       services.responses.output.removeAll()
     }
-    if clients[client].isDone { endClient(client) }
+    if clients[client].isDone { endClient(client.handle) }
   }
 
   @inline(__always)
-  private mutating func transmit(_ client: Handle) {
+  private mutating func transmit(_ client: Pin<Client>) {
     let count = services.responses.output.count
-    if clients[client].flags.contains(.secure) { return transmitSecurely(client) }
-    guard clients[client].isClear else { return keep(client, from: 0) }
+    if clients[client].flags.contains(.secure) { return transmitSecurely(client.handle) }
+    guard clients[client].isClear else { return keep(client.handle, from: 0) }
     switch clients[client].socket.send(services.responses.output.bytes) {
     case .moved(count): counters.add(.bytesSent, UInt64(count))
     case .moved(let sent):
       counters.add(.bytesSent, UInt64(sent))
-      keep(client, from: sent)
-    case .blocked: keep(client, from: 0)
-    case .ended, .failed: doom(client)
+      keep(client.handle, from: sent)
+    case .blocked: keep(client.handle, from: 0)
+    case .ended, .failed: doom(client.handle)
     }
   }
 
@@ -174,13 +176,19 @@ extension Gateway {
 
   private mutating func remove(_ client: Handle) {
     clientTimers.disarm(client.index)
-    var gone = clients.remove(client)
-    if let input = gone.input.take() {
+    if let input = clients[client].input.take() {
       if input.capacity == services.large.bufferCapacity { services.large.recycle(input) } else { services.small.recycle(input) }
     }
-    gone.backlog.removeAll(&services.large)
-    if gone.flags.contains(.secure) { removeSession(gone.carrier) }
+    clients[client].backlog.removeAll(&services.large)
+    if clients[client].flags.contains(.secure) { removeSession(clients[client].carrier) }
+    vacate(client)
     counters.subtract(.connectionsActive)
     noteClosed()
+  }
+
+  /// Closes a client that holds nothing any more, and frees its slot.
+  mutating func vacate(_ client: Handle) {
+    clients[client].vacate()
+    clients.park(client)
   }
 }

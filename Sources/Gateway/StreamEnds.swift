@@ -10,10 +10,10 @@ extension Gateway {
   /// Takes a stream's client out, and resets the stream where it has not ended by itself.
   mutating func removeStream(_ client: Handle) {
     clientTimers.disarm(client.index)
-    var gone = clients.remove(client)
-    var stream = streams.remove(gone.carrier)
+    var stream = streams.remove(clients[client].carrier)
     counters.subtract(.http2StreamsActive)
-    gone.backlog.removeAll(&services.large)
+    clients[client].backlog.removeAll(&services.large)
+    vacate(client)
     let unused = stream.incoming.count
     stream.incoming.removeAll(&services.small)
     let multiplexer = stream.multiplexer

@@ -47,8 +47,7 @@ extension Gateway {
 
   /// Hands the head that `bytes` begin with to the session; returns its length, 0 when it cannot be sent.
   private mutating func sendHead(_ client: Handle, _ stream: Handle, _ bytes: Span<UInt8>) -> Int {
-    var parser = ResponseParser()
-    guard case .complete(let length) = parser.parse(bytes, into: &services.streamHead) else { return 0 }
+    guard let length = services.memo.length(in: bytes) ?? takeApart(bytes) else { return 0 }
     let status = services.streamHead.status
     if plan.http2.enablePush, status.code >= 200 { makePromises(client, bytes) }
     let isBodyless = streams[stream].flags.contains(.isHead) || status.forbidsBody || services.streamHead.body == .length(0)
@@ -59,6 +58,20 @@ extension Gateway {
       if isBodyless { streams[stream].flags.insert(.isBodyless) }
     }
     return isTaken ? length : 0
+  }
+
+  @inline(never)
+  private mutating func takeApart(_ bytes: Span<UInt8>) -> Int? {
+    var parser = ResponseParser()
+    services.memo.forget()
+    guard case .complete(let length) = parser.parse(bytes, into: &services.streamHead) else { return nil }
+    var id = 0..<0
+    for index in services.streamHead.records.indices {
+      let record = services.streamHead.records[index]
+      if record.isNamed(.requestID) { id = record.value.lower..<record.value.upper }
+    }
+    services.memo.keep(bytes.extracting(first: length), id: id)
+    return length
   }
 
   /// Body bytes of a stream wait in its backlog.
@@ -94,14 +107,16 @@ extension Gateway {
   mutating func keepStreamTrailers(_ exchange: Handle) -> Fault? {
     guard let lines = exchanges[exchange].trailers.take() else { return nil }
     var section = Buffer(capacity: 2 * lines.count + 64)
+    let isCall = exchanges[exchange].flags.contains(.grpc)
     let fault: Fault?
-    if let announced = exchanges[exchange].heldHead.take() {
+    if let announced = exchanges[exchange].heldHead.take(), !isCall {
       fault = Trailers.append(lines, announcedIn: announced.bytes, to: &section, scratch: &services.head)
     } else {
       fault = Trailers.append(lines, announcedIn: nil, to: &section, scratch: &services.head)
     }
     services.small.recycle(lines)
     if fault != nil { return .responseProtocolError }
+    if isCall { noteCallStatus(exchange, trailers: section) }
     if !section.isEmpty { streams[clients[exchanges[exchange].client].carrier].trailers = consume section }
     return nil
   }

@@ -41,6 +41,7 @@ extension Gateway {
       let clients = try Self.makeClients(plan), upgrading = try Self.makeClients(plan, upgrading: true)
       servers = try Self.makeServers(plan, tickets)
       tlsClients = clients
+      checksHosts = servers.contains { $0?.isDivided == true }
       upgradingClients = upgrading
       return nil
     } catch {

@@ -12,8 +12,12 @@ import Wire
 
 extension Gateway {
   /// The client must have got on within `milliseconds` (0: no limit) with what `waiting` says.
-  @inline(__always)
   mutating func setClientTimer(_ client: Handle, _ waiting: ClientWaiting, _ milliseconds: Int) {
+    unsafe setClientTimer(clients.pin(client), waiting, milliseconds)
+  }
+
+  @inline(__always)
+  mutating func setClientTimer(_ client: Pin<Client>, _ waiting: ClientWaiting, _ milliseconds: Int) {
     guard milliseconds > 0 else {
       clients[client].waiting = .nothing
       return
@@ -21,12 +25,16 @@ extension Gateway {
     clients[client].waiting = waiting
     let deadline = services.now + Int64(milliseconds)
     clients[client].deadline = deadline
-    clientTimers.arm(client.index, deadline: deadline)
+    clientTimers.arm(client.handle.index, deadline: deadline)
   }
 
   /// The backend must have got on within `milliseconds` (0: no limit) with what `waiting` says.
-  @inline(__always)
   mutating func setBackendTimer(_ backend: Handle, _ waiting: BackendConnection.Waiting, _ milliseconds: Int64) {
+    unsafe setBackendTimer(backends.connections.pin(backend), waiting, milliseconds)
+  }
+
+  @inline(__always)
+  mutating func setBackendTimer(_ backend: Pin<BackendConnection>, _ waiting: BackendConnection.Waiting, _ milliseconds: Int64) {
     guard milliseconds > 0 else {
       backends.connections[backend].waiting = .nothing
       return
@@ -34,7 +42,7 @@ extension Gateway {
     backends.connections[backend].waiting = waiting
     let deadline = services.now + milliseconds
     backends.connections[backend].deadline = deadline
-    backendTimers.arm(backend.index, deadline: deadline)
+    backendTimers.arm(backend.handle.index, deadline: deadline)
   }
 
   /// The whole of the exchange must be over at `deadline`, milliseconds of the monotonic clock, unless an earlier limit holds.
@@ -78,7 +86,7 @@ extension Gateway {
 
   /// How long nothing can become due: -1 for ever.
   @inline(__always)
-  func delayUntilTimer() -> CInt {
+  mutating func delayUntilTimer() -> CInt {
     var delay: Int64 = -1
     func consider(_ other: Int64?) {
       guard let other else { return }
@@ -88,7 +96,7 @@ extension Gateway {
     consider(backendTimers.delay(from: services.now))
     if timesExchanges { consider(exchangeTimers.delay(from: services.now)) }
     if acceptAgainAt > 0 { consider(acceptAgainAt - services.now) }
-    if hasUnwrittenLines { consider(nextAccessFlush - services.now) }
+    if logsAccess, hasUnwrittenLines() { consider(nextAccessFlush - services.now) }
     if drain.isDraining { consider(drain.nextLook - services.now) }
     return CInt(clamping: delay)
   }
@@ -162,7 +170,9 @@ extension Gateway {
 
   private mutating func exchangeTimerFired(_ exchange: Handle) {
     let deadline = exchanges[exchange].deadline
-    if deadline > 0, deadline <= services.now { fail(exchange, .exchangeTimeout) } else { recoveryTimerFired(exchange) }
+    if deadline > 0, deadline <= services.now {
+      fail(exchange, exchanges[exchange].flags.contains(.deadlineIsCalls) ? .grpcDeadlineExceeded : .exchangeTimeout)
+    } else { recoveryTimerFired(exchange) }
     if exchanges.contains(exchange) { armExchangeTimer(exchange) }
   }
 
@@ -174,7 +184,9 @@ extension Gateway {
     counters.store(.logLinesDropped, linesDropped)
   }
 
-  private var hasUnwrittenLines: Bool {
+  // Mutating, though it changes nothing: what is borrowed from so large a struct is copied.
+  @inline(never)
+  private mutating func hasUnwrittenLines() -> Bool {
     switch accessLog {
     case .some(let log): !log.isEmpty
     case .none: false

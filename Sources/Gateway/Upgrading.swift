@@ -70,7 +70,7 @@ extension Gateway {
     context.isPersistent = false
     let before = services.responses.output.count
     guard reserve(client, 4096) else { return }
-    let body = compose(error: fault, context, id, allow: nil, json: prefersJSON(input.bytes), bytes: input.bytes)
+    let body = compose(error: fault, context, id, allow: nil, prefersJSON(input.bytes) ? .json : .text, bytes: input.bytes)
     counters.count(fault: fault.rawValue)
     finishLocal(
       client, fault.row.status, fault, route: route, id, context, sent: services.responses.output.count - before, body: body, length, &input)

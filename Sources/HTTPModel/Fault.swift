@@ -47,6 +47,10 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case attemptTimeout
   // Policies.
   case rateLimited
+  // The client's, on TLS.
+  case misdirectedRequest
+  // A call's own.
+  case grpcDeadlineExceeded
   // The upstream's, on HTTP/2.
   case http2StreamReset, http2StreamUnprocessed, http2NotNegotiated, http2HTTP1Required, http2UpgradeUnsupported, http2PingTimeout, http2DrainTimeout
 
@@ -132,6 +136,8 @@ public struct FaultRow: Sendable {
     row(.tlsCertificateUnknownCA, "tls_certificate_unknown_ca", .upstream, .always, 502, 4, "The backend's certificate does not lead to a trusted authority."),
     row(.attemptTimeout, "attempt_timeout", .upstream, .ifIdempotent, 504, 4, "No response header had come within proxy.retry.per_try_timeout_ms of the attempt's beginning."),
     row(.rateLimited, "rate_limited", .client, .never, 429, 2, "A zone of rate_limit has no token left for the request's key; the status is rate_limit.status_code."),
+    row(.misdirectedRequest, "misdirected_request", .client, .never, 421, 2, "The request's host belongs to another certificate than the name that its connection was opened for."),
+    row(.grpcDeadlineExceeded, "grpc_deadline_exceeded", .gateway, .never, 504, 2, "The call was not over within its own grpc-timeout."),
     row(.http2StreamReset, "http2_stream_reset", .upstream, .ifIdempotent, 502, 4, "The backend reset the stream before its response began."),
     row(.http2StreamUnprocessed, "http2_stream_unprocessed", .upstream, .always, 502, 4, "The backend refused the stream, or said with GOAWAY that it has not processed it."),
     row(.http2NotNegotiated, "http2_not_negotiated", .upstream, .always, 502, 4, "http2.prefer is \"always\", but the backend did not agree to HTTP/2."),

@@ -65,14 +65,7 @@ extension Master {
 
   /// - Returns: whether there is anything to watch.
   private func watchFiles(of plan: Plan) -> Bool {
-    var directories: Set<String> = []
-    for tls in plan.listeners.compactMap(\.tls) {
-      let files = tls.certificates.flatMap { [$0.certificateFile, $0.keyFile, $0.ocspFile] } + [tls.clientCAFile]
-      for file in files where !file.isEmpty { directories.formUnion(Files.directories(onTheWayTo: file)) }
-    }
-    for file in plan.authorities.map(\.file) + plan.upstreams.compactMap(\.tls?.certificate).flatMap({ [$0.certificateFile, $0.keyFile] }) {
-      directories.formUnion(Files.directories(onTheWayTo: file))
-    }
+    let directories = CertificateRefresh.directories(of: plan)
     if directories.isEmpty, watch == nil { return false }
     if watch == nil {
       do throws(Errno) {
@@ -108,30 +101,10 @@ extension Master {
 
   private func refresh(_ number: UInt64, _ problems: inout [String: String]) {
     guard var record = generations[number] else { return }
-    var changed: [String] = []
-    for index in record.plan.listeners.indices {
-      guard let old = record.plan.listeners[index].tls else { continue }
-      let path = "listeners[\(index)].tls"
-      var files = CertificateFiles()
-      if files.isUnchanged(old) { continue }
-      var new = old
-      for position in new.certificates.indices { new.certificates[position].ocsp = [] }
-      files.load(&new)
-      let errors = files.remarks.filter(\.isError)
-      for error in errors { problems["\(path).\(error.setting)"] = error.message }
-      guard errors.isEmpty, new != old else { continue }
-      // What can be read may still be more than OpenSSL takes.
-      do throws(TLSError) {
-        _ = try TLSServer(TLSServerSettings(credentials: new.certificates.map { Credential(chain: $0.chain, key: $0.key, ocsp: $0.ocsp) }), tickets: nil)
-      } catch {
-        problems[path] = error.reason
-        continue
-      }
-      record.plan.listeners[index].tls = new
-      changed += zip(new.certificates, old.certificates).filter { $0 != $1 }.map { $0.0.certificateFile }
-      if new.clientCA != old.clientCA { changed.append(new.clientCAFile) }
-    }
-    refreshUpstreams(&record.plan, &changed, &problems)
+    var refresh = CertificateRefresh()
+    refresh.read(&record.plan)
+    problems.merge(refresh.problems) { $1 }
+    let changed = refresh.changed
     guard !changed.isEmpty else { return }
     do throws(Errno) {
       record.planFile = try SealedPlan(record.plan)
@@ -143,47 +116,6 @@ extension Master {
       journal.write(.error, "worker \(worker.slot) of generation \(number) (PID \(worker.process)) could not be given the changed certificates")
     }
     journal.write(.info, "changed certificates are in use (generation \(number)): \(changed.joined(separator: ", "))")
-  }
-
-  /// The same for the TLS of upstreams: authorities, and certificates that are shown to backends.
-  private func refreshUpstreams(_ plan: inout Plan, _ changed: inout [String], _ problems: inout [String: String]) {
-    for index in plan.authorities.indices {
-      var files = CertificateFiles()
-      let old = plan.authorities[index]
-      if files.isUnchanged(old) { continue }
-      let new = files.authority(old.file)
-      for error in files.remarks where error.isError { problems[old.file] = error.message }
-      guard let new else { continue }
-      do throws(TLSError) {
-        _ = try TLSAuthorities(new.certificates)
-      } catch {
-        problems[old.file] = error.reason
-        continue
-      }
-      plan.authorities[index] = new
-      changed.append(new.file)
-    }
-    for index in plan.upstreams.indices {
-      guard let old = plan.upstreams[index].tls else { continue }
-      let path = "upstreams[\(index)].tls"
-      var files = CertificateFiles()
-      if files.isUnchanged(old) { continue }
-      var new = old
-      files.load(&new)
-      let errors = files.remarks.filter(\.isError)
-      for error in errors { problems["\(path).\(error.setting)"] = error.message }
-      guard errors.isEmpty, new != old, let certificate = new.certificate else { continue }
-      do throws(TLSError) {
-        var settings = TLSClientSettings()
-        settings.credential = Credential(chain: certificate.chain, key: certificate.key)
-        _ = try TLSClient(settings)
-      } catch {
-        problems[path] = error.reason
-        continue
-      }
-      plan.upstreams[index].tls = new
-      changed.append(certificate.certificateFile)
-    }
   }
 
   /// Warns of certificates that will not be good for long, once a day.

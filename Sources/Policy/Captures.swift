@@ -82,6 +82,13 @@ public struct Captures: ~Copyable {
     allowed = MethodSet()
   }
 
+  /// Nothing was captured, and the catch-all, if there was one, begins at `rest`.
+  @inline(__always)
+  mutating func note(rest: Int) {
+    recorded = 0
+    self.rest = rest
+  }
+
   @inline(__always)
   mutating func forget() {
     recorded = 0

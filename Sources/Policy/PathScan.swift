@@ -10,6 +10,9 @@ import Memory
 /// behind it if it is shorter than eight bytes, else 0.
 typealias PathSegment = clx_path_segment_t
 
+/// The first and the last eight bytes of a path, which with its length tell paths of up to sixteen bytes apart, and a hash of all of it.
+typealias PathKey = clx_path_key_t
+
 extension Span<UInt8> {
   /// The first byte that keeps the path from being its own normal form, or `count`.
   @inline(__always)
@@ -38,6 +41,13 @@ extension Span<UInt8> {
     return unsafe withUnsafeBufferPointer { bytes in
       unsafe other.withUnsafeBufferPointer { unsafe clx_path_equal(bytes.baseAddress! + start, $0.baseAddress! + offset, length) != 0 }
     }
+  }
+
+  /// The bytes, of which there is one at least, as a key to find them by.
+  @inline(__always)
+  var pathKey: PathKey {
+    precondition(!isEmpty)
+    return unsafe withUnsafeBufferPointer { unsafe clx_path_key($0.baseAddress, $0.count) }
   }
 
   /// A hash in which upper and lower case count as equal.

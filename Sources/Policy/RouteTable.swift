@@ -33,12 +33,21 @@ public struct RouteTableError: Error, Equatable, Sendable, CustomStringConvertib
   public var description: String { message }
 }
 
-/// The static children of a node: the slots `first ... first + mask` of the edge table, and whether anything else could
-/// take a segment there (1, else 0). A mask of 0: there are none.
+/// The static children of a node: the slots `first ... first + mask` of the edge table. A mask of 0: there are none.
 struct RouteChildren: BitwiseCopyable {
+  struct Facts: OptionSet, BitwiseCopyable {
+    let rawValue: UInt32
+    /// Something else than a static child could take a segment here.
+    static var alternatives: Facts { Facts(rawValue: 1) }
+    /// Not every child is in the first slot that its hash leads to.
+    static var crowded: Facts { Facts(rawValue: 2) }
+    /// What static children do not take, a catch-all takes, and nothing else could.
+    static var restOnly: Facts { Facts(rawValue: 4) }
+  }
+
   var first: UInt32
   var mask: UInt32
-  var hasAlternatives: UInt32
+  var facts: Facts
 }
 
 /// A point in a trie: what may follow the segments so far.
@@ -56,7 +65,7 @@ struct RouteNode: BitwiseCopyable {
 
 /// A slot of the hash table of a node's static children. With the child goes what the walk needs to know of it next.
 struct RouteEdge: BitwiseCopyable {
-  static let vacant = RouteEdge(word: .max, length: .max, child: 0, children: RouteChildren(first: 0, mask: 0, hasAlternatives: 0), text: 0)
+  static let vacant = RouteEdge(word: .max, length: .max, child: 0, children: RouteChildren(first: 0, mask: 0, facts: []), text: 0)
 
   /// That of the text as a segment; `UInt64.max`, which is no segment's, for a long text and for a vacant slot.
   var word: UInt64
@@ -114,6 +123,8 @@ public final class RouteTable {
   private let tries: BoundedArray<RouteTrie>
   private let hosts: HostTable
   private let anyHost: RouteTrie
+  /// Of the routes for any host; empty where some are for certain hosts.
+  private let wholePaths: WholePaths
   private let names: [[String]]
 
   /// Methods a leaf has a row for.
@@ -139,6 +150,7 @@ public final class RouteTable {
     tries = BoundedArray(builder.tries)
     hosts = HostTable(builder.hosts)
     anyHost = builder.tries[Int(builder.hosts.anyHost)]
+    wholePaths = WholePaths(builder.hosts.exact.isEmpty && builder.hosts.wildcards.isEmpty ? builder.wholePaths(of: anyHost) : [])
     names = builder.captureNames
   }
 
@@ -153,8 +165,19 @@ public final class RouteTable {
   ///   - path: in normal form, without query.
   ///   - captures: filled when a route is found.
   public func match(host: Span<UInt8>, path: Span<UInt8>, method: Method, captures: inout Captures) -> RouteMatch {
+    guard path.count > 0, path.count < Int(Int32.max) else {
+      captures.reset(for: method)
+      return .notFound
+    }
+    let route = wholePaths.route(path, method)
+    guard route >= 0 else { return walk(host, path, method, &captures) }
+    captures.note(rest: path.count)
+    return .route(Int(route))
+  }
+
+  @inline(never)
+  private func walk(_ host: Span<UInt8>, _ path: Span<UInt8>, _ method: Method, _ captures: inout Captures) -> RouteMatch {
     captures.reset(for: method)
-    guard path.count > 0, path.count < Int(Int32.max) else { return .notFound }
     let route = hosts.isEmpty ? find(in: anyHost, path, &captures) : findByHost(host, path, &captures)
     if route >= 0 { return .route(Int(route)) }
     return captures.allowed.isEmpty ? .notFound : .methodNotAllowed(captures.allowed)
@@ -196,14 +219,18 @@ public final class RouteTable {
         end = segment.end
         var position = Int(children.first &+ (UInt32(truncatingIfNeeded: segment.hash >> 32) & children.mask))
         if edges[position].word != segment.word {
-          position = children.mask == 0 ? -1 : search(children, segment, path, at: start)
+          position = segment.word != 0 && !children.facts.contains(.crowded) || children.mask == 0 ? -1 : search(children, segment, path, at: start)
         }
         if position >= 0 {
-          if children.hasAlternatives != 0 { remember(index, start, end, 0, &captures) }
+          if children.facts.contains(.alternatives) { remember(index, start, end, 0, &captures) }
           index = edges[position].child
           children = edges[position].children
           start = end &+ 1
           continue
+        }
+        if children.facts.contains(.restOnly) {
+          let route = rest(of: index, path, from: start, &captures)
+          if route >= 0 { return route }
         }
       } else {
         // The path has ended: nothing but the routes here can match.
@@ -261,14 +288,17 @@ public final class RouteTable {
         return captures.append(start: start, end: end) ? node.plain : Self.deadEnd
       }
     }
-    if node.catchAll >= 0 {
-      let route = route(at: node.catchAll, &captures)
-      if route >= 0, captures.append(start: start, end: path.count) {
-        captures.rest = start
-        return Int32.min &+ route
-      }
-    }
-    return Self.deadEnd
+    let route = rest(of: index, path, from: start, &captures)
+    return route >= 0 ? Int32.min &+ route : Self.deadEnd
+  }
+
+  /// The route of a node's catch-all, which takes all of `path` from `start` on; -1 when there is none for the method.
+  @inline(__always)
+  private func rest(of index: UInt32, _ path: Span<UInt8>, from start: Int, _ captures: inout Captures) -> Int32 {
+    let route = route(at: nodes[Int(index)].catchAll, &captures)
+    guard route >= 0, captures.append(start: start, end: path.count) else { return -1 }
+    captures.rest = start
+    return route
   }
 
   @inline(never)

@@ -98,6 +98,19 @@ struct RouteTableBuilder {
     return Int32(tries.count - 1)
   }
 
+  /// The paths of a trie that static segments alone lead to, with their leaves.
+  func wholePaths(of trie: RouteTrie) -> [(text: [UInt8], leaf: RouteLeaf)] {
+    var paths: [(text: [UInt8], leaf: RouteLeaf)] = [], open: [(node: UInt32, path: [UInt8])] = [(trie.root, [])]
+    while let (node, path) = open.popLast() {
+      let leaf = nodes[Int(node)].leaf, children = nodes[Int(node)].children
+      if leaf >= 0, !path.isEmpty { paths.append((path, leaves[Int(leaf)])) }
+      for edge in edges[Int(children.first)...Int(children.first + children.mask)] where edge.length != .max {
+        open.append((edge.child, path + [.slash] + text[Int(edge.text)..<Int(edge.text) + Int(edge.length)]))
+      }
+    }
+    return paths
+  }
+
   // MARK: Laying out
 
   /// Writes the nodes of a draft, the root first.
@@ -123,17 +136,22 @@ struct RouteTableBuilder {
   }
 
   private mutating func reserveEdges(_ node: TrieDraft.Node) -> RouteChildren {
-    let hasAlternatives: UInt32 = node.constrained == nil && node.plain == nil && node.catchAll == nil ? 0 : 1
-    guard !node.children.isEmpty else { return RouteChildren(first: 0, mask: 0, hasAlternatives: hasAlternatives) }
+    var facts: RouteChildren.Facts = node.constrained == nil && node.plain == nil && node.catchAll == nil ? [] : .alternatives
+    if node.constrained == nil, node.plain == nil, node.catchAll != nil { facts.insert(.restOnly) }
+    guard !node.children.isEmpty else { return RouteChildren(first: 0, mask: 0, facts: facts) }
     var size = 2
     while size < node.children.count * 2 { size *= 2 }
+    let homes = Set(node.children.map { UInt32(truncatingIfNeeded: segment($0.text).hash >> 32) & UInt32(size - 1) })
+    if homes.count < node.children.count { facts.insert(.crowded) }
     defer { edges += [RouteEdge](repeating: .vacant, count: size) }
-    return RouteChildren(first: UInt32(edges.count), mask: UInt32(size - 1), hasAlternatives: hasAlternatives)
+    return RouteChildren(first: UInt32(edges.count), mask: UInt32(size - 1), facts: facts)
   }
 
+  /// Hashed behind a slash, as it is found in a path.
+  private func segment(_ name: [UInt8]) -> PathSegment { ([.slash] + name).span.segment(from: 1) }
+
   private mutating func fillEdge(of slots: RouteChildren, _ name: [UInt8], _ child: UInt32, _ children: RouteChildren) {
-    // Hashed behind a slash, as it is found in a path.
-    let segment = ([.slash] + name).span.segment(from: 1)
+    let segment = segment(name)
     var slot = UInt32(truncatingIfNeeded: segment.hash >> 32) & slots.mask
     while edges[Int(slots.first + slot)].length != .max { slot = (slot + 1) & slots.mask }
     edges[Int(slots.first + slot)] = RouteEdge(

@@ -27,6 +27,11 @@ public enum Counter: Int, Sendable, CaseIterable {
   case closesNormal, closesGoingAway, closesProtocolError, closesAbnormal, closesInvalidData, closesTooBig, closesOther
   // TLS to backends: handshakes that succeeded, those of them that resumed a session, and those that failed.
   case upstreamTLSHandshakes, upstreamTLSResumptions, upstreamTLSFailures
+  // gRPC: calls, and their ends in the order of CallStatus.
+  case grpcCalls
+  case grpcOK, grpcCancelled, grpcUnknown, grpcInvalidArgument, grpcDeadlineExceeded, grpcNotFound, grpcAlreadyExists, grpcPermissionDenied
+  case grpcResourceExhausted, grpcFailedPrecondition, grpcAborted, grpcOutOfRange, grpcUnimplemented, grpcInternal, grpcUnavailable, grpcDataLoss
+  case grpcUnauthenticated, grpcNoStatus
   // Requests promised to clients of HTTP/2.
   case http2Pushes
   // Requests that were sent again, other than after a stale connection.

@@ -48,22 +48,38 @@ public struct ServerNames: Sendable {
   }
 
   /// Which of `sets` serves `name`, as a client has sent it.
-  public func choose(_ name: Span<UInt8>) -> Int {
+  public func choose(_ name: Span<UInt8>) -> Int { find(name) ?? 0 }
+
+  /// Whether `name` belongs to certificates of which none is among those for `other`.
+  public func isElsewhere(_ name: Span<UInt8>, than other: Span<UInt8>) -> Bool {
+    if Self.isSame(name, other) { return false }
+    guard let mine = find(name) else { return false }
+    return !sets[choose(other)].contains(where: sets[mine].contains)
+  }
+
+  /// The one that has `name`; nil when no certificate does.
+  private func find(_ name: Span<UInt8>) -> Int? {
     // A name has at most 255 bytes; nobody's certificate has a longer one.
-    guard name.count > 0, name.count <= 255 else { return 0 }
+    guard name.count > 0, name.count <= 255 else { return nil }
     var folded: [UInt8] = []
     folded.reserveCapacity(name.count)
     for index in name.indices { folded.append(Self.folded(name[index])) }
     if folded.last == UInt8(ascii: ".") { folded.removeLast() }
     if let set = exact[folded] { return set }
-    guard let dot = folded.firstIndex(of: UInt8(ascii: ".")), dot > 0 else { return 0 }
-    return wildcards[Array(folded[dot...])] ?? 0
+    guard let dot = folded.firstIndex(of: UInt8(ascii: ".")), dot > 0 else { return nil }
+    return wildcards[Array(folded[dot...])]
   }
 
   /// `*.example.com` for `www.example.com`.
   private static func wildcard(over name: [UInt8]) -> [UInt8]? {
     guard let dot = name.firstIndex(of: UInt8(ascii: ".")), dot > 0 else { return nil }
     return [UInt8(ascii: "*")] + name[dot...]
+  }
+
+  private static func isSame(_ one: Span<UInt8>, _ other: Span<UInt8>) -> Bool {
+    guard one.count == other.count else { return false }
+    for index in one.indices where folded(one[index]) != folded(other[index]) { return false }
+    return true
   }
 
   private static func folded(_ name: String) -> [UInt8] { name.utf8.map(folded) }

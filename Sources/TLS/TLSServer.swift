@@ -5,6 +5,7 @@
 // unretained reference that OpenSSL hands back is good. A server and its sessions belong to one thread.
 
 import COpenSSL
+import Memory
 
 /// A certificate with its chain and key.
 public struct Credential: Equatable, Sendable {
@@ -118,6 +119,16 @@ public final class TLSServer {
 
   /// What a session begins with.
   var initialContext: TLSContext { contexts[0] }
+
+  /// Whether there are certificates for different names, so that a request can be meant for another than its connection.
+  public var isDivided: Bool { contexts.count > 1 }
+
+  /// Whether a request for `host`, without a port, belongs to another certificate than what the session's client has asked for.
+  /// A client that has named nothing may ask for anything.
+  public func isMisdirected(_ session: borrowing TLSSession, host: Span<UInt8>) -> Bool {
+    guard isDivided, !host.isEmpty else { return false }
+    return session.withServerName { names.isElsewhere(host, than: $0) } ?? false
+  }
 
   private func context(for name: Span<UInt8>) -> TLSContext? {
     let set = names.choose(name)

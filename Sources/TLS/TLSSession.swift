@@ -5,6 +5,7 @@
 // least as long. An idle session holds neither ciphertext nor plaintext but what an unfinished record has left in OpenSSL.
 
 import COpenSSL
+import Glibc
 import Memory
 
 /// Why a handshake, or a connection after it, has failed. The raw value is a position in the counters.
@@ -233,6 +234,13 @@ public struct TLSSession: ~Copyable {
   public func appendVersion(to text: inout Buffer) { unsafe TLSSession.append(copenssl_version_name(session), &text) }
   /// Appends the name of the cipher suite, as OpenSSL calls it.
   public func appendCipher(to text: inout Buffer) { unsafe TLSSession.append(copenssl_cipher_name(session), &text) }
+  /// Lends the server name the client has asked for; nil when it has not.
+  func withServerName<Result>(_ body: (Span<UInt8>) -> Result) -> Result? {
+    guard let name = unsafe copenssl_server_name(session) else { return nil }
+    let length = unsafe strlen(name)
+    return unsafe name.withMemoryRebound(to: UInt8.self, capacity: length) { unsafe body(Span(_unsafeStart: $0, count: length)) }
+  }
+
   /// Appends the server name the client has asked for, if it has.
   public func appendServerName(to text: inout Buffer) { unsafe TLSSession.append(copenssl_server_name(session), &text) }
 

@@ -21,6 +21,8 @@ public struct AccessEntry: BitwiseCopyable, Sendable {
   public var fault = Fault.none
   /// Times the request was sent to a backend; 0 for a local answer.
   public var attempts: UInt8 = 0
+  /// The status of a gRPC call; -1 where there is none.
+  public var callStatus: Int16 = -1
   /// Index into the routes the log was made with, -1 for none.
   public var route: Int32 = -1
   /// Index into the upstreams the log was made with, -1 for none.

@@ -70,6 +70,7 @@ struct AccessLine: ~Escapable {
       case .duration: AccessLine.put(duration: entry.duration, style, &line)
       case .upstreamConnect: AccessLine.put(duration: entry.upstreamConnect, style, &line)
       case .upstreamHeader: AccessLine.put(duration: entry.upstreamHeader, style, &line)
+      case .callStatus: if entry.callStatus >= 0 { line.append(decimal: UInt64(entry.callStatus)) } else { AccessLine.putAbsentNumber(style, &line) }
       case .attempts: line.append(decimal: UInt64(entry.attempts))
       case .attemptList: AccessLine.put(attempts.text.bytes, style, &line)
       case .upstream: AccessLine.put(name: program.upstreams[entry.upstream], style, &line)

@@ -9,7 +9,7 @@ import Memory
 
 extension AccessLine {
   /// Bytes of all keys and of the widest values, without those that count as values of unbounded length.
-  static var widestJSON: Int { 1280 }
+  static var widestJSON: Int { 1312 }
 
   /// Adds the line to `lines`, line feed included.
   @inline(__always)
@@ -63,6 +63,10 @@ extension AccessLine {
       line.append(",\"gateway.attempts\":[")
       line.append(attempts.text.bytes)
       line.append("]")
+    }
+    if entry.callStatus >= 0 {
+      line.append(",\"rpc.grpc.status_code\":")
+      line.append(decimal: UInt64(entry.callStatus))
     }
     if connection.isSecure { write(connection, &line) }
     if entry.fault != .none {

@@ -40,6 +40,7 @@ public struct AccessVariable: Sendable {
     row("attempts", .attempts, "Times the request was sent to a backend; 0 for a local answer."),
     row("attempt_list", .attemptList, "Where there was more than one attempt, all of them: endpoint, fault or status, and seconds, with commas between."),
     row("fault", .fault, "What failed: a token of docs/faults.md."),
+    row("grpc_status", .callStatus, "The status of a gRPC call, 0 to 16; absent where there is none."),
     row("route", .route, "The pattern of the route."),
     row("scheme", .scheme, "https when the client spoke TLS, else http."),
     row("tls_version", .tlsVersion, "The version of TLS: TLSv1.3."),
@@ -64,7 +65,7 @@ enum AccessValue: UInt8, Sendable, BitwiseCopyable {
   case client, requestID, protocolName, protocolVersion
   case status, bytesSent, bodyBytesSent, bytesReceived, duration
   case scheme, tlsVersion, tlsCipher, tlsServerName, tlsResumed, tlsSubject, tlsFingerprint
-  case upstream, upstreamConnect, upstreamHeader, attempts, attemptList, fault, route
+  case upstream, upstreamConnect, upstreamHeader, attempts, attemptList, callStatus, fault, route
   /// Known when the log is made, so it becomes text.
   case worker
   // Parts of the request head.
@@ -82,7 +83,7 @@ enum AccessValue: UInt8, Sendable, BitwiseCopyable {
     case .timeISO, .timeLocal: 27
     case .timeSeconds: 17
     case .protocolName, .protocolVersion: 8
-    case .status, .attempts, .scheme: 5
+    case .status, .attempts, .scheme, .callStatus: 5
     case .tlsResumed: 1
     case .bytesSent, .bodyBytesSent, .bytesReceived: 20
     case .duration, .upstreamConnect, .upstreamHeader: 21

@@ -11,21 +11,22 @@
 @safe
 public struct TimerWheel: ~Copyable {
   /// Milliseconds of one tick.
-  public static let tick: Int64 = 10
+  @inlinable public static var tick: Int64 { 10 }
   private static let slotCount = 4096
 
-  private struct Entry: BitwiseCopyable {
+  @usableFromInline
+  struct Entry: BitwiseCopyable {
     var next: UInt32
     var previous: UInt32
     /// The tick in whose slot the entry is linked; 0: not armed.
-    var tick: Int64
+    @usableFromInline var tick: Int64
   }
 
-  private let entries: UnsafeMutablePointer<Entry>
+  @usableFromInline let entries: UnsafeMutablePointer<Entry>
   private let slots: UnsafeMutablePointer<UInt32>
   private let capacity: UInt32
   /// Entries from here on were never used, and their memory is untouched.
-  private var used: UInt32 = 0
+  @usableFromInline var used: UInt32 = 0
   /// The last tick whose slot has been emptied.
   private var cursor: Int64
   private var nearest = Int64.max
@@ -45,9 +46,9 @@ public struct TimerWheel: ~Copyable {
   }
 
   /// Makes entry `index` fire at `deadline` (milliseconds) or earlier; does nothing when it already will.
-  @inline(__always)
+  @inlinable @inline(__always)
   public mutating func arm(_ index: UInt32, deadline: Int64) {
-    if index < used, unsafe entries[Int(index)].tick != 0, unsafe entries[Int(index)].tick * TimerWheel.tick <= deadline { return }
+    if index < used, unsafe entries[Int(index)].tick != 0, unsafe entries[Int(index)].tick &* TimerWheel.tick <= deadline { return }
     link(index, deadline)
   }
 
@@ -75,8 +76,8 @@ public struct TimerWheel: ~Copyable {
 
   // MARK: Links
 
-  @inline(never)
-  private mutating func link(_ index: UInt32, _ deadline: Int64) {
+  @usableFromInline @inline(never)
+  mutating func link(_ index: UInt32, _ deadline: Int64) {
     precondition(index < capacity)
     while used <= index {
       unsafe (entries + Int(used)).initialize(to: Entry(next: .max, previous: .max, tick: 0))

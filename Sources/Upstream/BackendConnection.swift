@@ -30,7 +30,7 @@ public struct BackendConnection: ~Copyable {
   /// What the timer of the connection means when it fires.
   public enum Waiting: UInt8, Sendable { case nothing, connect, handshake, send, head, body, idle, tunnel, session }
 
-  public let socket: Socket
+  public private(set) var socket: Socket
   /// Index of the upstream, which is that of the pool.
   public let upstream: UInt32
   public internal(set) var state: State
@@ -74,6 +74,13 @@ public struct BackendConnection: ~Copyable {
     self.address = UInt32(address)
     self.state = state
     createdAt = now
+  }
+
+  /// Closes its socket and gives up what it holds.
+  mutating func vacate() {
+    socket = Socket(Descriptor.none)
+    input = nil
+    backlog = BufferChain()
   }
 
   /// A stream of the connection to `address`: one request, and no other.

@@ -1,7 +1,8 @@
 // Backends — all connections of a worker to its upstreams: leasing, returning, opening, closing.
 //
 // Idle connections of a pool form a list from the most to the least recently used; the newest is leased
-// first, so that surplus ones grow old and are retired. Invariant: a pool's counts agree with its lists.
+// first, so that surplus ones grow old and are retired. Invariants: a pool's counts agree with its lists; a connection that is
+// closed is parked and never removed, which is what makes it safe to pin it (see `Slab.pin`).
 
 import Kernel
 import Memory
@@ -25,6 +26,9 @@ public enum Lease {
 public struct Backends: ~Copyable {
   public var connections: Slab<BackendConnection>
   public var pools: BoundedArray<Pool>
+  /// Connections of all pools, and those of them that are idle.
+  public private(set) var connectionCount = 0
+  public private(set) var idleCount = 0
   private var addresses: [[SocketAddress]]
   /// Connections that are out of their pools already, and whose owner has to close them: tokens made of their handles.
   public var retired = TokenQueue(capacity: 16)
@@ -54,10 +58,10 @@ public struct Backends: ~Copyable {
   public mutating func reuse(_ pool: Int, now: Int64, checked: Bool) -> Handle? {
     while pools[pool].newest != .max {
       guard let handle = connections.handle(at: pools[pool].newest) else { return nil }
-      unlinkIdle(handle)
-      if isFit(handle, pools[pool], now), !(checked && connections[handle].socket.hasInput) {
-        connections[handle].state = .leased
-        connections[handle].requests += 1
+      let connection = unsafe connections.pin(handle)
+      unlinkNewest(connection, pool)
+      if isFit(connection, pool, now), !(checked && connections[connection].socket.hasInput) {
+        connections[connection].requests += 1
         return handle
       }
       retire(handle)
@@ -65,10 +69,11 @@ public struct Backends: ~Copyable {
     return nil
   }
 
-  private func isFit(_ handle: Handle, _ pool: Pool, _ now: Int64) -> Bool {
-    if connections[handle].hasEnded || connections[handle].isReadable { return false }
-    if pool.lifetime > 0, now - connections[handle].createdAt >= pool.lifetime { return false }
-    return pool.requestLimit == 0 || connections[handle].requests < pool.requestLimit
+  @inline(__always)
+  private func isFit(_ connection: Pin<BackendConnection>, _ pool: Int, _ now: Int64) -> Bool {
+    if connections[connection].hasEnded || connections[connection].isReadable { return false }
+    if pools[pool].lifetime > 0, now - connections[connection].createdAt >= pools[pool].lifetime { return false }
+    return pools[pool].requestLimit == 0 || connections[connection].requests < pools[pool].requestLimit
   }
 
   /// Opens a connection for one exchange, making room by closing the oldest idle one when the pool is full.
@@ -89,6 +94,7 @@ public struct Backends: ~Copyable {
       let connection = BackendConnection(socket, upstream: pool, address: address, state: isConnected ? .leased : .connecting, now: now)
       guard let handle = connections.insert(connection) else { return .exhausted }
       pools[pool].connections += 1
+      connectionCount += 1
       connections[handle].requests = 1
       if mayMultiplex {
         connections[handle].mayMultiplex = true
@@ -166,16 +172,17 @@ public struct Backends: ~Copyable {
   /// Keeps a leased connection for another request; false when it had to be closed instead.
   /// - Precondition: its response has been read completely, and its request sent completely.
   public mutating func giveBack(_ handle: Handle, now: Int64) -> Bool {
-    let pool = Int(connections[handle].upstream)
-    connections[handle].exchange = nil
-    guard pools[pool].idle < pools[pool].idleLimit, isFit(handle, pools[pool], now) else {
+    let connection = unsafe connections.pin(handle)
+    let pool = Int(connections[connection].upstream)
+    connections[connection].exchange = nil
+    guard pools[pool].idle < pools[pool].idleLimit, isFit(connection, pool, now) else {
       retire(handle)
       return false
     }
-    connections[handle].state = .idle
-    connections[handle].idleSince = now
-    connections[handle].older = pools[pool].newest
-    connections[handle].newer = .max
+    connections[connection].state = .idle
+    connections[connection].idleSince = now
+    connections[connection].older = pools[pool].newest
+    connections[connection].newer = .max
     if let next = connections.handle(at: pools[pool].newest) {
       connections[next].newer = handle.index
     } else {
@@ -183,6 +190,7 @@ public struct Backends: ~Copyable {
     }
     pools[pool].newest = handle.index
     pools[pool].idle += 1
+    idleCount &+= 1
     return true
   }
 
@@ -191,17 +199,34 @@ public struct Backends: ~Copyable {
     guard connections.contains(handle) else { return }
     if connections[handle].state == .idle { unlinkIdle(handle) }
     settleProtocol(handle)
-    if connections[handle].state != .retired, connections[handle].state != .stream { pools[Int(connections[handle].upstream)].connections -= 1 }
-    _ = connections.remove(handle)
+    if connections[handle].state != .retired, connections[handle].state != .stream { leavePool(handle) }
+    connections[handle].vacate()
+    connections.park(handle)
+  }
+
+  private mutating func leavePool(_ handle: Handle) {
+    pools[Int(connections[handle].upstream)].connections -= 1
+    connectionCount -= 1
   }
 
   /// Takes a connection out of its pool. What has a carrier must be closed by who keeps that.
   private mutating func retire(_ handle: Handle) {
     guard connections[handle].carriage != .plain else { return close(handle) }
     if connections[handle].state == .idle { unlinkIdle(handle) }
-    pools[Int(connections[handle].upstream)].connections -= 1
+    leavePool(handle)
     connections[handle].state = .retired
     retired.append(UInt64(handle.generation) << 32 | UInt64(handle.index))
+  }
+
+  /// Takes the newest idle connection of a pool out of its list: it is leased.
+  @inline(__always)
+  private mutating func unlinkNewest(_ connection: Pin<BackendConnection>, _ pool: Int) {
+    let older = connections[connection].older
+    pools[pool].newest = older
+    if let next = connections.handle(at: older) { connections[next].newer = .max } else { pools[pool].oldest = .max }
+    connections[connection].state = .leased
+    pools[pool].idle -= 1
+    idleCount &-= 1
   }
 
   private mutating func unlinkIdle(_ handle: Handle) {
@@ -213,5 +238,6 @@ public struct Backends: ~Copyable {
     connections[handle].older = .max
     connections[handle].state = .leased
     pools[pool].idle -= 1
+    idleCount &-= 1
   }
 }

@@ -93,11 +93,11 @@ extension HeadFlags {
 }
 
 extension HeaderNameSet {
-  /// Names whose fields say something about the connection or the framing of the message they are in.
+  /// Names whose fields say something about the connection or the framing of the message they are in, `Host` apart.
   static var decisive: HeaderNameSet {
     [
-      HeaderNameSet(.host), HeaderNameSet(.connection), HeaderNameSet(.contentLength), HeaderNameSet(.transferEncoding),
-      HeaderNameSet(.expect), HeaderNameSet(.te), HeaderNameSet(.trailer),
+      HeaderNameSet(.connection), HeaderNameSet(.contentLength), HeaderNameSet(.transferEncoding), HeaderNameSet(.expect),
+      HeaderNameSet(.te), HeaderNameSet(.trailer),
     ]
   }
 }

@@ -10,7 +10,7 @@ extension Span<UInt8> {
     var value = 0
     for index in indices {
       guard 0x30...0x39 ~= self[index] else { return nil }
-      value = value * 10 + Int(self[index] - 0x30)
+      value = value &* 10 &+ Int(self[index] &- 0x30)
     }
     return value
   }
@@ -36,6 +36,16 @@ extension Span<UInt8> {
     guard count == other.count else { return false }
     for index in indices where self[index].lowercased != other[index].lowercased { return false }
     return true
+  }
+
+  /// An acceptable host and optional port, without the port.
+  public var withoutPort: Span<UInt8> {
+    @_lifetime(copy self)
+    get {
+      var end = count
+      while end > 0, 0x30...0x39 ~= self[end - 1] { end -= 1 }
+      return end > 0 && self[end - 1] == .colon ? extracting(first: end - 1) : self
+    }
   }
 
   /// Whether the bytes are an acceptable host and optional port (RFC 9110 §7.2): a name or IPv4 address, or an

@@ -58,7 +58,8 @@ struct RequestHeadParser: ~Copyable {
     // RFC 9112 §2.2: an empty line before a request line is passed over; a stream of them is not a request.
     if scanner.skipLineEnd() { try skipEmptyLines(&scanner) }
     head.method = try method(&scanner, &head)
-    let target = scanner.takeWordText()
+    let start = scanner.position
+    let target = scanner.takeTarget()
     guard scanner.skip(.space) else { throw scanner.stop }
     guard let version = scanner.takeWord() else { throw scanner.hasLineEnd ? .malformed : .incomplete }
     switch version {
@@ -67,10 +68,10 @@ struct RequestHeadParser: ~Copyable {
     default: throw Self.unknownVersion(version)
     }
     guard scanner.skipLineEnd() else { throw scanner.stopAtLineEnd }
-    head.target = Extent(target)
-    head.size = target.count
+    head.target = Extent(start: UInt32(truncatingIfNeeded: start), end: target.end)
+    head.size = head.target.upper - start
     if head.method == .connect { throw .rejected(.methodNotImplemented) }
-    try RequestTarget.split(target, of: scanner.bytes, &head)
+    try RequestTarget.split(target, from: start, of: scanner.bytes, &head)
     return scanner.position
   }
 
@@ -113,25 +114,36 @@ struct RequestHeadParser: ~Copyable {
     guard scan.repeated.isDisjoint(with: .singletons) else { throw .malformed }
     head.size += scan.size
     head.names = scan.names
-    var left = scan.names.intersection(.decisive)
-    var index = 0
-    while left.rawValue != 0, index < head.fieldCount {
-      let field = head.field(at: index)
-      if left.contains(field) {
-        if field.isNamed(.host) { try host(field, bytes, &head) } else { try interpret(field, bytes, &head) }
-        // What is there once need not be looked for any further.
-        if !scan.repeated.contains(field) { left.remove(HeaderNameSet(field.name)) }
-      }
-      index &+= 1
-    }
+    if scan.names.contains(.host) { try host(bytes, &head) }
+    let others = scan.names.intersection(.decisive)
+    if !others.isEmpty { try interpret(others, repeated: scan.repeated, bytes, &head) }
     return scan.end
   }
 
+  /// Checks the one `Host` field, which is nearly always the first of all.
   @inline(__always)
-  private func host(_ field: HeaderField, _ bytes: Span<UInt8>, _ head: inout RequestHead) throws(Stop) {
-    let value = field.value
+  private func host(_ bytes: Span<UInt8>, _ head: inout RequestHead) throws(Stop) {
+    var index = 0
+    while !head.field(at: index).isNamed(.host) { index &+= 1 }
+    let value = head.field(at: index).value
     guard bytes.isHostAndPort(in: value.lower..<value.upper) else { throw .malformed }
     if !head.flags.contains(.absoluteForm) { head.host = value }
+  }
+
+  /// Applies the fields called one of `names`, of which there is at least one each.
+  @inline(never)
+  private func interpret(_ names: HeaderNameSet, repeated: HeaderNameSet, _ bytes: Span<UInt8>, _ head: inout RequestHead) throws(Stop) {
+    var left = names
+    var index = 0
+    while !left.isEmpty, index < head.fieldCount {
+      let field = head.field(at: index)
+      if left.contains(field) {
+        try interpret(field, bytes, &head)
+        // What is there once need not be looked for any further.
+        if !repeated.contains(field) { left.remove(HeaderNameSet(field)) }
+      }
+      index &+= 1
+    }
   }
 
   /// Applies a field that concerns the connection or the body; throws if it contradicts an earlier one.

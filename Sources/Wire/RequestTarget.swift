@@ -6,20 +6,24 @@ import HTTPModel
 import Memory
 
 enum RequestTarget {
-  /// Splits `target` into path and query, and takes the authority of an absolute form.
+  /// Splits the target that begins at `first` into path and query, and takes the authority of an absolute form.
   /// A fragment may not be sent, so `#` is refused.
   @inline(__always)
-  static func split(_ target: Range<Int>, of bytes: Span<UInt8>, _ head: inout RequestHead) throws(Stop) {
-    guard !target.isEmpty else { throw .malformed }
-    var start = target.lowerBound
-    if bytes[start] != .slash { start = try unusualForm(target, of: bytes, &head) }
-    let mark = bytes.firstQueryMark(from: start, before: target.upperBound)
-    head.path = Extent(start..<mark)
-    guard mark < target.upperBound else { return }
+  static func split(_ target: TargetScan, from first: Int, of bytes: Span<UInt8>, _ head: inout RequestHead) throws(Stop) {
+    let end = Int(target.end), mark = Int(target.mark)
+    guard first < end else { throw .malformed }
+    var start = first
+    if target.is_regular != 0 {
+      head.flags.insert(.regularPath)
+    } else if bytes[start] != .slash {
+      start = try unusualForm(start..<end, of: bytes, &head)
+    }
+    head.path = Extent(start: UInt32(truncatingIfNeeded: start), end: target.mark)
+    guard mark < end else { return }
     guard bytes[mark] == 0x3f else { throw .malformed }
     head.hasQuery = true
-    head.query = Extent(mark + 1..<target.upperBound)
-    try refuseFragment(bytes, mark + 1..<target.upperBound)
+    head.query = Extent(mark + 1..<end)
+    try refuseFragment(bytes, mark + 1..<end)
   }
 
   private static func refuseFragment(_ bytes: Span<UInt8>, _ query: Range<Int>) throws(Stop) {
@@ -55,11 +59,13 @@ extension RequestHead {
   /// (RFC 9113 §8.3.1). False when it is anything else.
   public mutating func setPath(_ target: Range<Int>, of bytes: Span<UInt8>) -> Bool {
     let text = bytes.extracting(target)
-    guard !text.isEmpty, text[0] == .slash || method == .options && text.equals("*"), text.firstBlank(from: 0) == text.count else { return false }
+    guard !text.isEmpty, text[0] == .slash || method == .options && text.equals("*") else { return false }
+    let scan = bytes.extracting(first: target.upperBound).target(from: target.lowerBound)
+    guard Int(scan.end) == target.upperBound else { return false }
     self.target = Extent(target)
     size += target.count
     do throws(Stop) {
-      try RequestTarget.split(target, of: bytes, &self)
+      try RequestTarget.split(scan, from: target.lowerBound, of: bytes, &self)
       return true
     } catch {
       return false

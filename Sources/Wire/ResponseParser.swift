@@ -40,15 +40,31 @@ public struct ResponseParser {
     default: throw .malformed
     }
     guard scanner.skip(.space) else { throw scanner.stop }
-    guard scanner.remaining >= 3 else { throw .incomplete }
-    let digits = scanner.bytes.extracting(scanner.position..<scanner.position + 3)
-    guard let code = digits.decimal, 100...599 ~= code else { throw .malformed }
-    scanner.move(to: scanner.position + 3)
+    guard scanner.remaining >= 4 else { throw .incomplete }
+    let digits = scanner.bytes.word(UInt32.self, at: scanner.position)
+    guard let code = Self.status(digits) else { throw .malformed }
+    scanner.move(to: scanner.position &+ 3)
+    head.status = Status(code)
     // The reason may be empty, and some servers leave out the blank before it as well.
-    if scanner.skip(.space) { head.reason = Extent(scanner.takeFieldValue()) }
+    if scanner.skip(.space) {
+      let start = scanner.position
+      if scanner.skip(word: 0x0a0d_4b4f) {  // "OK\r\n", little-endian
+        head.reason = Extent(start..<start &+ 2)
+        return scanner.position
+      }
+      head.reason = Extent(scanner.takeFieldValue())
+    }
     guard scanner.skipLineEnd() else { throw scanner.stopAtLineEnd }
-    head.status = Status(UInt16(truncatingIfNeeded: code))
     return scanner.position
+  }
+
+  /// The number that the three lower bytes of `text` are the digits of, the lowest first; nil unless it is one of a status.
+  @inline(__always)
+  private static func status(_ text: UInt32) -> UInt16? {
+    let digits = text & 0x0f0f0f
+    guard text & 0xf0f0f0 == 0x303030, (digits &+ 0x060606) & 0xf0f0f0 == 0 else { return nil }
+    let code = (digits & 15) &* 100 &+ (digits >> 8 & 15) &* 10 &+ digits >> 16
+    return 100...599 ~= code ? UInt16(truncatingIfNeeded: code) : nil
   }
 
   @inline(__always)
@@ -61,8 +77,8 @@ public struct ResponseParser {
     while left.rawValue != 0, index < head.fieldCount {
       let field = head.field(at: index)
       if left.contains(field) {
-        try interpret(field.name, field.value.text(in: bytes), &head)
-        if !scan.repeated.contains(field) { left.remove(HeaderNameSet(field.name)) }
+        try interpret(field, bytes, &head)
+        if !scan.repeated.contains(field) { left.remove(HeaderNameSet(field)) }
       }
       index &+= 1
     }
@@ -71,9 +87,10 @@ public struct ResponseParser {
     return scan.end
   }
 
-  private static func interpret(_ name: HeaderName, _ value: Span<UInt8>, _ head: inout ResponseHead) throws(Stop) {
-    switch name {
-    case .contentLength:
+  /// Applies a field that concerns the connection or the body; throws if it contradicts an earlier one.
+  private static func interpret(_ field: HeaderField, _ bytes: Span<UInt8>, _ head: inout ResponseHead) throws(Stop) {
+    let value = field.value.text(in: bytes)
+    if field.isNamed(.contentLength) {
       guard let length = value.decimal else { throw .malformed }
       switch head.body {
       case .untilClose: head.body = .length(length)
@@ -81,10 +98,7 @@ public struct ResponseParser {
       default: throw .malformed
       }
       if value.count > 1, value[0] == 0x30 { head.flags.insert(.oddLength) }
-    case .transferEncoding:
-      guard head.body == .untilClose, head.flags.contains(.version11), value.equalsIgnoringCase("chunked") else { throw .malformed }
-      head.body = .chunked
-    case .connection:
+    } else if field.isNamed(.connection) {
       if value.equalsIgnoringCase("keep-alive") {
         head.flags.insert(.saysKeepAlive)
       } else if value.equalsIgnoringCase("close") {
@@ -92,8 +106,11 @@ public struct ResponseParser {
       } else {
         head.flags.insert(connectionOptions: value)
       }
-    case .trailer: head.flags.insert(.announcesTrailers)
-    default: break
+    } else if field.isNamed(.transferEncoding) {
+      guard head.body == .untilClose, head.flags.contains(.version11), value.equalsIgnoringCase("chunked") else { throw .malformed }
+      head.body = .chunked
+    } else if field.isNamed(.trailer) {
+      head.flags.insert(.announcesTrailers)
     }
   }
 }

@@ -18,6 +18,10 @@ public struct ResponseContext: BitwiseCopyable {
     self.isVersion11 = isVersion11
     self.isPersistent = isPersistent
   }
+
+  /// Nothing has to be said of the connection, and a body may follow.
+  @inlinable @inline(__always)
+  var isUsual: Bool { isVersion11 && isPersistent && !isHead }
 }
 
 /// Writes response heads.
@@ -27,40 +31,38 @@ public struct ResponseWriter: ~Copyable {
 
   public var output: Buffer
   private var date = InlineArray<29, UInt8>(repeating: 0x20)
-  /// The date as it ends its line, and the beginning of the next one.
-  private var dateAndName = InlineArray<45, UInt8>(repeating: 0x20)
 
   public init(capacity: Int) { output = Buffer(capacity: capacity) }
 
-  public mutating func update(date: InlineArray<29, UInt8>) {
-    self.date = date
-    var text = Buffer(capacity: 64)
-    text.append(date.span)
-    text.append("\r\nX-Request-Id: ")
-    for index in text.bytes.indices { dateAndName[index] = text.bytes[index] }
-  }
+  public mutating func update(date: InlineArray<29, UInt8>) { self.date = date }
 
   /// Appends a prepared response; without its body when the request was HEAD.
   /// Needs `response.byteCount` plus the length of the request id, plus `reserve`.
+  @inlinable @inline(__always)
   public mutating func send(_ response: borrowing PreparedResponse, _ context: ResponseContext, requestID: Span<UInt8>) {
-    let start = output.count
-    output.append(response.head.bytes)
-    if !context.isVersion11 { output.replace(0x30, at: start + 7) }
-    output.append(dateAndName.span)
-    output.append(requestID)
-    append(connectionOption: context)
-    if !context.isHead { output.append(response.body.bytes) }
+    send(response.text.bytes, response.places, context, requestID)
   }
 
-  /// Ends the line at hand, says what becomes of the connection, and ends the head.
-  @inline(__always)
-  private mutating func append(connectionOption context: ResponseContext) {
-    if context.isPersistent {
-      // HTTP/1.1 connections persist unless told otherwise (RFC 9112 §9.3).
-      if context.isVersion11 { output.append("\r\n\r\n") } else { output.append("\r\nConnection: keep-alive\r\n\r\n") }
-    } else {
-      output.append("\r\nConnection: close\r\n\r\n")
-    }
+  @usableFromInline
+  mutating func send(_ text: Span<UInt8>, _ places: PreparedResponse.Places, _ context: ResponseContext, _ requestID: Span<UInt8>) {
+    guard context.isUsual, requestID.count == PreparedResponse.idLength else { return sendUnusually(text, places, context, requestID) }
+    let start = output.count
+    output.append(text)
+    output.replace(date.span, at: start &+ Int(places.date))
+    output.replace(requestID, at: start &+ Int(places.id))
+  }
+
+  @inline(never)
+  private mutating func sendUnusually(_ text: Span<UInt8>, _ places: PreparedResponse.Places, _ context: ResponseContext, _ requestID: Span<UInt8>) {
+    let start = output.count
+    output.append(text.extracting(first: Int(places.date)))
+    if !context.isVersion11 { output.replace(0x30, at: start + 7) }
+    output.append(date.span)
+    output.append("\r\nX-Request-Id: ")
+    output.append(requestID)
+    output.append("\r\n")
+    end(context)
+    if !context.isHead { output.append(text.extracting(droppingFirst: Int(places.body))) }
   }
 
   /// Appends a status line and the fields that every response of the gateway itself has, up to the first own field line.
@@ -74,11 +76,12 @@ public struct ResponseWriter: ~Copyable {
     output.append("\r\n")
   }
 
-  /// Ends a head begun with `begin`, whose last line has ended.
+  /// Ends a head whose last line has ended: says what becomes of the connection, and appends the empty line.
   public mutating func end(_ context: ResponseContext) {
     if !context.isPersistent {
       output.append("Connection: close\r\n\r\n")
     } else if context.isVersion11 {
+      // HTTP/1.1 connections persist unless told otherwise (RFC 9112 §9.3).
       output.append("\r\n")
     } else {
       output.append("Connection: keep-alive\r\n\r\n")
@@ -94,9 +97,14 @@ public struct ResponseWriter: ~Copyable {
     _ head: borrowing ResponseHead, of bytes: Span<UInt8>, _ context: ResponseContext, framing: RelayFraming, dropped: HeaderNameSet,
     via: Bool
   ) {
-    output.append(context.isVersion11 ? "HTTP/1.1 " : "HTTP/1.0 ")
-    output.append(threeDigits: head.status.code)
-    output.append(head.reason.text(in: bytes))
+    if context.isVersion11, head.flags.contains(.version11), !head.reason.isEmpty {
+      // It stands there as it would be written.
+      output.append(bytes.extracting(first: head.reason.upper))
+    } else {
+      output.append(context.isVersion11 ? "HTTP/1.1 " : "HTTP/1.0 ")
+      output.append(threeDigits: head.status.code)
+      output.append(head.reason.text(in: bytes))
+    }
     output.append("\r\n")
     output.append(fields: head.records, of: bytes, without: dropped, connection: head.flags.contains(.namesConnectionFields))
     if !head.names.contains(.date) {

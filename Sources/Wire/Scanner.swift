@@ -16,7 +16,7 @@ struct Scanner: ~Escapable {
   }
 
   var isAtEnd: Bool { position == bytes.count }
-  var remaining: Int { bytes.count - position }
+  var remaining: Int { bytes.count &- position }
 
   /// The next byte, or nil at the end.
   var next: UInt8? { isAtEnd ? nil : bytes[position] }
@@ -30,7 +30,7 @@ struct Scanner: ~Escapable {
   /// Moves past `byte` if it comes next.
   mutating func skip(_ byte: UInt8) -> Bool {
     guard next == byte else { return false }
-    position += 1
+    position &+= 1
     return true
   }
 
@@ -47,7 +47,7 @@ struct Scanner: ~Escapable {
   /// Moves past `\r\n` if it comes next.
   mutating func skipLineEnd() -> Bool {
     guard remaining >= 2, bytes.word(UInt16.self, at: position) == 0x0a0d else { return false }
-    position += 2
+    position &+= 2
     return true
   }
 
@@ -60,22 +60,26 @@ struct Scanner: ~Escapable {
   /// Moves past four bytes if they are those of `word`, read as little-endian.
   mutating func skip(word: UInt32) -> Bool {
     guard remaining >= 4, bytes.word(UInt32.self, at: position) == word else { return false }
-    position += 4
+    position &+= 4
     return true
   }
 
   /// Moves past eight bytes and returns them as a little-endian word.
   mutating func takeWord() -> UInt64? {
     guard remaining >= 8 else { return nil }
-    defer { position += 8 }
+    defer { position &+= 8 }
     return bytes.word(UInt64.self, at: position)
   }
 
   /// The longest run of token characters from here.
   mutating func takeToken() -> Range<Int> { take(upTo: bytes.firstNonToken(from: position)) }
 
-  /// The longest run without blanks and control characters from here.
-  mutating func takeWordText() -> Range<Int> { take(upTo: bytes.firstBlank(from: position)) }
+  /// The request target from here.
+  mutating func takeTarget() -> TargetScan {
+    let target = bytes.target(from: position)
+    position = Int(target.end)
+    return target
+  }
 
   /// The longest run without control characters from here, trailing blanks left out.
   mutating func takeFieldValue() -> Range<Int> {

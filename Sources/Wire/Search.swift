@@ -5,15 +5,21 @@
 
 import CLinux
 
+/// A request target: where it ends (at a blank or a control character), where its path ends (at a `?` or `#`, or with it), and
+/// whether that path begins with a slash and is in the normal form of Policy's PathNormalisation.
+typealias TargetScan = clx_target_t
+
 extension Span<UInt8> {
   /// The first byte at or after `start` that cannot be part of a token, or `count`.
   func firstNonToken(from start: Int) -> Int {
     unsafe withUnsafeBufferPointer { unsafe clx_find_nontoken($0.baseAddress, start, $0.count) }
   }
 
-  /// The first blank or control character at or after `start`, or `count`.
-  func firstBlank(from start: Int) -> Int {
-    unsafe withUnsafeBufferPointer { unsafe clx_find_space($0.baseAddress, start, $0.count) }
+  /// The request target that begins at `start`.
+  @inline(__always)
+  func target(from start: Int) -> TargetScan {
+    precondition(start >= 0 && start <= count)
+    return unsafe withUnsafeBufferPointer { unsafe clx_scan_target($0.baseAddress, start, $0.count) }
   }
 
   /// The first control character other than tab at or after `start`, or `count`.

@@ -31,14 +31,15 @@ public func runWorker(control: consuming Descriptor) -> CInt {
     return 1
   }
   do throws(Failure) {
-    return try run(start, channel)
+    return try run(start, channel, nil)
   } catch {
     return 1
   }
 }
 
 /// Serves alone, in the foreground, until a signal ends it. Returns the exit status.
-public func runSingle(start: consuming WorkerStart) -> CInt {
+/// - Parameter certificates: news of its certificates; nil: they do not change.
+public func runSingle(start: consuming WorkerStart, certificates: (() -> CertificateNews?)?) -> CInt {
   do throws(IdentityError) {
     try start.assumeIdentity()
   } catch {
@@ -46,7 +47,7 @@ public func runSingle(start: consuming WorkerStart) -> CInt {
     return 1
   }
   do throws(Failure) {
-    return try run(start, nil)
+    return try run(start, nil, certificates)
   } catch {
     Files.complain("gatewayd: " + error.reason)
     return 1
@@ -54,7 +55,9 @@ public func runSingle(start: consuming WorkerStart) -> CInt {
 }
 
 /// Builds the gateway and turns its reactor.
-private func run(_ start: consuming WorkerStart, _ channel: consuming WorkerChannel?) throws(Failure) -> CInt {
+private func run(
+  _ start: consuming WorkerStart, _ channel: consuming WorkerChannel?, _ certificates: (() -> CertificateNews?)?
+) throws(Failure) -> CInt {
   var start = start
   var channel = channel
   let record = start.record, plan = start.plan, board = start.scoreboard
@@ -81,7 +84,8 @@ private func run(_ start: consuming WorkerStart, _ channel: consuming WorkerChan
   var worker: Worker
   do throws(Errno) {
     worker = try Worker(
-      gateway, channel: channel.take(), signals: signals, board: board, row: record.row, drainMilliseconds: plan.timeouts.shutdownDrain)
+      gateway, channel: channel.take(), signals: signals, board: board, row: record.row, drainMilliseconds: plan.timeouts.shutdownDrain,
+      certificates: certificates)
   } catch {
     throw Failure(reason: "cannot set up the reactor: \(error.text)")
   }

@@ -25,9 +25,12 @@ struct Worker: ~Copyable, ReactorDelegate {
   private let drainMilliseconds: Int
   private var isOver = false
   private var hasBeenSignalled = false
+  /// In a single process: news of its certificates, to be asked for once a second.
+  private let certificates: (() -> CertificateNews?)?
+
   init(
     _ gateway: consuming Gateway, channel: consuming WorkerChannel?, signals: consuming SignalDescriptor?, board: Scoreboard, row: Int,
-    drainMilliseconds: Int
+    drainMilliseconds: Int, certificates: (() -> CertificateNews?)?
   ) throws(Errno) {
     // All that can fail, before anything is moved in.
     if let watched = channel.take() {
@@ -46,6 +49,7 @@ struct Worker: ~Copyable, ReactorDelegate {
     self.board = board
     self.row = row
     self.drainMilliseconds = drainMilliseconds
+    self.certificates = certificates
   }
 
   // MARK: Turns
@@ -81,6 +85,7 @@ struct Worker: ~Copyable, ReactorDelegate {
   private mutating func secondBegan(_ milliseconds: Int64) {
     board.beat(row: row, milliseconds: milliseconds)
     gateway.log.tick()
+    if let news = certificates?() { heed(news) }
   }
 
   // MARK: The master
@@ -139,6 +144,15 @@ struct Worker: ~Copyable, ReactorDelegate {
     } catch {
       gateway.log.write(.error, "the new certificates cannot be used: \(error.reason); the old ones are kept")
     }
+  }
+
+  private mutating func heed(_ news: CertificateNews) {
+    for problem in news.problems { gateway.log.write(.error, "\(problem); the certificate in use stays") }
+    guard let plan = news.plan else { return }
+    if let problem = gateway.replaceCertificates(plan) {
+      return gateway.log.write(.error, "the new certificates cannot be used: \(problem); the old ones are kept")
+    }
+    gateway.log.write(.info, "changed certificates are in use: \(news.changed.joined(separator: ", "))")
   }
 
   mutating func adopt(_ slots: [Int]) {

@@ -31,7 +31,8 @@ func serve(_ arguments: Arguments) -> CInt {
   }
   if arguments.mode == .single {
     do throws(SingleProcessFailure) {
-      return runSingle(start: try makeSingleProcess(loaded.plan))
+      let certificates = SingleCertificates(loaded.plan)
+      return runSingle(start: try makeSingleProcess(loaded.plan), certificates: certificates.map { files in { files.news() } })
     } catch {
       Files.complain("gatewayd: " + error.reason)
       return 1

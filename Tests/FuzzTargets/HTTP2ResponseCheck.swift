@@ -67,7 +67,7 @@ private func events(_ stream: [UInt8], pieces: [Int]) throws(Violation) -> [Stri
           result.append("head \(tag) \(ends) \(try text(of: workspace.sections[section], &lengths[tag]))")
         case .trailers(let tag, let section):
           try check(bodies[tag], lengths[tag], tag)
-          result.append("body \(tag) \(bodies[tag] ?? []) trailers \(array(workspace.sections[section].bytes.bytes))")
+          result.append("body \(tag) \(bodies[tag] ?? []) trailers \(bytes(of: workspace.sections[section]))")
         case .end(let tag):
           try check(bodies[tag], lengths[tag], tag)
           result.append("body \(tag) \(bodies[tag] ?? [])")
@@ -87,6 +87,8 @@ private func check(_ body: [UInt8]?, _ length: Int?, _ tag: UInt64) throws(Viola
   guard let length, tag != 2 else { return }
   try require(body?.count ?? 0 == length, "a body of \(body?.count ?? 0) bytes instead of \(length)")
 }
+
+private func bytes(of section: borrowing ResponseSection) -> [UInt8] { array(section.bytes.bytes) }
 
 /// The response as an HTTP/1.1 head, which the other parser must read as the same; notes the length of its body.
 private func text(of section: borrowing ResponseSection, _ length: inout Int?) throws(Violation) -> String {

@@ -37,8 +37,10 @@ private func checkInRequest(_ target: [UInt8], _ method: String) throws(Violatio
   }
   var output = Buffer(capacity: text.path.count * 3 + 1)
   switch normalisePath(text.path.span, into: &output) {
-  case .rejected: return
+  case .rejected: try require(!head.flags.contains(.regularPath), "a path without a normal form passes for regular")
   case .unchanged: try require(!text.path.isEmpty, "an empty path is its own normal form")
-  case .rewritten: try require(array(output.bytes) != text.path, "a path was rewritten as itself")
+  case .rewritten:
+    try require(array(output.bytes) != text.path, "a path was rewritten as itself")
+    try require(!head.flags.contains(.regularPath), "a path that is not in normal form passes for regular")
   }
 }

@@ -71,10 +71,26 @@ import Testing
       let again = try #require(revived)
       #expect(again.index == first.index && again != first)
       #expect(holds(slab[again].number == 7 && slab.parkedCount == 0 && !slab.contains(first)))
-      slab.park(again)
-      // A parked slot is not a vacant one.
-      let third = slab.insert(Census.Member(9, census))
-      #expect(third?.index == 2)
+    }
+    #expect(census.alive == 0)
+  }
+
+  @Test func anotherElementTakesTheParkedOnesPlace() throws {
+    let census = Census()
+    do {
+      var slab = Slab<Census.Member>(capacity: 2)
+      let inserted = slab.insert(Census.Member(7, census))
+      let first = try #require(inserted)
+      let pin = unsafe slab.pin(first)
+      slab.park(first)
+      let isGone = unsafe slab.find(first) == nil
+      #expect(isGone)
+      // What is pinned is shown as long as it is parked.
+      #expect(holds(slab[pin].number == 7))
+      let second = slab.insert(Census.Member(8, census))
+      #expect(second?.index == first.index && second != first)
+      #expect(holds(slab[pin].number == 8 && slab.parkedCount == 0))
+      #expect(census.alive == 1)
     }
     #expect(census.alive == 0)
   }

@@ -44,6 +44,25 @@ import Testing
     #expect(table.captured("/a/b/c/f").values == ["b"])
   }
 
+  @Test func wholePathsAreToldApart() throws {
+    // Of one length, and alike in their first and last eight bytes.
+    let table = try RouteTable([
+      respond("/tenants/alpha/dashboard"), respond("/tenants/gamma/dashboard"), respond("/12345678"), respond("/1234567"), respond("/a"),
+      respond("/both", set(.get)), respond("/both", set(.post)), respond("/*all", set(.delete)), respond("/a/:x"),
+    ])
+    #expect(table.find("/tenants/alpha/dashboard") == .route(0))
+    #expect(table.find("/tenants/gamma/dashboard") == .route(1))
+    #expect(table.find("/tenants/delta/dashboard") == .methodNotAllowed(set(.delete)))
+    #expect(table.find("/12345678") == .route(2))
+    #expect(table.find("/1234567") == .route(3))
+    #expect(table.find("/both") == .route(5))
+    #expect(table.find("/both", .post) == .route(6))
+    // Where a path is known, but not for the method, others may take it.
+    #expect(table.find("/a", .delete) == .route(7))
+    #expect(table.find("/a", .put) == .methodNotAllowed(set(.get, .head, .delete)))
+    #expect(table.captured("/a").values == [] && table.captured("/a").tail == 2)
+  }
+
   @Test func trailingSlashAndCaseAreSignificant() throws {
     let table = try RouteTable([respond("/a"), respond("/b/"), respond("/c/:x")])
     #expect(table.find("/a") == .route(0))

@@ -95,12 +95,18 @@ import Testing
     bytes[start...].firstIndex(where: stops) ?? bytes.count
   }
 
+  private func compareTarget(_ text: [UInt8], from start: Int) {
+    let target = text.span.target(from: start)
+    #expect(Int(target.end) == first(text, from: start) { $0 <= 0x20 || $0 == 0x7f })
+    #expect(Int(target.mark) == first(text, from: start) { $0 <= 0x20 || $0 == 0x7f || $0 == 0x3f || $0 == 0x23 })
+  }
+
   private func compare(_ text: [UInt8]) {
     for start in 0...text.count {
-      let nonToken = text.span.firstNonToken(from: start), blank = text.span.firstBlank(from: start)
+      let nonToken = text.span.firstNonToken(from: start)
       let control = text.span.firstControl(from: start)
       #expect(nonToken == first(text, from: start) { !Self.tokens.utf8.contains($0) })
-      #expect(blank == first(text, from: start) { $0 <= 0x20 || $0 == 0x7f })
+      compareTarget(text, from: start)
       #expect(control == first(text, from: start) { ($0 < 0x20 && $0 != 0x09) || $0 == 0x7f })
     }
   }
@@ -113,7 +119,7 @@ import Testing
           text[place] = byte
           let start = min(place, 1)
           #expect(text.span.firstNonToken(from: start) == first(text, from: start) { !Self.tokens.utf8.contains($0) })
-          #expect(text.span.firstBlank(from: start) == first(text, from: start) { $0 <= 0x20 || $0 == 0x7f })
+          compareTarget(text, from: start)
           #expect(text.span.firstControl(from: start) == first(text, from: start) { ($0 < 0x20 && $0 != 0x09) || $0 == 0x7f })
         }
       }
@@ -126,9 +132,18 @@ import Testing
     compare((0..<dice.roll(70)).map { _ in dice.roll(12) == 0 ? UInt8(dice.roll(256)) : UInt8(0x61 + dice.roll(26)) })
   }
 
+  @Test func pathsInNormalForm() {
+    let regular = ["/", "/a", "/a.b", "/.well-known/x", "/a/b/c/d/e/f/g/h/i/j", "/0123456789abcde", "/a...", "/:@!$&'()*+,;=~_-", "/a/.../b"]
+    let irregular = ["", "a", "*", "//", "/a//b", "/.", "/a/..", "/a/./b", "/%41", "/a|b", "/0123456789abcd//", "/0123456789abcde/./x", "/\u{e9}", "http://h/"]
+    for tail in [" HTTP/1.1", "?q=//", " ", ""] {
+      for path in regular { #expect(Array((path + tail).utf8).span.target(from: 0).is_regular == 1, "\(path)") }
+      for path in irregular { #expect(Array((path + tail).utf8).span.target(from: 0).is_regular == 0, "\(path)") }
+    }
+  }
+
   @Test func nothing() {
     let none = Span<UInt8>()
-    let found = [none.firstNonToken(from: 0), none.firstBlank(from: 0), none.firstControl(from: 0)]
+    let found = [none.firstNonToken(from: 0), Int(none.target(from: 0).end), none.firstControl(from: 0)]
     #expect(found == [0, 0, 0])
   }
 }

@@ -12,7 +12,7 @@ import Testing
     #expect(outcome == .complete(57))
     #expect(head.method == .get && head.methodText == "GET" && head.target == "/a/b?c=d" && head.path == "/a/b" && head.query == "c=d")
     #expect(head.host == "example.com" && head.body == .none && head.fields == ["Host=example.com", "Accept=*/*"])
-    #expect(head.flags == [.version11, .persistent])
+    #expect(head.flags == [.version11, .persistent, .regularPath])
     #expect(head.size == 8 + (4 + 11 + 4) + (6 + 3 + 4))
   }
 

@@ -50,6 +50,17 @@ private func prepared(_ status: UInt16, _ fields: String, _ body: String, server
     #expect(holds(sent(prepared(200, "", ""), context()) == "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nDate: \(date)\r\nX-Request-Id: id-1\r\n\r\n"))
   }
 
+  /// An id as the gateway makes them has its place in the prepared text.
+  @Test func anIdOfTheUsualLength() {
+    let response = prepared(200, "Content-Type: text/plain\r\n", "hello"), number = "0123456789abcdef0123456789ABCDEF", id = bytes(number)
+    let head = "200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nDate: \(date)\r\nX-Request-Id: \(number)\r\n"
+    var writer = makeWriter()
+    writer.send(response, context(), requestID: id.span)
+    writer.send(response, context(), requestID: id.span)
+    writer.send(response, context(persistent: false), requestID: id.span)
+    #expect(holds(text(writer.output.bytes) == "HTTP/1.1 \(head)\r\nhelloHTTP/1.1 \(head)\r\nhelloHTTP/1.1 \(head)Connection: close\r\n\r\nhello"))
+  }
+
   @Test func severalResponsesShareTheOutput() {
     var writer = makeWriter()
     let response = prepared(200, "", "hello"), id = bytes("7")

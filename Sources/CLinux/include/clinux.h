@@ -89,6 +89,16 @@ static inline unsigned clx_unusual_host_mask(const uint8_t *p) {
   __m128i marks = _mm_cmpeq_epi8(_mm_max_epu8(_mm_min_epu8(v, _mm_set1_epi8('9')), _mm_set1_epi8('-')), v);
   return ((unsigned)_mm_movemask_epi8(_mm_or_si128(letters, marks)) & ~(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('/')))) ^ 0xffffu;
 }
+/* 1 = '?' or '#' */
+static inline unsigned clx_query_mask(const uint8_t *p) {
+  __m128i v = _mm_loadu_si128((const __m128i *)p);
+  return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('?')), _mm_cmpeq_epi8(v, _mm_set1_epi8('#'))));
+}
+/* 1 = no digit */
+static inline unsigned clx_non_digit_mask(const uint8_t *p) {
+  __m128i v = _mm_loadu_si128((const __m128i *)p);
+  return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_max_epu8(_mm_min_epu8(v, _mm_set1_epi8('9')), _mm_set1_epi8('0')), v)) ^ 0xffffu;
+}
 /* Sixteen bytes at a time; the last, partial step re-reads the sixteen bytes that end at p + n. */
 #define CLX_SCAN(mask, stop)                                                       \
   for (; i + 16 <= n; i += 16) {                                                   \
@@ -124,6 +134,13 @@ static inline int clx_is_host(const uint8_t *p, size_t n, size_t all) {
     ['u'] = 1, ['v'] = 1, ['w'] = 1, ['x'] = 1, ['y'] = 1, ['z'] = 1};
   size_t i = 0;
 #if defined(__SSE2__)
+  if (n <= 16 && all >= 16) {
+    /* All at once: what is not of a name, which may only be a colon, and what behind it is no digit. */
+    unsigned within = (1u << n) - 1, odd = clx_unusual_host_mask(p) & within, behind = odd & (odd - 1);
+    if (!odd) return n > 0;
+    i = (size_t)__builtin_ctz(odd);
+    if (p[i] == ':') return i > 0 && n - i <= 6 && !behind && !(clx_non_digit_mask(p) & within & -(odd << 1));
+  }
   while (i < n && all - i >= 16) {
     unsigned odd = clx_unusual_host_mask(p + i);
     i += odd ? (size_t)__builtin_ctz(odd) : 16;
@@ -149,8 +166,7 @@ static inline int clx_is_host(const uint8_t *p, size_t n, size_t all) {
 static inline size_t clx_find_query(const uint8_t *p, size_t i, size_t n, size_t all) {
 #if defined(__SSE2__)
   for (; i < n && i + 16 <= all; i += 16) {
-    __m128i v = _mm_loadu_si128((const __m128i *)(p + i));
-    unsigned m = (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('?')), _mm_cmpeq_epi8(v, _mm_set1_epi8('#'))));
+    unsigned m = clx_query_mask(p + i);
     if (m) { i += (size_t)__builtin_ctz(m); return i < n ? i : n; }
   }
   if (i > n) return n;

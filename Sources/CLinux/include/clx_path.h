@@ -139,6 +139,24 @@ static inline clx_path_segment_t clx_path_segment(const uint8_t *p, size_t i, si
   return segment;
 }
 
+/* The text p[0 ..< n], n > 0, for finding it among others: its first eight bytes, its last eight (0 when it is shorter), which
+   with the length tell texts of up to sixteen bytes apart; and a hash of all of it, the upper half of which is well mixed. */
+typedef struct { uint64_t first, last, hash; } clx_path_key_t;
+static inline clx_path_key_t clx_path_key(const uint8_t *p, size_t n) {
+  clx_path_key_t key = {0, 0, 0};
+  if (n < 8) {
+    key.first = clx_path_load_few(p, n);
+    key.hash = clx_path_mix(n, key.first);
+    return key;
+  }
+  key.first = clx_path_load64(p);
+  key.last = clx_path_load64(p + n - 8);
+  key.hash = clx_path_mix(n, key.first);
+  for (size_t i = 8; i + 8 < n; i += 8) key.hash = clx_path_mix(key.hash, clx_path_load64(p + i));
+  key.hash = clx_path_mix(key.hash, key.last);
+  return key;
+}
+
 /* A hash of p[0 ..< n] in which upper and lower case count as equal. */
 static inline uint64_t clx_host_hash(const uint8_t *p, size_t n) {
   const uint64_t lower = 0x2020202020202020ull;

@@ -10,6 +10,8 @@
 #include <emmintrin.h>
 #endif
 
+static inline int clx_same(const uint8_t *a, const uint8_t *b, size_t n) { return memcmp(a, b, n) == 0; }
+
 #if defined(__SSE2__)
 /* Not zero when one of the sixteen bytes is a quotation mark, a backslash, a control character or not ASCII. */
 static inline int clx_has_special(__m128i v) {

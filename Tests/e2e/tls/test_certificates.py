@@ -11,6 +11,7 @@ import pytest
 
 from support.configuration import redirect, respond
 from support.gateway import Gateway
+from support.http2 import Http2
 from support.tls import Authority, Certificate, openssl
 from support.wait import until
 
@@ -142,3 +143,33 @@ def test_two_listeners(launch, client, site: Certificate) -> None:
     with client(gateway) as connection:
         assert connection.request("GET", "/").body == b"both"
         assert connection.request("GET", "/old").header("location") == "https://www.test/new"
+
+
+@pytest.mark.parametrize(("name", "host", "status"), [
+    ("site.test", "site.test", 200), ("site.test", "SITE.test:443", 200), ("site.test", "www.site.test", 200), ("site.test", "other.test", 421),
+    ("site.test", "OTHER.test:1234", 421), ("other.test", "www.site.test", 421), ("a.site.test", "b.site.test", 200), ("a.site.test", "site.test", 421),
+    ("site.test", "a.site.test", 421), ("site.test", "unknown.test", 200), ("site.test", "127.0.0.1", 200), ("site.test", "[::1]:1", 200), (None, "other.test", 200),
+])
+def test_a_host_of_another_certificate(secure, client, authority: Authority, site: Certificate, name: str | None, host: str, status: int) -> None:
+    gateway: Gateway = secure(site, authority.issue("*.site.test"), authority.issue("other.test"), access_log=True)
+    with client(gateway, name, context=authority.context(check_hostname=False)) as connection:
+        response = connection.request("GET", "/", f"Host: {host}")
+        assert response.status == status
+    entry = gateway.access_entries()[0]
+    assert entry["http.response.status_code"] == status
+    assert entry.get("error.type") == ("misdirected_request" if status == 421 else None)
+
+
+def test_a_host_of_another_certificate_on_http2(secure, authority: Authority, site: Certificate) -> None:
+    gateway: Gateway = secure(authority.issue("localhost"), site)
+    context = authority.context()
+    context.set_alpn_protocols(["h2"])
+    with Http2(gateway.port, tls=context) as connection:
+        for host, status in [("localhost", 200), ("site.test", 421), ("localhost", 200), ("unknown.test", 200), ("www.site.test:1", 421)]:
+            assert connection.answer(connection.request("GET", "/", authority=host)).status == status
+
+
+def test_one_certificate_serves_any_host(secure, client) -> None:
+    gateway: Gateway = secure()
+    with client(gateway, "site.test") as connection:
+        assert connection.request("GET", "/", "Host: other.test").status == 200

@@ -74,6 +74,20 @@ def test_a_bad_one_is_not_used(secure, client, authority: Authority, tmp_path: P
     assert json.loads(gateway.ctl("status", "--json").stdout)["certificate_problems"] == []
 
 
+def test_a_single_process_notices_too(secure, client, authority: Authority, tmp_path: Path) -> None:
+    old, new = authority.issue("site.test"), authority.issue("site.test")
+    files = old.copy(tmp_path / "site")
+    gateway: Gateway = secure(files, arguments=("--single-process",))
+    assert shown(client, gateway) == old.serial
+    with client(gateway) as kept:
+        files.chain.write_text("nothing")
+        until(lambda: "the certificate in use stays" in gateway.log, 10, "the complaint")
+        assert shown(client, gateway) == old.serial
+        new.copy(tmp_path / "site")
+        until(lambda: shown(client, gateway) == new.serial, 10, "the new certificate")
+        assert kept.request("GET", "/").status == 200
+
+
 def test_status_tells_the_age(secure, authority: Authority, site: Certificate) -> None:
     soon = authority.issue("soon.test", days=3)
     gateway: Gateway = secure(site, soon)

@@ -261,3 +261,24 @@ def stats_of(client, gateway: Gateway) -> int:
 
     with client(gateway) as connection:
         return int(json.loads(connection.request("GET", "/stats").body)["connections"]["active"])
+
+
+def test_beyond_max_connections_there_is_an_alert(secure, client, authority: Authority) -> None:
+    gateway: Gateway = secure(max_connections=1)
+
+    def connected():  # type: ignore[no-untyped-def]
+        try:
+            return client(gateway, "site.test")
+        except ssl.SSLError:
+            return None  # whoever has looked whether it listens is still there
+
+    with until(connected) as connection:
+        assert connection.request("GET", "/").status == 200
+        with socket.create_connection(("127.0.0.1", gateway.port), 5) as other:
+            assert other.recv(100) == b"\x15\x03\x03\0\2\2\x50"
+            assert other.recv(100) == b""
+        with pytest.raises(ssl.SSLError, match="(?i)internal.error"):
+            client(gateway, "site.test")
+        until(lambda: "max_connections (1) reached: a new connection is refused with a TLS alert" in gateway.log)
+        assert "answered 503" not in gateway.log
+        assert connection.request("GET", "/").status == 200
