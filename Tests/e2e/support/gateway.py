@@ -39,14 +39,6 @@ def ctl(*arguments: str, timeout: float = 30, env: dict[str, str] | None = None,
                           env=clean_environment(env), cwd=cwd)
 
 
-def missing(upstream: Json, directory: Path) -> str:
-    """What this gateway cannot do yet of an upstream's settings; empty if it can do it all."""
-    file = directory / "probe.json"
-    file.write_text(json.dumps({"upstreams": [upstream]}))
-    done = ctl("validate", "-c", str(file))
-    return next((line.rpartition("error: ")[2] for line in (done.stdout + done.stderr).splitlines() if "not available yet" in line), "")
-
-
 class Gateway:
     """One instance. `keys` are the top-level keys of its configuration beside those of `configuration()`."""
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.client import Client, request
 from support.configuration import Json
-from support.gateway import ROOT, Gateway, missing
+from support.gateway import ROOT, Gateway
 from support.message import Closed, Response
 from support.misbehaving import Misbehaving, Scenario
 from support.wait import until
@@ -81,7 +80,7 @@ class Setting:
 
 
 @pytest.fixture
-def behind(launch, tmp_path: Path) -> Iterator[Behind]:  # type: ignore[no-untyped-def]
+def behind(launch) -> Iterator[Behind]:  # type: ignore[no-untyped-def]
     """Starts a gateway in front of a backend with these scenarios; `proxy`, `pool`, `tls`, `http2` are keys of the upstream."""
     backends: list[Misbehaving] = []
 
@@ -91,8 +90,6 @@ def behind(launch, tmp_path: Path) -> Iterator[Behind]:  # type: ignore[no-untyp
         backends.append(backend)
         entry: Json = {"name": "backend", "host": "127.0.0.1", "port": backend.port, **(upstream or {}),
                        "proxy": {"route_prefix": "/api", "response_timeout_ms": 400, "stream_idle_timeout_sec": "400ms", **(proxy or {})}}
-        if why := missing(entry, tmp_path):
-            pytest.skip(f"the gateway does not have this yet: {why}")
         return Setting(launch(access_log=True, upstreams=[entry], **keys), backend)
 
     yield start

@@ -8,7 +8,6 @@ import queue
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -16,7 +15,7 @@ import pytest
 
 from support.backend import unused_endpoint
 from support.configuration import Json
-from support.gateway import Gateway, missing
+from support.gateway import Gateway
 from support.kinds import speaking
 from support.ports import free_port
 from support.rpc import Service, Stub, connect
@@ -61,13 +60,10 @@ def start(launch, authority: Authority, site: Certificate, upstream: Json, **key
 
 
 @pytest.fixture(params=list(itertools.product(["h2c", "h2s"], ["h2c", "h2s"])), ids=lambda pair: f"{pair[0]}-{pair[1]}")
-def line(request: pytest.FixtureRequest, launch, authority: Authority, site: Certificate,  # type: ignore[no-untyped-def]
-         tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+def line(request: pytest.FixtureRequest, launch, authority: Authority, site: Certificate) -> Iterator[Line]:  # type: ignore[no-untyped-def]
     client, backend = request.param
     entry = speaking(backend, 1, str(authority.root.chain), "/test.Echo")
     entry["proxy"].pop("forward_trailers")
-    if why := missing(entry, tmp_path_factory.mktemp("probe")):
-        pytest.skip(f"the gateway does not have this yet: {why}")
     service = Service(site if backend == "h2s" else None)
     entry["port"] = service.port
     gateway, secure = start(launch, authority, site, entry)
@@ -178,13 +174,11 @@ def test_no_route(line: Line) -> None:
     assert "route" in failed.value.details() or "Not Found" in failed.value.details()
 
 
-def test_connections_of_limited_age(launch, authority: Authority, site: Certificate, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_connections_of_limited_age(launch, authority: Authority, site: Certificate) -> None:  # type: ignore[no-untyped-def]
     """A service that ends its connections in good order (GOAWAY) again and again is not noticed."""
     service = Service(options=(("grpc.max_connection_age_ms", 200), ("grpc.max_connection_age_grace_ms", 2000)))
     entry = speaking("h2c", service.port, "", "/test.Echo")
     entry["proxy"] = {"route_prefix": "/test.Echo", "retry": {"max_retries": 2}}
-    if why := missing(entry, tmp_path):
-        pytest.skip(f"the gateway does not have this yet: {why}")
     gateway, _ = start(launch, authority, site, entry)
     with connect(gateway.port) as channel:
         stub, count = Stub(channel), 0
@@ -199,12 +193,10 @@ def test_connections_of_limited_age(launch, authority: Authority, site: Certific
 
 
 @pytest.mark.parametrize("client", ["h2c", "h2s"])
-def test_no_service(launch, authority: Authority, site: Certificate, tmp_path: Path, client: str) -> None:  # type: ignore[no-untyped-def]
+def test_no_service(launch, authority: Authority, site: Certificate, client: str) -> None:  # type: ignore[no-untyped-def]
     """The gateway's own refusals are gRPC's: a status and a sentence, in a response of trailers only."""
     kept, port = unused_endpoint()
     entry = speaking("h2c", port, "", "/test.Echo")
-    if why := missing(entry, tmp_path):
-        pytest.skip(f"the gateway does not have this yet: {why}")
     gateway, secure = start(launch, authority, site, entry)
     with connect(secure, authority.root.chain.read_bytes()) if client == "h2s" else connect(gateway.port) as channel:
         for _ in range(2):

@@ -12,7 +12,7 @@ import pytest
 
 from support import proc
 from support.client import Client, request
-from support.gateway import Gateway, missing
+from support.gateway import Gateway
 from support.kinds import speaking
 from support.message import pieces
 from support.polyglot import Polyglot
@@ -30,8 +30,6 @@ def setting(request: pytest.FixtureRequest, launch_shared, tmp_path_factory: pyt
     authority = Authority(directory / "authority")
     site = authority.issue("localhost")
     entry = speaking(request.param, 1, str(authority.root.chain), "/api")
-    if why := missing(entry, directory):
-        pytest.skip(f"the gateway does not have this yet: {why}")
     backend = Polyglot(site.chain, site.key)
     entry["port"] = backend.ports[request.param]
     entry["pool"] = {"max_connections": 1}

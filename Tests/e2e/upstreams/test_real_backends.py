@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.backend import Backend, reply
-from support.gateway import Gateway, missing
+from support.gateway import Gateway
 from support.http2 import Http2
 from support.kinds import speaking
 from support.others import LARGE, SMALL, SPEAKS, Other
@@ -52,8 +52,6 @@ def gateway(request: pytest.FixtureRequest, launch_shared, echo: Backend, author
     name, kind = request.param
     directory = tmp_path_factory.mktemp(f"{name}-{kind}")
     entry = speaking(kind, 1, str(authority.root.chain), "/api")
-    if why := missing(entry, directory):
-        pytest.skip(f"the gateway does not have this yet: {why}")
     other = Other(name, kind, directory, site, echo.port)
     entry["port"] = other.port
     entry["pool"] = {"max_idle_connections": 64}
@@ -115,4 +113,7 @@ def test_load(gateway: Gateway) -> None:
     assert failures == []
     assert re.search(rb"400 total, 400 started, 400 done, 400 succeeded, 0 failed, 0 errored, 0 timeout", done.stdout), done.stdout
     stats = json.loads(gateway.get("/stats").body)
-    assert stats["upstream_connections"]["connects"] < 70 and stats["faults"] == {}
+    assert stats["upstream_connections"]["connects"] < 70
+    # A client that leaves with the head of an answer to HEAD may be taken for one that gave up, where the stream ends a moment later.
+    failed = [one for one in gateway.access_entries(1) if "error.type" in one and (one["http.request.method"], one["error.type"]) != ("HEAD", "client_aborted")]
+    assert failed == [] and set(stats["faults"]) <= {"client_aborted"}
