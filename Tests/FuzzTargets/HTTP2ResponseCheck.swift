@@ -83,9 +83,6 @@ private func events(_ stream: [UInt8], pieces: [Int]) throws(Violation) -> [Stri
   return result
 }
 
-private func bytes(of section: borrowing ResponseSection) -> [UInt8] { bytes(of: section.bytes) }
-private func bytes(of buffer: borrowing Buffer) -> [UInt8] { array(buffer.bytes) }
-
 private func check(_ body: [UInt8]?, _ length: Int?, _ tag: UInt64) throws(Violation) {
   guard let length, tag != 2 else { return }
   try require(body?.count ?? 0 == length, "a body of \(body?.count ?? 0) bytes instead of \(length)")
