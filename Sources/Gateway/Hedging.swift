@@ -57,7 +57,7 @@ extension Gateway {
   // MARK: Beginning
 
   /// Whether a request may be under way twice: its method is idempotent, and there is no body to be sent twice.
-  func mayHedge(_ exchange: Handle) -> Bool {
+  mutating func mayHedge(_ exchange: Handle) -> Bool {
     exchanges[exchange].head.body == .none && exchanges[exchange].head.method.isIdempotent
       && exchanges[exchange].flags.isDisjoint(with: .upgrading) && !exchanges[exchange].head.flags.contains(.extendedConnect)
   }
@@ -75,7 +75,7 @@ extension Gateway {
     recoveries[recovery].hedgeAt = 0
     let pool = Int(exchanges[exchange].upstream)
     guard let current = exchanges[exchange].backend, recoveries[recovery].legCount < Leg.limit, !drain.isOver,
-      backends.pools[pool].connections < backends.pools[pool].connectionLimit || backends.pools[pool].idle > 0
+      backends.hasRoom(pool) || seeksStreams(pool)
     else { return }
     counters.add(.upstreamHedges)
     recoveries[recovery].legs[recoveries[recovery].legCount] = recoveries[recovery].leg(current)

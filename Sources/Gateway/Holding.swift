@@ -16,6 +16,7 @@ extension Gateway {
   static var holdLimit: Int { 64 << 20 }
 
   /// …and one that will hardly be used.
+  @inline(__always)
   func holdLimit(_ exchange: Handle) -> Int {
     exchanges[exchange].flags.contains(.retrying) ? actions.forwards[Int(exchanges[exchange].rule)].plan.relayBufferLimit : Self.holdLimit
   }

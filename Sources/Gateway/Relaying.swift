@@ -232,11 +232,15 @@ extension Gateway {
     if status.code < 300, exchanges[exchange].head.flags.contains(.extendedConnect) { return .upgradeFailed }
     if exchanges[pinned].flags.contains(.hedged) { settleHedge(exchange, hasAnswer: true) }
     let rest = buffer.count - length
-    if exchanges[pinned].flags.contains(.rewrites) {
-      let head = rewritten(exchange, buffer.bytes.extracting(first: length))
-      if !head.isEmpty { return beginFinal(exchange, backend, head.bytes, rest: rest) }
-    }
+    if exchanges[pinned].flags.contains(.rewrites) { return beginRewritten(exchange, backend, buffer.bytes.extracting(first: length), rest: rest) }
     return beginFinal(exchange, backend, buffer.bytes.extracting(first: length), rest: rest)
+  }
+
+  /// The same with the addresses in the head rewritten.
+  @inline(never)
+  private mutating func beginRewritten(_ exchange: Handle, _ backend: Handle, _ bytes: Span<UInt8>, rest: Int) -> Fault? {
+    let head = rewritten(exchange, bytes)
+    return head.isEmpty ? beginFinal(exchange, backend, bytes, rest: rest) : beginFinal(exchange, backend, head.bytes, rest: rest)
   }
 
   /// Acts on the head of the final response, `bytes`, behind which `rest` more have come.

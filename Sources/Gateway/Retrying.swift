@@ -93,7 +93,7 @@ extension Gateway {
   }
 
   /// Whether not a byte of the request has been sent in the attempt at hand.
-  private func isUnsent(_ exchange: Handle) -> Bool {
+  private mutating func isUnsent(_ exchange: Handle) -> Bool {
     guard let backend = exchanges[exchange].backend else { return true }
     let state = backends.connections[backend].state
     return state == .connecting || state == .securing
@@ -119,7 +119,7 @@ extension Gateway {
     return facts
   }
 
-  private func decide(_ exchange: Handle, _ facts: RetryFacts) -> RetryDecision {
+  private mutating func decide(_ exchange: Handle, _ facts: RetryFacts) -> RetryDecision {
     actions.forwards[Int(exchanges[exchange].rule)].plan.retry.decide(facts)
   }
 
@@ -199,7 +199,7 @@ extension Gateway {
   // MARK: Timing
 
   /// Has the exchange looked at when the first of its times has come.
-  func earliestTime(of exchange: Handle) -> Int64 {
+  mutating func earliestTime(of exchange: Handle) -> Int64 {
     var earliest = exchanges[exchange].deadline
     func consider(_ time: Int64) {
       if time > 0, earliest == 0 || time < earliest { earliest = time }

@@ -92,7 +92,7 @@ private func bytes(of section: borrowing ResponseSection) -> [UInt8] { array(sec
 
 /// The response as an HTTP/1.1 head, which the other parser must read as the same; notes the length of its body.
 private func text(of section: borrowing ResponseSection, _ length: inout Int?) throws(Violation) -> String {
-  let lines = array(section.bytes.bytes)
+  let lines = bytes(of: section)
   var head = ResponseHead(fieldLimit: 20)
   var parser = ResponseParser()
   guard case .complete(lines.count) = parser.parse(lines.span, into: &head) else { throw Violation(description: "not an HTTP/1.1 head: \(text(lines))") }
