@@ -146,7 +146,12 @@ class _Call2(Call):
             if kept := list(trailers):
                 self.stream.headers([(name.lower(), value) for name, value in kept], end=True)
             else:
-                self.stream.send(b"", end=True)
+                try:
+                    self.stream.send(b"", end=True)
+                except Reset as reset:
+                    # After a whole response, the peer may say that it needs no more of the request (RFC 9113 §8.1).
+                    if reset.code != 0 or not self.stream.ended:
+                        raise
 
     def interim(self) -> Head:
         stream = self.stream
