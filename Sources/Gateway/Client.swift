@@ -68,8 +68,8 @@ enum ClientWaiting: UInt8, BitwiseCopyable {
 /// The state of one client connection.
 struct Client: ~Copyable {
   private(set) var socket: Socket
-  let peer: PeerText
-  let listener: UInt16
+  private(set) var peer: PeerText
+  private(set) var listener: UInt16
   var flags = ClientFlags.fresh
   var waiting = ClientWaiting.firstByte
   /// Milliseconds of the monotonic clock; meaningless while `waiting` is `nothing`.
@@ -162,13 +162,17 @@ struct Client: ~Copyable {
     backlog = BufferChain()
   }
 
-  /// A stream of the connection that `peer` and `listener` are of: one request, and no other.
-  init(streamOf peer: PeerText, listener: UInt16, carrier: Handle) {
-    socket = Socket(Descriptor.none)
+  /// Becomes, being vacant, a stream of the connection that `peer` and `listener` are of: one request, and no other.
+  @inline(__always)
+  mutating func becomeStream(of peer: PeerText, listener: UInt16, carrier: Handle, at now: Int64) {
     self.peer = peer
     self.listener = listener
     self.carrier = carrier
     flags = [.stream, .closing]
     waiting = .nothing
+    exchange = nil
+    body = BodyReader(.none)
+    requestStart = now
+    received = 0
   }
 }

@@ -107,6 +107,7 @@ final class Talk {
     case .data(let stream, let start, let count): return "data \(stream) \(String(decoding: input[start..<start + count], as: UTF8.self))"
     case .trailers(let stream, let section): return "trailers \(stream) \(workspace.sections[section].lines)"
     case .end(let stream): return "end \(stream)"
+    case .progress(let tag): return "progress \(tag)"
     case .wantsTrailers(_, let stream): return "wants trailers \(stream)"
     case .closed(let tag, let code): return "closed \(tag) \(code)"
     case .streamError(let stream, let code): return "stream error \(stream) \(code)"
