@@ -198,13 +198,16 @@ public struct ServerSession: ~Copyable {
   // MARK: Streams
 
   /// Whether a stream whose request has just come is open still. (Asking is worth it only where one has been closed meanwhile.)
-  public func isStillOpen(_ stream: Int32) -> Bool {
+  public mutating func isStillOpen(_ stream: Int32) -> Bool {
     unsafe context.pointee.closedUnseen == 0 || isOpen(stream)
   }
 
   /// Whether the session knows the stream, and it is not being reset.
   @inline(never)
-  public func isOpen(_ stream: Int32) -> Bool { unsafe !isAsleep && nghttp2_session_get_stream_local_close(session, stream) == 0 }
+  public mutating func isOpen(_ stream: Int32) -> Bool {
+    wake()
+    return unsafe nghttp2_session_get_stream_local_close(session, stream) == 0
+  }
 
   /// Gives a stream its tag; false when it is closed already.
   public mutating func tag(_ stream: Int32, _ tag: UInt64) -> Bool {

@@ -42,7 +42,7 @@ import Testing
     #expect(frames.map(\.type) == [Frame.headers, Frame.data])
     #expect(try decoded(frames[0]) == [":status: 200", "server: gateway", "content-type: text/plain", "content-length: 40", "date: \(Self.date)", "x-request-id: abcd"])
     #expect(frames[1] == Frame(type: Frame.data, flags: Frame.endStream, stream: 1, payload: Array(Self.body.utf8)))
-    #expect(talk.workspace.openAnswers == 0 && !talk.session.isOpen(1))
+    #expect(talk.workspace.openAnswers == 0 && !talk.isOpen(1))
   }
 
   @Test func withoutABody() throws {
@@ -71,7 +71,7 @@ import Testing
     answer(talk, 1, 0)
     var events: [String] = []
     #expect(talk.produce(&events).map(\.payload.count).last == 25)
-    #expect(talk.workspace.openAnswers == 1 && talk.session.isOpen(1) && events.isEmpty)
+    #expect(talk.workspace.openAnswers == 1 && talk.isOpen(1) && events.isEmpty)
     // With a tag, its owner hears of the progress.
     _ = talk.session.tag(1, 9)
     _ = talk.receive(Frame(type: Frame.windowUpdate, stream: 1, payload: big(10)).bytes)
@@ -97,11 +97,11 @@ import Testing
     answer(talk, 1, 0)
     _ = talk.produce()
     _ = talk.receive(Frame(type: Frame.reset, stream: 1, payload: big(8)).bytes)
-    #expect(!talk.session.isOpen(1) && talk.produce().isEmpty)
+    #expect(!talk.isOpen(1) && talk.produce().isEmpty)
     // A request and its reset in one read.
     _ = talk.receive(headers(3, plainGet) + Frame(type: Frame.reset, stream: 3, payload: big(8)).bytes)
-    #expect(!talk.session.isStillOpen(3))
+    #expect(!talk.isStillOpen(3))
     _ = talk.receive(headers(5, plainGet))
-    #expect(talk.session.isStillOpen(5))
+    #expect(talk.isStillOpen(5))
   }
 }

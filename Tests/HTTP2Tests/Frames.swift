@@ -141,6 +141,8 @@ final class Talk {
   }
 
   func isOver() -> Bool { session.isOver }
+  func isOpen(_ stream: Int32) -> Bool { session.isOpen(stream) }
+  func isStillOpen(_ stream: Int32) -> Bool { session.isStillOpen(stream) }
 
   func produce() -> [Frame] {
     var events: [String] = []
