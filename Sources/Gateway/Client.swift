@@ -6,7 +6,6 @@
 // a client as well: one whose requests come, and whose answers go, by way of its connection (Multiplexing, StreamSending).
 
 import HTTPModel
-import struct HTTPModel.IPAddress
 import Kernel
 import Memory
 import Wire

@@ -7,7 +7,6 @@
 // A peer that is not trusted costs its requests nothing: what can be said of it is said once, when it connects.
 
 import HTTPModel
-import struct HTTPModel.IPAddress
 import Kernel
 import Memory
 import Plan
