@@ -54,6 +54,16 @@ struct ClientFlags: OptionSet, BitwiseCopyable {
   /// Bytes for it wait in the pipe of its exchange.
   static var pouring: ClientFlags { ClientFlags(rawValue: 131072) }
 
+  /// Its peer is a trusted proxy: who a request has come from, and how, is what that says.
+  static var trusted: ClientFlags { ClientFlags(rawValue: 1 << 18) }
+  /// Its address is not let in.
+  static var barred: ClientFlags { ClientFlags(rawValue: 1 << 19) }
+  /// A trusted proxy has said that the request was made over TLS, or in the clear.
+  static var toldSecure: ClientFlags { ClientFlags(rawValue: 1 << 20) }
+  static var toldPlain: ClientFlags { ClientFlags(rawValue: 1 << 21) }
+  /// Its requests are looked at before they are routed (ClientAddress).
+  static var screened: ClientFlags { [.trusted, .barred] }
+
   /// No further request may be begun on its socket in HTTP/1.
   static var finished: ClientFlags { [.closing, .doomed, .lingering, .stream, .multiplexed] }
 }
@@ -65,10 +75,21 @@ enum ClientWaiting: UInt8, BitwiseCopyable {
   case settling
 }
 
+/// What the streams of a connection have of it.
+struct StreamOrigin: BitwiseCopyable {
+  let peer: PeerAddress
+  let address: PeerText
+  let listener: UInt16
+  let flags: ClientFlags
+}
+
 /// The state of one client connection.
 struct Client: ~Copyable {
   private(set) var socket: Socket
-  private(set) var peer: PeerText
+  /// Who is at the other end of the connection.
+  private(set) var peer: PeerAddress
+  /// Whom requests come from: the peer, or whom a trusted proxy names, from the head of a request on. Set in ClientAddress alone.
+  var address: PeerText
   private(set) var listener: UInt16
   var flags = ClientFlags.fresh
   var waiting = ClientWaiting.firstByte
@@ -151,7 +172,8 @@ struct Client: ~Copyable {
 
   init(_ socket: consuming Socket, peer: PeerText, listener: UInt16) {
     self.socket = socket
-    self.peer = peer
+    self.peer = PeerAddress(peer)
+    address = peer
     self.listener = listener
   }
 
@@ -162,13 +184,18 @@ struct Client: ~Copyable {
     backlog = BufferChain()
   }
 
-  /// Becomes, being vacant, a stream of the connection that `peer` and `listener` are of: one request, and no other.
+  /// What its streams are to have.
   @inline(__always)
-  mutating func becomeStream(of peer: PeerText, listener: UInt16, carrier: Handle, at now: Int64) {
-    self.peer = peer
-    self.listener = listener
+  var origin: StreamOrigin { StreamOrigin(peer: peer, address: address, listener: listener, flags: flags.intersection(.screened)) }
+
+  /// Becomes, being vacant, a stream of a connection: one request, and no other.
+  @inline(__always)
+  mutating func becomeStream(of connection: StreamOrigin, carrier: Handle, at now: Int64) {
+    peer = connection.peer
+    address = connection.address
+    listener = connection.listener
     self.carrier = carrier
-    flags = [.stream, .closing]
+    flags = connection.flags.union([.stream, .closing])
     waiting = .nothing
     exchange = nil
     body = BodyReader(.none)

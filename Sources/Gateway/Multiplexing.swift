@@ -271,12 +271,13 @@ extension Gateway {
   @inline(__always)
   mutating func makeStream(_ connection: Handle, _ multiplexer: Handle, _ id: Int32, flags: StreamFlags) -> Handle? {
     guard let stream = streams.revive() ?? streams.insert(Stream()) else { return nil }
-    guard let client = clients.revive() ?? clients.insert(Client(Socket(Descriptor.none), peer: clients[connection].peer, listener: 0)) else {
+    let origin = clients[connection].origin
+    guard let client = clients.revive() ?? clients.insert(Client(Socket(Descriptor.none), peer: origin.address, listener: 0)) else {
       streams.park(stream)
       return nil
     }
     streams[stream].become(id, connection: connection, multiplexer: multiplexer, flags: flags)
-    clients[client].becomeStream(of: clients[connection].peer, listener: clients[connection].listener, carrier: stream, at: services.nowMicroseconds)
+    clients[client].becomeStream(of: origin, carrier: stream, at: services.nowMicroseconds)
     counters.add(.http2StreamsActive)
     return client
   }
@@ -355,7 +356,7 @@ extension Gateway {
     counters.count(fault: fault.rawValue)
     let level: LogPlan.Level = fault.row.severity >= 3 ? .warn : .info
     guard level >= log.level else { return }
-    let peer = clients[client].peer
+    let peer = clients[client].address
     log.write(level, key: EventKey("http2 fault", Int(fault.rawValue)), "client \(peer): \(fault.row.token): \(fault.row.sentence)\(detail.isEmpty ? "" : " (\(detail))")")
   }
 
