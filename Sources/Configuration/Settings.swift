@@ -102,6 +102,8 @@ public struct UpstreamSettings: Equatable, Sendable {
   public var methods: [String] = []
   /// Its `upstream` has no meaning here.
   public var forward = ForwardPlan(upstream: 0)
+  /// Of its own route.
+  public var rules = RouteRulesPlan()
 
   public init() {}
 }
@@ -136,6 +138,7 @@ public struct RouteSettings: Equatable, Sendable {
   public var respond: RespondPlan?
   public var redirect: RedirectPlan?
   public var echo: EchoPlan?
+  public var rules = RouteRulesPlan()
 
   public init() {}
 }

@@ -39,7 +39,6 @@ extension Gateway {
   @inline(__always)
   private func objection() -> Fault? {
     if services.head.flags.contains(.expectsUnknown) { return .expectationFailed }
-    if case .length(let length) = services.head.body, plan.limits.maxBodySize > 0, length > plan.limits.maxBodySize { return .bodyTooLarge }
     return nil
   }
 
@@ -57,6 +56,8 @@ extension Gateway {
   private mutating func act(
     _ client: Pin<Client>, _ match: RouteMatch, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer
   ) {
+    if hasOwnBounds { chooseBounds(client.handle, match) }
+    if case .length(let length) = services.head.body, bounds(client.handle).exclude(length) { return refuseBody(client.handle, match, id, input) }
     if limits.isActive, !admit(client.handle, isRewritten: isRewritten, id, length, &input) { return }
     switch match {
     case .route(let route):
@@ -74,6 +75,16 @@ extension Gateway {
       decline(client.handle, .routeNotFound, allow: nil, id, length, &input)
     case .methodNotAllowed(let allowed): decline(client.handle, .methodNotAllowed, allow: allowed, id, length, &input)
     }
+  }
+
+  /// Notes which bounds hold for the request at hand.
+  private mutating func chooseBounds(_ client: Handle, _ match: RouteMatch) {
+    if case .route(let route) = match { clients[client].bounds = Int32(truncatingIfNeeded: route + 1) } else { clients[client].bounds = 0 }
+  }
+
+  @inline(never)
+  private mutating func refuseBody(_ client: Handle, _ match: RouteMatch, _ id: RequestID, _ input: borrowing Buffer) {
+    if case .route(let route) = match { refuse(client, .bodyTooLarge, input, route: route) } else { refuse(client, .bodyTooLarge, input) }
   }
 
   /// Makes the exchange for a request to be forwarded, and sends it on its way.

@@ -62,7 +62,7 @@ extension Gateway {
     guard backends.connections[backend].state != .tunnelled else { return backendOfTunnelDrained(exchange, backend) }
     let client = exchanges[exchange].client
     guard !clients[client].body.isComplete else { return }
-    if clients[client].waiting == .nothing { setClientTimer(client, .body, plan.timeouts.request) }
+    if clients[client].waiting == .nothing { setBodyTimer(client) }
     if clients[client].flags.contains(.readable) { enqueue(client) }
   }
 
@@ -313,6 +313,7 @@ extension Gateway {
     }
     services.responses.relay(services.responseHead, of: bytes, context, framing: framing, dropped: dropped, via: via)
     if limits.isActive { _ = tellLimits(exchanges[pinned].rateNote, behind: 0) }
+    if flags.contains(.edits) { editResponse(exchange) }
     exchanges[pinned].sent += services.responses.output.count
     return nil
   }
@@ -333,6 +334,7 @@ extension Gateway {
     services.responses.relay(
       services.responseHead, of: bytes, context, framing: framing, dropped: dropped, via: actions.forwards[rule].plan.setVia)
     if limits.isActive { _ = tellLimits(exchanges[exchange].rateNote, behind: 0) }
+    if exchanges[exchange].flags.contains(.edits) { editResponse(exchange) }
     exchanges[exchange].sent += services.responses.output.count
     if mayHaveTrailers { keepAnnouncement(exchange, bytes, framing) }
     return nil

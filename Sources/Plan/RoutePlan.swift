@@ -10,12 +10,14 @@ public struct RoutePlan: Equatable, Sendable {
   public var pattern: String
   public var methods: MethodSet
   public var action: RouteAction
+  public var rules: RouteRulesPlan
 
-  public init(hosts: [String] = [], pattern: String, methods: MethodSet, action: RouteAction) {
+  public init(hosts: [String] = [], pattern: String, methods: MethodSet, action: RouteAction, rules: RouteRulesPlan = RouteRulesPlan()) {
     self.hosts = hosts
     self.pattern = pattern
     self.methods = methods
     self.action = action
+    self.rules = rules
   }
 }
 
@@ -53,8 +55,7 @@ public struct HeaderPlan: Equatable, Sendable {
   }
 }
 
-/// A redirect. `to` may contain `{scheme}`, `{host}`, `{path}`, `{query}` (with its `?`, or nothing), `{uri}` (path and query)
-/// and `{name}` for each capture of the route's pattern.
+/// A redirect. `to` is a template (Policy's Template) that has been checked.
 public struct RedirectPlan: Equatable, Sendable {
   public var to: String
   public var status: UInt16

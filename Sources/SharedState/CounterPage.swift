@@ -46,6 +46,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case upstreamSessionsActive, upstreamStreamsActive
   case upstreamSessions, upstreamStreams, upstreamResetsReceived, upstreamResetsSent, upstreamGoAways, upstreamPingTimeouts
   case upstreamPreconnects, upstreamPreconnectsSkipped
+  // Fields that header rules left out because of what would have stood in them.
+  case fieldsRefused
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
   public var isGauge: Bool {

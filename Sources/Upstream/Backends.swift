@@ -50,6 +50,18 @@ public struct Backends: ~Copyable {
     addresses.indices.contains(index) && addresses[index].indices.contains(address) ? addresses[index][address].description : "?"
   }
 
+  /// Appends one of them as `address:port`; nothing where there is none, or no room.
+  public func append(address: Int, of index: Int, to output: inout Buffer) {
+    guard addresses.indices.contains(index), addresses[index].indices.contains(address), output.freeCapacity >= 64 else { return }
+    let text = PeerText(addresses[index][address]), port = Int(addresses[index][address].port)
+    let isIPv6 = text.ipv6 != nil
+    if isIPv6 { output.append("[") }
+    output.append(text.span)
+    if isIPv6 { output.append("]") }
+    output.append(":")
+    output.append(decimal: port)
+  }
+
   // MARK: Leasing
 
   /// Leases the newest idle connection that is fit for another request, or nil when there is none.
