@@ -164,12 +164,12 @@ extension Gateway {
   /// Tells of the client and of its connection.
   private mutating func tellConnection(_ client: Handle, _ needs: TemplateNeeds) {
     if needs.contains(.clientAddress) {
-      let peer = clients[client].peer
-      services.facts.tell(.clientAddress, peer.span)
+      let address = clients[client].address
+      services.facts.tell(.clientAddress, address.span)
     }
+    services.facts.isSecure = isSeenAsSecure(client)
     let connection = connection(of: client)
-    services.facts.isSecure = clients[connection].flags.contains(.secure)
-    if services.facts.isSecure, needs.concernTLS { tellTLS(clients[connection].carrier, needs) }
+    if needs.concernTLS, clients[connection].flags.contains(.secure) { tellTLS(clients[connection].carrier, needs) }
   }
 
   private static func tellUpstream(_ name: borrowing Buffer, _ facts: inout TemplateFacts) { facts.tell(.upstream, name.bytes) }

@@ -17,6 +17,15 @@ enum ActionIndex: BitwiseCopyable {
   case echo(Int)
   case health
   case stats
+  /// For some addresses only.
+  case restricted(Int)
+}
+
+/// An action that not everybody may use.
+struct RestrictedAction: BitwiseCopyable {
+  /// Index of the rule that says who.
+  let rule: Int
+  let action: ActionIndex
 }
 
 /// A forward rule with what only its upstream knows.
@@ -28,6 +37,8 @@ struct ForwardRule: BitwiseCopyable {
   let isGuarded: Bool
   /// Whether the route has header rules.
   let hasEdits: Bool
+  /// Whether what is said of a request's way depends on its peer, or is said in Forwarded (ForwardedWay).
+  let tellsWay: Bool
   /// What is rewritten in responses; meaningful with `rewrites`.
   let rewriter: ResponseRewriter
   let rewrites: Bool
@@ -36,7 +47,11 @@ struct ForwardRule: BitwiseCopyable {
   /// Fields of the response that are not copied to the client.
   let droppedFromResponse: HeaderNameSet
 
-  init(_ plan: ForwardPlan, _ upstream: UpstreamPlan, hasEdits: Bool) {
+  /// - Parameters:
+  ///   - judges: what a request says of its way is believed only of trusted proxies.
+  ///   - hasEdits: the route has header rules.
+  init(_ plan: ForwardPlan, _ upstream: UpstreamPlan, judges: Bool, hasEdits: Bool) {
+    tellsWay = judges || plan.setForwarded
     self.plan = plan
     self.hasEdits = hasEdits
     style = RequestStyle(plan)
@@ -51,6 +66,7 @@ struct ForwardRule: BitwiseCopyable {
     if plan.setForwardedFor { dropped.insert(HeaderNameSet(.forwardedFor)) }
     if plan.setForwardedProto { dropped.insert(HeaderNameSet(.forwardedProto)) }
     if plan.setForwardedHost { dropped.insert(HeaderNameSet(.forwardedHost)) }
+    if plan.setForwarded { dropped.insert(HeaderNameSet(.forwarded)) }
     if plan.setVia { dropped.insert(HeaderNameSet(.via)) }
     self.dropped = dropped
     var droppedFromResponse = HeaderNameSet.hopByHop
@@ -90,6 +106,9 @@ struct RouteActions: ~Copyable {
   /// The header rules of all routes, and all templates.
   var edits: RouteEdits
   var echoes = Stack<EchoRule>()
+  var restricted: BoundedArray<RestrictedAction>
+  /// Who may use which.
+  var rules = Stack<AddressTable>()
   /// The Host each upstream is addressed by, and its name.
   var hosts = Stack<Buffer>()
   var upstreamNames = Stack<Buffer>()
@@ -100,6 +119,7 @@ struct RouteActions: ~Copyable {
     edits = RouteEdits(capacity: plan.routes.count)
     bounds = BoundedArray(capacity: plan.routes.count + 1)
     _ = bounds.append(RequestBounds(plan))
+    restricted = BoundedArray(capacity: max(1, plan.routes.count { !$0.access.isEmpty }))
     for (position, route) in plan.routes.enumerated() {
       let action: ActionIndex
       let captures = table.captureNames(ofRoute: position)
@@ -108,7 +128,10 @@ struct RouteActions: ~Copyable {
       switch route.action {
       case .forward(let forward):
         guard plan.upstreams.indices.contains(forward.upstream) else { throw GatewayFailure("route \(route.pattern) names no upstream") }
-        _ = forwards.append(ForwardRule(forward, plan.upstreams[forward.upstream], hasEdits: !route.rules.request.isEmpty || !route.rules.response.isEmpty))
+        _ = forwards.append(
+          ForwardRule(
+            forward, plan.upstreams[forward.upstream], judges: plan.clientAddress.isActive,
+            hasEdits: !route.rules.request.isEmpty || !route.rules.response.isEmpty))
         action = .forward(forwards.count - 1)
       case .respond(let respond):
         responses.append(RouteActions.prepare(respond, server: plan.serverHeader))
@@ -123,7 +146,13 @@ struct RouteActions: ~Copyable {
         echoes.append(EchoRule(echo))
         action = .echo(echoes.count - 1)
       }
-      _ = index.append(action)
+      guard !route.access.isEmpty else {
+        _ = index.append(action)
+        continue
+      }
+      rules.append(AddressTable(route.access))
+      _ = restricted.append(RestrictedAction(rule: rules.count - 1, action: action))
+      _ = index.append(.restricted(restricted.count - 1))
     }
     for upstream in plan.upstreams {
       hosts.append(RouteActions.host(of: upstream))

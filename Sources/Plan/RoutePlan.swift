@@ -11,6 +11,8 @@ public struct RoutePlan: Equatable, Sendable {
   public var methods: MethodSet
   public var action: RouteAction
   public var rules: RouteRulesPlan
+  /// Who may use it.
+  public var access = AddressRulePlan()
 
   public init(hosts: [String] = [], pattern: String, methods: MethodSet, action: RouteAction, rules: RouteRulesPlan = RouteRulesPlan()) {
     self.hosts = hosts
@@ -107,6 +109,7 @@ public struct ForwardPlan: Equatable, Sendable, BitwiseCopyable {
   public var setForwardedFor = true
   public var setForwardedProto = true
   public var setForwardedHost = true
+  public var setForwarded = false
   public var setVia = true
   public var rewriteHost = true
   public var setClientCertificate = false

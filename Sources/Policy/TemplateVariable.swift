@@ -57,7 +57,7 @@ public struct TemplateVariableRow: Sendable {
 
   /// Every variable, and `{name}` for the captures of a route.
   public static let table: [TemplateVariableRow] = [
-    row(.scheme, "scheme", "`https` when the client speaks TLS, else `http`."),
+    row(.scheme, "scheme", "`https` when the client speaks TLS, or a trusted proxy says so, else `http`."),
     row(.host, "host", "The host asked for, as the client wrote it, with its port."),
     row(.hostname, "hostname", "…without its port."),
     row(.path, "path", "The path in its normal form."),
