@@ -141,7 +141,8 @@ extension Gateway {
     if needs.contains(.upstream), upstream >= 0, upstream < actions.upstreamNames.count { Self.tellUpstream(actions.upstreamNames[upstream], &services.facts) }
     if needs.contains(.endpoint), let backend = exchanges[exchange].backend, backends.connections.contains(backend) {
       let start = services.facts.text.count
-      backends.append(address: Int(backends.connections[backend].address), of: upstream, to: &services.facts.text)
+      backends.append(
+        address: Int(backends.connections[backend].address), of: Int(backends.connections[backend].pool), to: &services.facts.text)
       services.facts.end(.endpoint, from: start)
     }
     tellOutcome(needs, exchanges[exchange].status, exchanges[exchange].fault, since: exchanges[exchange].started)

@@ -66,7 +66,8 @@ extension Gateway {
   private mutating func dropData(_ client: Handle, _ stream: Handle, _ count: Int) {
     clients[client].received += UInt64(count)
     giveBack(stream, count)
-    guard bounds(client).exclude(Int(clamping: clients[client].received)) else { return }
+    // The answer goes first; what may still come then is no more than a window.
+    guard bounds(client).exclude(Int(clamping: clients[client].received)), !clients[streams[stream].connection].flags.contains(.unflushed) else { return }
     streams[stream].code = .noError
     doom(client)
   }
