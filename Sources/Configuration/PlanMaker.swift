@@ -129,7 +129,7 @@ extension Plan {
       } else {
         address = .unix(listener.unix, mode: UInt16(listener.mode, radix: 8) ?? 0o660)
       }
-      plans.append(ListenerPlan(address: address, backlog: listener.backlog, ipv6Only: listener.ipv6Only, http2: listener.http2))
+      plans.append(ListenerPlan(address: address, name: listener.name, backlog: listener.backlog, ipv6Only: listener.ipv6Only, http2: listener.http2))
     }
     return plans
   }
