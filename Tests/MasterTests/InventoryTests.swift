@@ -44,7 +44,7 @@ private func inventory(_ segments: [SegmentEntry] = []) -> Inventory {
   var inheritance = Inheritance()
   inheritance.take(list) { $0 == 1 ? board : $0 == 2 ? table : nil }
   #expect(inheritance.board === board)
-  #expect(inheritance.rates.map(\.file.descriptor.raw) == [table.descriptor.raw])
+  #expect(inheritance.rates.map { $0.file.descriptor.raw } == [table.descriptor.raw])
   #expect(inheritance.notes.count == 1)
 }
 

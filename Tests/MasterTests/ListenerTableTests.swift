@@ -119,7 +119,7 @@ private func plan(_ addresses: [ListenerPlan.Address], workers: Int) -> Plan {
   try table.open(one)
   #expect(table.dropOffers().isEmpty)
   #expect(table.sockets(of: one).map(\.slot) == [nil])
-  #expect(table.sockets(of: one).map(\.socket.socket.raw) == [raw])
+  #expect(table.sockets(of: one).map { $0.socket.socket.raw } == [raw])
   #expect(table.slotCount(of: [key], workers: 3) == 3)
 }
 
