@@ -61,7 +61,7 @@ extension [AddressRange] {
       coder.code(&high)
       coder.code(&low)
       coder.code(&range.length)
-      range.first = IPAddress(kind, high: high, low: low)
+      range.first = PeerAddress(kind, high: high, low: low)
     }
   }
 }

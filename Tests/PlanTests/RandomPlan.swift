@@ -38,7 +38,7 @@ struct Seeded: RandomNumberGenerator {
 
   mutating func ranges() -> [AddressRange] {
     (0..<below(3)).map { _ in
-      let first: IPAddress = flag() ? IPAddress(ipv4: UInt32(truncatingIfNeeded: next())) : flag() ? IPAddress(ipv6: next(), next()) : .unix
+      let first: PeerAddress = flag() ? PeerAddress(ipv4: UInt32(truncatingIfNeeded: next())) : flag() ? PeerAddress(ipv6: next(), next()) : .unix
       return AddressRange(first: first, length: int())
     }
   }
