@@ -29,6 +29,9 @@ extension Settings {
     var seen: [String: String] = [:]
     for (index, listener) in listeners.enumerated() {
       let path = "listeners[\(index)]"
+      if !listener.name.isEmpty, let first = listeners[..<index].firstIndex(where: { $0.name == listener.name }) {
+        reading.reject("\(path).name", "\(path).name \(JSON.quoted(listener.name)) is the name of listeners[\(first)] (\(reading.place(of: "listeners[\(first)].name")))")
+      }
       if listener.unix.isEmpty {
         if listener.host.isEmpty || listener.port == nil {
           let rejected = reading.errors.contains { $0.path.hasPrefix(path + ".") }

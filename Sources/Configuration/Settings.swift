@@ -76,6 +76,7 @@ public struct CertificateSettings: Equatable, Sendable {
 
 /// An element of `listeners`.
 public struct ListenerSettings: Equatable, Sendable {
+  public var name = ""
   public var host = ""
   public var port: Int?
   /// Absolute path of a Unix socket; empty for none.

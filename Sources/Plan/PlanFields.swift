@@ -89,6 +89,7 @@ extension ListenerPlan {
     coder.code(&text)
     coder.code(&number)
     address = kind == 0 ? .ip(text, port: number) : .unix(text, mode: number)
+    coder.code(&name)
     coder.code(&backlog)
     coder.code(&ipv6Only)
     coder.code(&http2)
@@ -165,6 +166,7 @@ extension TimeoutPlan {
     coder.code(&send)
     coder.code(&shutdownDrain)
     coder.code(&workerStart)
+    coder.code(&workerHeartbeat)
   }
 }
 

@@ -86,6 +86,7 @@ func randomPlan(_ seed: UInt64) -> Plan {
   plan.timeouts.send = r.int()
   plan.timeouts.shutdownDrain = r.int()
   plan.timeouts.workerStart = r.int()
+  plan.timeouts.workerHeartbeat = r.int()
   plan.http1.highWater = r.int()
   plan.http1.lowWater = r.int()
   plan.http1.halfClose = r.flag() ? .answer : .cancel
@@ -124,7 +125,7 @@ func randomPlan(_ seed: UInt64) -> Plan {
   plan.tickets.keys = r.int()
   plan.listeners = (0..<r.below(4)).map { _ in
     var listener = ListenerPlan(
-      address: r.flag() ? .ip(r.text(), port: r.short()) : .unix(r.text(), mode: r.short()), backlog: r.int(), ipv6Only: r.flag(),
+      address: r.flag() ? .ip(r.text(), port: r.short()) : .unix(r.text(), mode: r.short()), name: r.text(), backlog: r.int(), ipv6Only: r.flag(),
       tls: r.flag() ? nil : randomTLS(&r), http2: r.flag())
     listener.access = r.rules()
     return listener
