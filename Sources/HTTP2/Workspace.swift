@@ -63,7 +63,7 @@ public struct Workspace: ~Copyable {
   public init(sectionCapacity: Int, fieldLimit: Int) {
     capacity = sectionCapacity
     self.fieldLimit = fieldLimit
-    unsafe fields = BoundedArray(capacity: 320)
+    unsafe fields = BoundedArray(capacity: 420)
   }
 
   public var eventCount: Int { events.count }
