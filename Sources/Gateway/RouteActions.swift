@@ -37,6 +37,8 @@ struct ForwardRule: BitwiseCopyable {
   let isGuarded: Bool
   /// Whether what is said of a request's way depends on its peer, or is said in Forwarded (ForwardedWay).
   let tellsWay: Bool
+  /// Whether connections to the upstream begin with a header of the PROXY protocol.
+  let announces: Bool
   /// What is rewritten in responses; meaningful with `rewrites`.
   let rewriter: ResponseRewriter
   let rewrites: Bool
@@ -47,6 +49,7 @@ struct ForwardRule: BitwiseCopyable {
 
   /// - Parameter judges: what a request says of its way is believed only of trusted proxies.
   init(_ plan: ForwardPlan, _ upstream: UpstreamPlan, judges: Bool) {
+    announces = upstream.proxyProtocol != .off
     tellsWay = judges || plan.setForwarded
     self.plan = plan
     style = RequestStyle(plan)

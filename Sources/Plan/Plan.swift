@@ -58,6 +58,9 @@ public struct ListenerPlan: Equatable, Sendable {
   public var http2: Bool
   /// Who is let in on it.
   public var access = AddressRulePlan()
+  /// Whether every connection begins with a header of the PROXY protocol, and from whom that is accepted (empty: from everybody).
+  public var proxyProtocol = false
+  public var proxyProtocolSources: [AddressRange] = []
 
   public init(address: Address, backlog: Int = 4096, ipv6Only: Bool = false, tls: TLSPlan? = nil, http2: Bool = true) {
     self.http2 = http2
@@ -214,7 +217,11 @@ public struct UpstreamPlan: Equatable, Sendable {
   public var port: UInt16
   /// What `host` resolved to when the plan was made: literal addresses, the preferred one first; never empty.
   public var addresses: [String]
+  public enum ProxyProtocol: UInt8, Equatable, Sendable { case off, v1, v2 }
+
   public var requestMode = RequestMode.streaming
+  /// The header of the PROXY protocol that connections begin with.
+  public var proxyProtocol = ProxyProtocol.off
   public var pool = PoolPlan()
   public var http2 = BackendHTTP2Plan()
   /// Nil: in the clear.

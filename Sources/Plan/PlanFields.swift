@@ -94,6 +94,8 @@ extension ListenerPlan {
     coder.code(&http2)
     coder.code(&tls, blank: TLSPlan()) { $0.code(with: &$1) }
     access.code(with: &coder)
+    coder.code(&proxyProtocol)
+    proxyProtocolSources.code(with: &coder)
   }
 }
 
@@ -237,6 +239,7 @@ extension UpstreamPlan {
     coder.code(&port)
     coder.code(&addresses)
     coder.code(&requestMode, of: 2)
+    coder.code(&proxyProtocol, of: 3)
     pool.code(with: &coder)
     http2.code(with: &coder)
     coder.code(&tls, blank: UpstreamTLSPlan()) { $0.code(with: &$1) }
