@@ -46,6 +46,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case upstreamSessionsActive, upstreamStreamsActive
   case upstreamSessions, upstreamStreams, upstreamResetsReceived, upstreamResetsSent, upstreamGoAways, upstreamPingTimeouts
   case upstreamPreconnects, upstreamPreconnectsSkipped
+  // Requests that went to another endpoint because one could not be connected to.
+  case upstreamFailovers
   // Headers of the PROXY protocol: received and sent.
   case proxyHeadersReceived, proxyHeadersSent
 
