@@ -216,6 +216,8 @@ public struct UpstreamPlan: Equatable, Sendable {
     case buffered
   }
 
+  public enum ProxyProtocol: UInt8, Equatable, Sendable { case off, v1, v2 }
+
   public var name: String
   /// As configured, for Host and for messages.
   public var host: String
@@ -224,8 +226,6 @@ public struct UpstreamPlan: Equatable, Sendable {
   public var addresses: [String]
   /// Where its requests go, instead of `host` alone; empty: to `addresses`, the next one when one cannot be connected to.
   public var endpoints: [EndpointPlan] = []
-  public enum ProxyProtocol: UInt8, Equatable, Sendable { case off, v1, v2 }
-
   public var requestMode = RequestMode.streaming
   /// The header of the PROXY protocol that connections begin with.
   public var proxyProtocol = ProxyProtocol.off
