@@ -80,6 +80,7 @@ enum ClientWaiting: UInt8, BitwiseCopyable {
 /// What the streams of a connection have of it.
 struct StreamOrigin: BitwiseCopyable {
   let peer: PeerAddress
+  let peerPort: UInt16
   let address: PeerText
   let listener: UInt16
   let flags: ClientFlags
@@ -192,7 +193,7 @@ struct Client: ~Copyable {
 
   /// What its streams are to have.
   @inline(__always)
-  var origin: StreamOrigin { StreamOrigin(peer: peer, address: address, listener: listener, flags: flags.intersection(.screened)) }
+  var origin: StreamOrigin { StreamOrigin(peer: peer, peerPort: peerPort, address: address, listener: listener, flags: flags.intersection(.screened)) }
 
   /// Becomes, being vacant, a stream of a connection: one request, and no other.
   @inline(__always)
@@ -205,6 +206,7 @@ struct Client: ~Copyable {
     flags = connection.flags.union([.stream, .closing])
     waiting = .nothing
     exchange = nil
+    bounds = 0
     body = BodyReader(.none)
     requestStart = now
     received = 0

@@ -146,7 +146,7 @@ extension Gateway {
       case .wantsTrailers(let tag, let stream): sendTrailers(multiplexer, Handle(token: tag), stream)
       case .progress(let tag):
         let client = Handle(token: tag)
-        if clients.contains(client), clients[client].waiting == .send { setClientTimer(client, .send, plan.timeouts.send) }
+        if clients.contains(client), clients[client].waiting == .send { setSendTimer(client) }
       case .closed(let tag, let code):
         let client = Handle(token: tag)
         guard clients.contains(client) else { continue }
@@ -221,7 +221,7 @@ extension Gateway {
   @inline(__always)
   private mutating func releaseAnswered(_ client: Handle) {
     let record = clients[client].carrier
-    answered.append(AnsweredStream(connection: streams[record].connection, id: streams[record].id))
+    answered.append(AnsweredStream(connection: streams[record].connection, id: streams[record].id, bounds: clients[client].bounds))
     unmakeStream(client)
   }
 
@@ -262,7 +262,8 @@ extension Gateway {
       }
       register(client, clients[client].carrier)
       _ = multiplexers[multiplexer].session.tag(stream.id, client.token)
-      setClientTimer(client, .send, plan.timeouts.send)
+      clients[client].bounds = stream.bounds
+      setSendTimer(client)
     }
     workspace.openAnswers = 0
   }

@@ -97,6 +97,8 @@ struct Stream: ~Copyable {
 struct AnsweredStream: BitwiseCopyable {
   let connection: Handle
   let id: Int32
+  /// `Client.bounds` of its request.
+  let bounds: Int32
 }
 
 /// How far the end of an HTTP/2 connection has been announced.
