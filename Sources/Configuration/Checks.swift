@@ -21,6 +21,7 @@ extension Settings {
     checkRateLimits(&reading)
     checkListeners(&reading)
     checkUpstreams(&reading)
+    checkBreakers(&reading)
     checkRoutes(&reading)
   }
 

@@ -39,6 +39,7 @@ extension Plan {
       plan.requestMode = upstream.requestMode
       plan.pool = upstream.pool
       plan.http2 = upstream.http2
+      plan.breaker = upstream.breaker.plan
       if upstream.tls.enabled { plan.tls = self.tls(upstream, "upstreams[\(index)].tls", surroundings, &reading) }
       upstreams.append(plan)
     }

@@ -34,6 +34,9 @@ public struct WorkerStart: ~Copyable {
   public var listeners: ListenerSockets
   /// The tables of rate limits, in the order of the plan's zones.
   public let rateTables: [RateTable]
+  /// The circuit breakers, and the bell that is rung when one changes; nil: there are none.
+  public let breakers: BreakerTable?
+  public var bell: Bell?
   /// What to accept on from the start, without waiting for `adopt`: all slots in a single process, else none.
   public let servedSlots: [Int]
   /// Where the error log goes; nil: standard output.
@@ -42,13 +45,15 @@ public struct WorkerStart: ~Copyable {
   public var accessLog: Descriptor?
 
   public init(
-    record: StartRecord, plan: Plan, scoreboard: Scoreboard, rateTables: [RateTable], listeners: consuming ListenerSockets, servedSlots: [Int],
-    errorLog: consuming Descriptor?, accessLog: consuming Descriptor?
+    record: StartRecord, plan: Plan, scoreboard: Scoreboard, rateTables: [RateTable], breakers: BreakerTable? = nil, bell: consuming Bell? = nil,
+    listeners: consuming ListenerSockets, servedSlots: [Int], errorLog: consuming Descriptor?, accessLog: consuming Descriptor?
   ) {
     self.record = record
     self.plan = plan
     self.scoreboard = scoreboard
     self.rateTables = rateTables
+    self.breakers = breakers
+    self.bell = bell
     self.listeners = listeners
     self.servedSlots = servedSlots
     self.errorLog = errorLog
@@ -101,6 +106,15 @@ extension WorkerChannel {
       do { rateTables.append(try RateTable(file)) } catch { throw StartFailure(reason: "cannot map a table of rate limits: \(error.text)") }
     }
 
+    next += record.rateTableCount
+    var breakers: BreakerTable?
+    var bell: Bell?
+    if record.hasBreakers {
+      guard let file = files.take(next), let rope = files.take(next + 1) else { throw StartFailure(reason: "the start came without its circuit breakers") }
+      do { breakers = try BreakerTable(file) } catch { throw StartFailure(reason: "cannot map the circuit breakers: \(error.text)") }
+      bell = Bell(rope)
+    }
+
     var listeners = ListenerSockets()
     while listeners.count < record.listenerCount {
       guard case .listeners(let records, var sockets) = nextStart(milliseconds), !records.isEmpty else {
@@ -123,7 +137,7 @@ extension WorkerChannel {
     do { scoreboard = try Scoreboard(boardFile) } catch { throw StartFailure(reason: "cannot map the scoreboard: \(error.text)") }
     guard scoreboard.page(record.row) != nil else { throw StartFailure(reason: "there is no row \(record.row) in the scoreboard") }
     return WorkerStart(
-      record: record, plan: plan, scoreboard: scoreboard, rateTables: rateTables, listeners: listeners, servedSlots: [], errorLog: errorLog, accessLog: accessLog)
+      record: record, plan: plan, scoreboard: scoreboard, rateTables: rateTables, breakers: breakers, bell: bell, listeners: listeners, servedSlots: [], errorLog: errorLog, accessLog: accessLog)
   }
 
   private enum StartStep: ~Copyable {

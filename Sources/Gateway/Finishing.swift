@@ -46,7 +46,7 @@ extension Gateway {
     exchanges[exchange].sent = 0
     exchanges[exchange].bodySent = 0
     let isRead = clients[client].body.isComplete
-    if !isRead || drain.isDraining { exchanges[exchange].flags.remove(.persistent) }
+    if !isRead || drain.isDraining || fault.isOfGuard { exchanges[exchange].flags.remove(.persistent) }
     let context = ResponseContext(
       isHead: exchanges[exchange].head.method == .head, isVersion11: exchanges[exchange].head.flags.contains(.version11),
       isPersistent: exchanges[exchange].flags.contains(.persistent))
@@ -208,7 +208,7 @@ extension Gateway {
     counters.subtract(.requestsActive)
     counters.add(exchanges[pinned].upstream < 0 ? .requestsAnswered : .requestsForwarded)
     count(status: exchanges[pinned].status)
-    if exchanges[pinned].flags.contains(.grpc) { finishCall(exchange) }
+    if !exchanges[pinned].flags.isDisjoint(with: [.grpc, .guarded]) { finishSpecial(exchange) }
     if logsAccess { log(exchange) }
     clients[client].exchange = nil
     clients[client].flags.remove([.holding, .owesContinue, .pouring])
@@ -224,6 +224,13 @@ extension Gateway {
     }
     setClientTimer(client, .idle, plan.timeouts.idle)
     if hasMore || clients[client].input != nil || clients[client].flags.contains(.readable) { enqueue(client.handle) }
+  }
+
+  /// Ends what not every exchange is: a call, an attempt that its upstream's guard has let through.
+  @inline(never)
+  private mutating func finishSpecial(_ exchange: Handle) {
+    if exchanges[exchange].flags.contains(.grpc) { finishCall(exchange) }
+    reportAttempt(exchange)
   }
 
   /// Gives back what the exchange holds. True when bytes came behind its request: they are the client's input again.

@@ -49,6 +49,8 @@ struct Services: ~Copyable {
   var scratch = Buffer.absent
   /// What rate limits said of the request being dispatched.
   var rateNote = RateNote()
+  /// What is told to the client whose request an upstream's guard has just refused.
+  var guardNote = GuardNote()
   var random = SystemRandomNumberGenerator()
   /// Milliseconds and microseconds of the monotonic clock, and microseconds of the wall clock, at the start of the turn.
   var now: Int64 = 0
@@ -158,6 +160,7 @@ public struct Gateway: ~Copyable {
   var checksHosts: Bool
   var drain = DrainState()
   var limits: RateLimits
+  var guards: UpstreamGuards
 
   /// Makes a gateway that serves `plan`; it has no listeners yet.
   /// - Parameters:
@@ -165,9 +168,10 @@ public struct Gateway: ~Copyable {
   ///   - accessLog: where the access log goes; nil: nowhere.
   ///   - ticketKeys: keys of session tickets, one behind the other, the newest first.
   ///   - rateTables: the tables of rate limits, in the order of the plan's zones.
+  ///   - breakers: the circuit breakers, of which this worker writes row `row`; nil: no upstream has one.
   public init(
     _ plan: Plan, worker: WorkerIdentity, board: Scoreboard?, counters: consuming CounterPage, log: EventLog, accessLog: consuming Descriptor?,
-    ticketKeys: [UInt8], rateTables: [RateTable] = []
+    ticketKeys: [UInt8], rateTables: [RateTable] = [], breakers: BreakerTable? = nil, bell: consuming Bell? = nil, row: Int = 0
   ) throws(GatewayFailure) {
     // Everything that can fail comes first: a noncopyable value is initialised whole or not at all.
     let table = try Self.makeTable(plan)
@@ -222,6 +226,7 @@ public struct Gateway: ~Copyable {
       ciphertext.prepare(small: services.small.bufferCapacity + 1024, large: services.large.bufferCapacity)
     }
     limits = RateLimits(plan.rateLimit, tables: rateTables, keyLimit: services.small.bufferCapacity)
+    guards = UpstreamGuards(plan.upstreams, breakers, bell: bell, row: row)
     self.services = services
     self.profile = profile
     clientTimers = TimerWheel(capacity: clientCapacity, now: now)

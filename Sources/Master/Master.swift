@@ -23,6 +23,8 @@ struct GenerationRecord {
   let listeners: Set<ListenerKey>
   let logs: LogFiles
   let rates: [RateSegment]
+  /// Entries in the segment of circuit breakers, by upstream; nil: it has none.
+  let breakers: [Int?]
   let startedAt: Int64
 }
 
@@ -67,6 +69,7 @@ public final class Master {
   var nextGeneration: UInt64 = 1
   var control: ControlEndpoint?
   var tls: TLSState
+  let breakers = BreakerSegment()
   /// Nil while nobody speaks TLS.
   var watch: DirectoryWatch?
 
@@ -212,6 +215,7 @@ public final class Master {
   }
 
   func bury(_ worker: WorkerProcess, reason: String) {
+    releaseBreakers(row: worker.row)
     board.retire(worker.row)
     workers[worker.id] = nil
     buried = worker.process

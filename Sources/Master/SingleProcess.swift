@@ -50,8 +50,13 @@ public func makeSingleProcess(_ plan: Plan) throws(SingleProcessFailure) -> Work
     record.hasAccessLog = logs.hasAccessFile
     let rates = try RateSegment.make(for: plan.rateLimit, previous: [])
     record.rateTableCount = rates.count
+    let breakers = BreakerSegment()
+    do { breakers.adopt(plan, try breakers.claim(for: plan)) } catch { throw .inputOutput }
+    breakers.use(row: row)
+    record.hasBreakers = breakers.table != nil
     return WorkerStart(
-      record: record, plan: plan, scoreboard: board, rateTables: rates.map(\.limiter.memory), listeners: listeners, servedSlots: [0],
+      record: record, plan: plan, scoreboard: board, rateTables: rates.map(\.limiter.memory), breakers: breakers.table,
+      bell: try breakers.bellDuplicate(), listeners: listeners, servedSlots: [0],
       errorLog: try logs.errorDuplicate(), accessLog: try logs.accessDuplicate())
   } catch {
     throw SingleProcessFailure(reason: "cannot set up a single process: \(error.text)")

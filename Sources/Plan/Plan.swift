@@ -212,6 +212,7 @@ public struct UpstreamPlan: Equatable, Sendable {
   public var requestMode = RequestMode.streaming
   public var pool = PoolPlan()
   public var http2 = BackendHTTP2Plan()
+  public var breaker = BreakerPlan()
   /// Nil: in the clear.
   public var tls: UpstreamTLSPlan?
 

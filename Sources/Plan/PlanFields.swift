@@ -209,7 +209,24 @@ extension UpstreamPlan {
     coder.code(&requestMode, of: 2)
     pool.code(with: &coder)
     http2.code(with: &coder)
+    breaker.code(with: &coder)
     coder.code(&tls, blank: UpstreamTLSPlan()) { $0.code(with: &$1) }
+  }
+}
+
+extension BreakerPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&enabled)
+    coder.code(&dryRun)
+    coder.code(&consecutiveFailures)
+    coder.code(&failureRate)
+    coder.code(&minimumVolume)
+    coder.code(&window)
+    coder.code(&probes)
+    coder.code(&baseOpenDuration)
+    coder.code(&maxOpenDuration)
+    coder.code(&retryBudget)
+    coder.code(&retryMinimum)
   }
 }
 
