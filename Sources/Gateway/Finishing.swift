@@ -25,6 +25,7 @@ extension Gateway {
     if fault.row.side == .upstream { counters.add(.upstreamFailures) }
     report(exchange, fault)
     exchanges[exchange].fault = fault
+    reportAttempt(exchange)
     if let backend = exchanges[exchange].backend { detach(exchange, backend, isReusable: false) }
     if exchanges[exchange].flags.contains(.waiting) { leaveQueue(exchange) }
     let client = exchanges[exchange].client
@@ -193,6 +194,7 @@ extension Gateway {
 
   /// The first of those who wait looks for a connection again.
   mutating func serveWaiting(_ pool: Int) {
+    if guards.isActive, refuseWaiting(pool) { return }
     guard let exchange = backends.pools[pool].firstWaiting, exchanges.contains(exchange) else { return }
     leaveQueue(exchange)
     seekBackend(exchange)

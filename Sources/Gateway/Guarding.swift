@@ -49,6 +49,7 @@ extension Gateway {
     let upstream = Int(exchanges[exchange].upstream)
     guard let place = guards.place(upstream), !guards.guards[place].isDryRun, let wait = guards.guards[place].breaker.refuses(now: services.now) else { return false }
     guards.guards[place].breaker.memory.count(.refused)
+    counters.add(.breakerRefusals)
     services.guardNote = GuardNote(upstream: Int32(upstream), wait: wait)
     fail(exchange, .circuitOpen)
     return true
@@ -165,17 +166,22 @@ extension Gateway {
 
   /// A breaker has changed, here or elsewhere: who waits for a connection to an upstream that is left alone is told so at once.
   public mutating func breakersChanged() {
-    for place in 0..<guards.guards.count where !guards.guards[place].isDryRun {
-      let upstream = guards.upstreams[place]
-      guard backends.pools[upstream].waiting > 0, let wait = guards.guards[place].breaker.refuses(now: services.now) else { continue }
-      for _ in 0..<backends.pools[upstream].waiting {
-        guard let exchange = backends.pools[upstream].firstWaiting, exchanges.contains(exchange) else { break }
-        guards.guards[place].breaker.memory.count(.refused)
-        services.guardNote = GuardNote(upstream: Int32(upstream), wait: wait)
-        fail(exchange, .circuitOpen)
-      }
-    }
+    for place in 0..<guards.guards.count where backends.pools[guards.upstreams[place]].waiting > 0 { _ = refuseWaiting(guards.upstreams[place]) }
     if !doomed.isEmpty { reap() }
+  }
+
+  /// Refuses all who wait for a connection to an upstream, if it is left alone. True if so.
+  @inline(never)
+  mutating func refuseWaiting(_ upstream: Int) -> Bool {
+    guard let place = guards.place(upstream), !guards.guards[place].isDryRun, let wait = guards.guards[place].breaker.refuses(now: services.now) else { return false }
+    for _ in 0..<backends.pools[upstream].waiting {
+      guard let exchange = backends.pools[upstream].firstWaiting, exchanges.contains(exchange) else { break }
+      guards.guards[place].breaker.memory.count(.refused)
+      counters.add(.breakerRefusals)
+      services.guardNote = GuardNote(upstream: Int32(upstream), wait: wait)
+      fail(exchange, .circuitOpen)
+    }
+    return true
   }
 
   /// Watches the bell that tells of breakers, as `watch(foreign:token:)` does. False: there is none.

@@ -170,7 +170,7 @@ public struct Breaker<Memory: BreakerMemory> {
     let generation = BreakerState.generation(in: word)
     guard BreakerState.isClosed(word), generation == UInt64(admission.generation) else { return nil }
     let last = Int64(bitPattern: memory.load(BreakerCell.reportedAt))
-    let width = max(1, Int64(clamping: memory.load(BreakerCell.width)))
+    let width = min(max(1, Int64(clamping: memory.load(BreakerCell.width))), 1 << 40)
     let span = width &* Int64(BreakerCell.windowCount)
     // After a pause the cells are of times that could, one day, be mistaken for others.
     if microseconds &- last > span { clearWindow() }
@@ -366,8 +366,8 @@ public struct Breaker<Memory: BreakerMemory> {
   /// What is in the window now, and how many failures there were in a row.
   public func counts(microseconds: Int64) -> (total: UInt64, failures: UInt64, streak: UInt64) {
     let generation = state.generation
-    let width = max(1, Int64(clamping: memory.load(BreakerCell.width)))
-    let isRecent = microseconds - Int64(bitPattern: memory.load(BreakerCell.reportedAt)) <= width * Int64(BreakerCell.windowCount)
+    let width = min(max(1, Int64(clamping: memory.load(BreakerCell.width))), 1 << 40)
+    let isRecent = microseconds &- Int64(bitPattern: memory.load(BreakerCell.reportedAt)) <= width * Int64(BreakerCell.windowCount)
     let counted = isRecent ? count(UInt64(bitPattern: microseconds / width), generation) : (0, 0)
     let streak = StreakCell(word: memory.load(BreakerCell.streak))
     return (counted.0, counted.1, streak.generation == generation ? streak.count : 0)

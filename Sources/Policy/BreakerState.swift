@@ -92,7 +92,7 @@ struct WindowCell: BitwiseCopyable {
 
   /// Whose it is: the stretch and the generation, as far as the word holds them.
   @inline(__always)
-  static func owner(stretch: UInt64, generation: UInt64) -> UInt64 { generation & 15 << 16 | stretch & 0xffff }
+  static func owner(stretch: UInt64, generation: UInt64) -> UInt64 { (generation & 15) << 16 | stretch & 0xffff }
 
   @inline(__always)
   init(owner: UInt64, total: UInt64, failures: UInt64) { word = owner << 44 | total << 22 | failures }
