@@ -280,7 +280,7 @@ extension Gateway {
     entry.duration = services.nowMicroseconds - exchanges[handle].started
     entry.upstreamConnect = exchanges[handle].connectedAt
     entry.upstreamHeader = exchanges[handle].headAt
-    let peer = clients[exchanges[handle].client].peer
+    let peer = clients[exchanges[handle].client].address
     describeConnection(exchanges[handle].client)
     if exchanges[handle].recovery != nil { describeAttempts(handle) }
     let id = exchanges[handle].requestID

@@ -159,6 +159,8 @@ public struct Gateway: ~Copyable {
   /// Whether a request may be meant for another certificate than its connection's.
   var checksHosts: Bool
   var drain = DrainState()
+  /// Who is let in, and whose word on addresses is taken.
+  let addresses: AddressRules
   var limits: RateLimits
   var guards: UpstreamGuards
 
@@ -225,6 +227,7 @@ public struct Gateway: ~Copyable {
     if tlsClients.contains(where: { $0 != nil }) {
       ciphertext.prepare(small: services.small.bufferCapacity + 1024, large: services.large.bufferCapacity)
     }
+    addresses = AddressRules(plan)
     limits = RateLimits(plan.rateLimit, tables: rateTables, keyLimit: services.small.bufferCapacity)
     guards = UpstreamGuards(plan.upstreams, breakers, bell: bell, row: row)
     self.services = services

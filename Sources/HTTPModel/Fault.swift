@@ -54,6 +54,7 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   // The upstream's, on HTTP/2.
   case http2StreamReset, http2StreamUnprocessed, http2NotNegotiated, http2HTTP1Required, http2UpgradeUnsupported, http2PingTimeout, http2DrainTimeout
   // Policies again.
+  case requestDenied
   case circuitOpen, retryBudgetExhausted
 
   /// The row of the table.
@@ -147,6 +148,7 @@ public struct FaultRow: Sendable {
     row(.http2UpgradeUnsupported, "http2_upgrade_unsupported", .upstream, .never, 502, 4, "A WebSocket was asked for, and the backend is spoken to in HTTP/2 only."),
     row(.http2PingTimeout, "http2_ping_timeout", .upstream, .onReusedConnection, 502, 4, "The backend did not acknowledge a PING within http2.ping_timeout_sec."),
     row(.http2DrainTimeout, "http2_goaway_timeout", .upstream, .ifIdempotent, 502, 4, "The response had not begun within http2.goaway_drain_timeout_sec after the backend's GOAWAY."),
+    row(.requestDenied, "http_request_denied", .client, .never, 403, 2, "The client's address is not let in: allow and deny of the configuration, the listener or the route."),
     row(.circuitOpen, "circuit_open", .gateway, .never, 503, 1, "The upstream's circuit breaker is open, or all probes of a half-open one are under way."),
     row(.retryBudgetExhausted, "retry_budget_exhausted", .gateway, .never, 503, 2, "The request would have been sent again, but circuit_breaker.retry_budget_percent of the upstream's requests are retries already."),
   ]
