@@ -60,6 +60,8 @@ public struct StartRecord: Equatable, Sendable {
   public var ticketKeys: [UInt8] = []
   /// Tables of rate limits, in the order of the plan's zones.
   public var rateTableCount = 0
+  /// What workers share of endpoints comes along; it is there whenever there are upstreams.
+  public var hasEndpointTable = false
   /// Whether the segment of circuit breakers comes along, with the bell that is rung when one changes.
   public var hasBreakers = false
 
@@ -77,6 +79,7 @@ public struct StartRecord: Equatable, Sendable {
     archive.flag(&hasConsole)
     archive.data(&ticketKeys)
     archive.number(&rateTableCount)
+    archive.flag(&hasEndpointTable)
     archive.flag(&hasBreakers)
     if slot < 0 || rateTableCount < 0 || rateTableCount > 64 || workerCount < 1 || slot >= workerCount || row < 0 || listenerCount < 0 { archive.fail() }
   }

@@ -34,6 +34,8 @@ public struct WorkerStart: ~Copyable {
   public var listeners: ListenerSockets
   /// The tables of rate limits, in the order of the plan's zones.
   public let rateTables: [RateTable]
+  /// What workers share of endpoints.
+  public let endpoints: EndpointTable?
   /// The circuit breakers, and the bell that is rung when one changes; nil: there are none.
   public let breakers: BreakerTable?
   public var bell: Bell?
@@ -45,13 +47,14 @@ public struct WorkerStart: ~Copyable {
   public var accessLog: Descriptor?
 
   public init(
-    record: StartRecord, plan: Plan, scoreboard: Scoreboard, rateTables: [RateTable], breakers: BreakerTable? = nil, bell: consuming Bell? = nil,
-    listeners: consuming ListenerSockets, servedSlots: [Int], errorLog: consuming Descriptor?, accessLog: consuming Descriptor?
+    record: StartRecord, plan: Plan, scoreboard: Scoreboard, rateTables: [RateTable], endpoints: EndpointTable?, breakers: BreakerTable? = nil,
+    bell: consuming Bell? = nil, listeners: consuming ListenerSockets, servedSlots: [Int], errorLog: consuming Descriptor?, accessLog: consuming Descriptor?
   ) {
     self.record = record
     self.plan = plan
     self.scoreboard = scoreboard
     self.rateTables = rateTables
+    self.endpoints = endpoints
     self.breakers = breakers
     self.bell = bell
     self.listeners = listeners
@@ -105,8 +108,13 @@ extension WorkerChannel {
       guard let file = files.take(next + position) else { throw StartFailure(reason: "the start came without its tables") }
       do { rateTables.append(try RateTable(file)) } catch { throw StartFailure(reason: "cannot map a table of rate limits: \(error.text)") }
     }
-
     next += record.rateTableCount
+    var endpoints: EndpointTable? = nil
+    if record.hasEndpointTable {
+      guard let file = files.take(next) else { throw StartFailure(reason: "the start came without the table of endpoints") }
+      do { endpoints = try EndpointTable(file) } catch { throw StartFailure(reason: "cannot map the table of endpoints: \(error.text)") }
+    }
+    if record.hasEndpointTable { next += 1 }
     var breakers: BreakerTable?
     var bell: Bell?
     if record.hasBreakers {
@@ -137,7 +145,8 @@ extension WorkerChannel {
     do { scoreboard = try Scoreboard(boardFile) } catch { throw StartFailure(reason: "cannot map the scoreboard: \(error.text)") }
     guard scoreboard.page(record.row) != nil else { throw StartFailure(reason: "there is no row \(record.row) in the scoreboard") }
     return WorkerStart(
-      record: record, plan: plan, scoreboard: scoreboard, rateTables: rateTables, breakers: breakers, bell: bell, listeners: listeners, servedSlots: [], errorLog: errorLog, accessLog: accessLog)
+      record: record, plan: plan, scoreboard: scoreboard, rateTables: rateTables, endpoints: endpoints, breakers: breakers, bell: bell, listeners: listeners,
+      servedSlots: [], errorLog: errorLog, accessLog: accessLog)
   }
 
   private enum StartStep: ~Copyable {

@@ -166,7 +166,7 @@ extension Gateway {
 
   /// A breaker has changed, here or elsewhere: who waits for a connection to an upstream that is left alone is told so at once.
   public mutating func breakersChanged() {
-    for place in 0..<guards.guards.count where backends.pools[guards.upstreams[place]].waiting > 0 { _ = refuseWaiting(guards.upstreams[place]) }
+    for place in 0..<guards.guards.count where backends.sets[guards.upstreams[place]].waiting > 0 { _ = refuseWaiting(guards.upstreams[place]) }
     if !doomed.isEmpty { reap() }
   }
 
@@ -174,8 +174,8 @@ extension Gateway {
   @inline(never)
   mutating func refuseWaiting(_ upstream: Int) -> Bool {
     guard let place = guards.place(upstream), !guards.guards[place].isDryRun, let wait = guards.guards[place].breaker.refuses(now: services.now) else { return false }
-    for _ in 0..<backends.pools[upstream].waiting {
-      guard let exchange = backends.pools[upstream].firstWaiting, exchanges.contains(exchange) else { break }
+    for _ in 0..<backends.sets[upstream].waiting {
+      guard let exchange = backends.sets[upstream].firstWaiting, exchanges.contains(exchange) else { break }
       guards.guards[place].breaker.memory.count(.refused)
       counters.add(.breakerRefusals)
       services.guardNote = GuardNote(upstream: Int32(upstream), wait: wait)

@@ -55,6 +55,9 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case http2StreamReset, http2StreamUnprocessed, http2NotNegotiated, http2HTTP1Required, http2UpgradeUnsupported, http2PingTimeout, http2DrainTimeout
   // Policies again.
   case requestDenied
+  // The upstream's again.
+  case noHealthyEndpoint
+  // Policies again.
   case circuitOpen, retryBudgetExhausted
 
   /// The row of the table.
@@ -149,6 +152,7 @@ public struct FaultRow: Sendable {
     row(.http2PingTimeout, "http2_ping_timeout", .upstream, .onReusedConnection, 502, 4, "The backend did not acknowledge a PING within http2.ping_timeout_sec."),
     row(.http2DrainTimeout, "http2_goaway_timeout", .upstream, .ifIdempotent, 502, 4, "The response had not begun within http2.goaway_drain_timeout_sec after the backend's GOAWAY."),
     row(.requestDenied, "http_request_denied", .client, .never, 403, 2, "The client's address is not let in: allow and deny of the configuration, the listener or the route."),
+    row(.noHealthyEndpoint, "no_healthy_endpoint", .upstream, .never, 503, 4, "None of the upstream's endpoints may be used: all are drained, disabled or known to have failed."),
     row(.circuitOpen, "circuit_open", .gateway, .never, 503, 1, "The upstream's circuit breaker is open, or all probes of a half-open one are under way."),
     row(.retryBudgetExhausted, "retry_budget_exhausted", .gateway, .never, 503, 2, "The request would have been sent again, but circuit_breaker.retry_budget_percent of the upstream's requests are retries already."),
   ]

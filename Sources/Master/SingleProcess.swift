@@ -50,12 +50,14 @@ public func makeSingleProcess(_ plan: Plan) throws(SingleProcessFailure) -> Work
     record.hasAccessLog = logs.hasAccessFile
     let rates = try RateSegment.make(for: plan.rateLimit, previous: [])
     record.rateTableCount = rates.count
+    let endpoints = try EndpointSegment.make(for: plan, previous: nil)
+    record.hasEndpointTable = endpoints != nil
     let breakers = BreakerSegment()
     do { breakers.adopt(plan, try breakers.claim(for: plan)) } catch { throw .inputOutput }
     breakers.use(row: row)
     record.hasBreakers = breakers.table != nil
     return WorkerStart(
-      record: record, plan: plan, scoreboard: board, rateTables: rates.map(\.limiter.memory), breakers: breakers.table,
+      record: record, plan: plan, scoreboard: board, rateTables: rates.map(\.limiter.memory), endpoints: endpoints?.table, breakers: breakers.table,
       bell: try breakers.bellDuplicate(), listeners: listeners, servedSlots: [0],
       errorLog: try logs.errorDuplicate(), accessLog: try logs.accessDuplicate())
   } catch {

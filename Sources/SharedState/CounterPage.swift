@@ -46,6 +46,10 @@ public enum Counter: Int, Sendable, CaseIterable {
   case upstreamSessionsActive, upstreamStreamsActive
   case upstreamSessions, upstreamStreams, upstreamResetsReceived, upstreamResetsSent, upstreamGoAways, upstreamPingTimeouts
   case upstreamPreconnects, upstreamPreconnectsSkipped
+  // Requests that went to another endpoint because one could not be connected to.
+  case upstreamFailovers
+  // Fields that header rules left out because of what would have stood in them.
+  case fieldsRefused
   // Circuit breakers: times that one was opened, requests refused and those that a dry run spared, retries likewise.
   case breakerTrips, breakerRefusals, breakerSpared, retryBudgetRefusals, retryBudgetSpared
 

@@ -63,7 +63,7 @@ private func run(
   let record = start.record, plan = start.plan, board = start.scoreboard
   let isSingle = channel == nil
   let signals = try openSignals(isSingle: isSingle)
-  let identity = WorkerIdentity(slot: record.slot, count: record.workerCount, generation: record.generation)
+  let identity = WorkerIdentity(slot: record.slot, count: record.workerCount, generation: record.generation, row: record.row)
   guard let counters = board.page(record.row) else { throw Failure(reason: "there is no row \(record.row) in the scoreboard") }
   let console = record.hasConsole && !record.hasErrorLog ? try? Descriptor.standard(1) : nil
   let log = EventLog(
@@ -73,7 +73,7 @@ private func run(
   do throws(GatewayFailure) {
     gateway = try Gateway(
       plan, worker: identity, board: board, counters: counters, log: log, accessLog: accessLog, ticketKeys: record.ticketKeys, rateTables: start.rateTables,
-      breakers: start.breakers, bell: start.bell.take(), row: record.row)
+      endpoints: start.endpoints, breakers: start.breakers, bell: start.bell.take(), row: record.row)
   } catch {
     if let channel = channel.take() { channel.send(.failed(error.reason)) }
     throw Failure(reason: error.reason)
