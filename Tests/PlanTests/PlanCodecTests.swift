@@ -91,7 +91,7 @@ import Testing
     #expect(count(plan.log) == 4)
     #expect(count(plan.accessLog) == 5)
     #expect(count(plan.identity) == 2)
-    #expect(count(ListenerPlan(address: .ip("", port: 0))) == 7)
+    #expect(count(ListenerPlan(address: .ip("", port: 0))) == 9)
     #expect(count(plan.clientAddress) == 2)
     #expect(count(plan.access) == 2)
     #expect(count(TLSPlan()) == 9)
