@@ -148,6 +148,8 @@ public struct Gateway: ~Copyable {
   var accessLog: AccessLog?
   /// Whether there is one: asking the optional itself takes a call.
   let logsAccess: Bool
+  /// Whether its lines name the request.
+  let logsRequestIDs: Bool
   var nextAccessFlush: Int64 = 0
   /// An open descriptor to give up when there are no others, so that a connection can be accepted and closed.
   var spare: Descriptor?
@@ -192,7 +194,10 @@ public struct Gateway: ~Copyable {
     self.table = table
     self.poller = poller
     self.actions = actions
-    logsAccess = lines != nil
+    switch lines {
+    case .some(let log): (logsAccess, logsRequestIDs) = (true, log.showsRequestIDs)
+    case .none: (logsAccess, logsRequestIDs) = (false, false)
+    }
     self.accessLog = lines
     backends = Backends(plan.upstreams, worker: worker.slot, of: worker.count, capacity: backendCapacity + backendStreamCapacity)
     backendStreams = Slab(capacity: backendStreamCapacity)

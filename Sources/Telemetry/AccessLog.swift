@@ -40,6 +40,9 @@ public struct AccessLog: ~Copyable {
     sink = Sink(descriptor)
   }
 
+  /// Whether the lines name their request.
+  public var showsRequestIDs: Bool { program.showsRequestIDs }
+
   /// Whether no line waits to be written.
   public var isEmpty: Bool { lines.isEmpty }
 
