@@ -35,6 +35,7 @@ let package = Package(
     .target(name: "COpenSSL", linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
     .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CCares", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
     // 1: bytes, system calls, the nouns of HTTP
     step("Memory", ["CLinux"]),
     step("Kernel", ["CLinux"]),
@@ -53,6 +54,7 @@ let package = Package(
     // 5: decisions without I/O
     step("Policy", ["HTTPModel", "Memory", "CLinux", "Plan", "SharedState"]),
     // 6: backends
+    step("Resolution", ["Kernel", "Plan", "SharedState", "CCares"]),
     step("Upstream", ["Kernel", "Memory", "HTTPModel", "Wire", "Plan"]),
     // 7: text to plan; the master and gatewayctl only, a worker is handed the plan
     step("Configuration", ["Plan", "Policy", "Telemetry", "TLS", "HTTPModel", "Kernel", "CYAML"]),
@@ -85,6 +87,7 @@ let package = Package(
     tests("Plan", ["Plan", "HTTPModel"]),
     tests("Telemetry", ["Telemetry", "HTTPModel", "Memory", "Plan", "Kernel"]),
     tests("Policy", ["Policy", "Plan", "Memory", "HTTPModel", "SharedState"]),
+    tests("Resolution", ["Resolution", "SharedState", "Plan", "Kernel"]),
     tests("Upstream", ["Upstream", "Plan", "Kernel", "Memory"]),
     tests("Configuration", ["Configuration", "Plan", "HTTPModel", "TLS", "TLSTestSupport"]),
     tests("Control", ["Control", "SharedState", "Plan", "Kernel"]),

@@ -29,6 +29,8 @@ public struct Settings: Equatable, Sendable {
   public var accessLog = AccessLogPlan()
   public var identity = IdentityPlan()
   public var rateLimit = RateLimitPlan()
+  public var clientAddress = ClientAddressSettings()
+  public var access = AddressRuleSettings()
   public var upstreams: [UpstreamSettings] = []
   public var routes: [RouteSettings] = []
 
@@ -84,6 +86,7 @@ public struct ListenerSettings: Equatable, Sendable {
   /// Nil: in the clear.
   public var tls: ListenerTLSSettings?
   public var http2 = ListenerPlan(address: .ip("", port: 0)).http2
+  public var access = AddressRuleSettings()
 
   public init() {}
 }
@@ -100,6 +103,8 @@ public struct UpstreamSettings: Equatable, Sendable {
   /// Empty: no route of its own.
   public var routePrefix = ""
   public var methods: [String] = []
+  /// Who may use `routePrefix`.
+  public var access = AddressRuleSettings()
   /// Its `upstream` has no meaning here.
   public var forward = ForwardPlan(upstream: 0)
 
@@ -136,6 +141,7 @@ public struct RouteSettings: Equatable, Sendable {
   public var respond: RespondPlan?
   public var redirect: RedirectPlan?
   public var echo: EchoPlan?
+  public var access = AddressRuleSettings()
 
   public init() {}
 }

@@ -271,7 +271,7 @@ extension Gateway {
     entry.duration = services.nowMicroseconds &- exchanges[exchange].started
     entry.upstreamConnect = exchanges[exchange].connectedAt
     entry.upstreamHeader = exchanges[exchange].headAt
-    let peer = clients[client].peer
+    let peer = clients[client].address
     describeConnection(client.handle)
     if exchanges[exchange].recovery != nil { describeAttempts(exchange.handle) }
     let id = exchanges[exchange].requestID

@@ -159,6 +159,8 @@ public struct Gateway: ~Copyable {
   /// Whether a request may be meant for another certificate than its connection's.
   var checksHosts: Bool
   var drain = DrainState()
+  /// Who is let in, and whose word on addresses is taken.
+  let addresses: AddressRules
   var limits: RateLimits
 
   /// Makes a gateway that serves `plan`; it has no listeners yet.
@@ -226,6 +228,7 @@ public struct Gateway: ~Copyable {
     if tlsClients.contains(where: { $0 != nil }) {
       ciphertext.prepare(small: services.small.bufferCapacity + 1024, large: services.large.bufferCapacity)
     }
+    addresses = AddressRules(plan)
     limits = RateLimits(plan.rateLimit, tables: rateTables, keyLimit: services.small.bufferCapacity)
     self.services = services
     self.profile = profile

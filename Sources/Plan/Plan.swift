@@ -26,6 +26,9 @@ public struct Plan: Equatable, Sendable {
   public var identity = IdentityPlan()
   public var tickets = TicketPlan()
   public var rateLimit = RateLimitPlan()
+  public var clientAddress = ClientAddressPlan()
+  /// Who is let in at all.
+  public var access = AddressRulePlan()
   /// Whom upstreams trust.
   public var authorities: [AuthorityPlan] = []
   public var upstreams: [UpstreamPlan] = []
@@ -53,6 +56,8 @@ public struct ListenerPlan: Equatable, Sendable {
   public var tls: TLSPlan?
   /// Whether clients may speak HTTP/2 on it.
   public var http2: Bool
+  /// Who is let in on it.
+  public var access = AddressRulePlan()
 
   public init(address: Address, backlog: Int = 4096, ipv6Only: Bool = false, tls: TLSPlan? = nil, http2: Bool = true) {
     self.http2 = http2

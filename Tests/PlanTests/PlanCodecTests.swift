@@ -79,7 +79,7 @@ import Testing
   @Test func fieldsAreCounted() {
     func count(_ value: Any) -> Int { Mirror(reflecting: value).children.count }
     let plan = Plan()
-    #expect(count(plan) == 18)
+    #expect(count(plan) == 20)
     #expect(count(plan.rateLimit) == 5)
     #expect(count(RateZonePlan()) == 7)
     #expect(count(plan.limits) == 5)
@@ -90,7 +90,9 @@ import Testing
     #expect(count(plan.log) == 4)
     #expect(count(plan.accessLog) == 5)
     #expect(count(plan.identity) == 2)
-    #expect(count(ListenerPlan(address: .ip("", port: 0))) == 5)
+    #expect(count(ListenerPlan(address: .ip("", port: 0))) == 6)
+    #expect(count(plan.clientAddress) == 2)
+    #expect(count(plan.access) == 2)
     #expect(count(TLSPlan()) == 9)
     #expect(count(CertificatePlan()) == 6)
     #expect(count(TicketPlan()) == 2)
@@ -99,12 +101,12 @@ import Testing
     #expect(count(AuthorityPlan()) == 2)
     #expect(count(PoolPlan()) == 7)
     #expect(count(BackendHTTP2Plan()) == 12)
-    #expect(count(RoutePlan(pattern: "", methods: .any, action: .health)) == 4)
+    #expect(count(RoutePlan(pattern: "", methods: .any, action: .health)) == 5)
     #expect(count(RespondPlan()) == 3)
     #expect(count(HeaderPlan(name: "", value: "")) == 2)
     #expect(count(RedirectPlan(to: "")) == 2)
     #expect(count(EchoPlan()) == 6)
-    #expect(count(ForwardPlan(upstream: 0)) == 27)
+    #expect(count(ForwardPlan(upstream: 0)) == 28)
     #expect(count(RetryPlan()) == 12)
   }
 }
