@@ -55,7 +55,7 @@ let package = Package(
     step("Policy", ["HTTPModel", "Memory", "CLinux", "Plan", "SharedState"]),
     // 6: backends
     step("Resolution", ["Kernel", "Plan", "SharedState", "CCares"]),
-    step("Upstream", ["Kernel", "Memory", "HTTPModel", "Wire", "Plan"]),
+    step("Upstream", ["Policy", "SharedState", "Kernel", "Memory", "HTTPModel", "Wire", "Plan"]),
     // 7: text to plan; the master and gatewayctl only, a worker is handed the plan
     step("Configuration", ["Plan", "Policy", "Telemetry", "TLS", "HTTPModel", "Kernel", "CYAML"]),
     // 8: the life of a request
@@ -88,7 +88,7 @@ let package = Package(
     tests("Telemetry", ["Telemetry", "HTTPModel", "Memory", "Plan", "Kernel"]),
     tests("Policy", ["Policy", "Plan", "Memory", "HTTPModel", "SharedState"]),
     tests("Resolution", ["Resolution", "SharedState", "Plan", "Kernel"]),
-    tests("Upstream", ["Upstream", "Plan", "Kernel", "Memory"]),
+    tests("Upstream", ["Upstream", "Policy", "SharedState", "Plan", "Kernel", "Memory"]),
     tests("Configuration", ["Configuration", "Plan", "HTTPModel", "TLS", "TLSTestSupport"]),
     tests("Control", ["Control", "SharedState", "Plan", "Kernel"]),
     tests("Master", ["Master", "Plan", "Kernel"]),

@@ -79,7 +79,7 @@ enum ClientWaiting: UInt8, BitwiseCopyable {
 struct Client: ~Copyable {
   private(set) var socket: Socket
   /// Who is at the other end of the connection.
-  private(set) var peer: IPAddress
+  private(set) var peer: PeerAddress
   /// Whom requests come from: the peer, or whom a trusted proxy names, from the head of a request on. Set in ClientAddress alone.
   var address: PeerText
   let listener: UInt16
@@ -164,7 +164,7 @@ struct Client: ~Copyable {
 
   init(_ socket: consuming Socket, peer: PeerText, listener: UInt16) {
     self.socket = socket
-    self.peer = IPAddress(peer)
+    self.peer = PeerAddress(peer)
     address = peer
     self.listener = listener
   }

@@ -34,12 +34,12 @@ struct AddressRules: ~Copyable {
     for listener in plan.listeners { listeners.append(AddressTable(listener.access)) }
   }
 
-  func permits(_ address: IPAddress, listener: Int) -> Bool {
+  func permits(_ address: PeerAddress, listener: Int) -> Bool {
     everywhere.permits(address) && (listener >= listeners.count || listeners[listener].permits(address))
   }
 }
 
-extension IPAddress {
+extension PeerAddress {
   init(_ peer: PeerText) {
     if let number = peer.ipv4 {
       self.init(ipv4: number)
@@ -53,7 +53,7 @@ extension IPAddress {
 
 extension PeerText {
   /// - Precondition: the address is of a kind that has numbers.
-  init(_ address: IPAddress) {
+  init(_ address: PeerAddress) {
     self.init(
       address.kind == .ipv4
         ? SocketAddress(ipv4: UInt32(truncatingIfNeeded: address.low), port: 0) : SocketAddress(ipv6: address.high, address.low, port: 0))
@@ -79,7 +79,7 @@ extension Gateway {
   mutating func screen(_ client: Handle, _ length: Int, _ input: inout Buffer) -> Bool {
     if clients[client].flags.contains(.trusted) {
       findAddress(client, input.bytes)
-      if addresses.permits(IPAddress(clients[client].address), listener: Int(clients[client].listener)) { return true }
+      if addresses.permits(PeerAddress(clients[client].address), listener: Int(clients[client].listener)) { return true }
     }
     // Whoever waits for 100 Continue is told; what is too long is not read.
     if services.head.flags.contains(.expectsUnknown) || isBodyTooLong {

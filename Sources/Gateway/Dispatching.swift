@@ -97,7 +97,7 @@ extension Gateway {
     _ index: Int, _ client: Pin<Client>, _ route: Int, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer
   ) {
     let restricted = actions.restricted[index]
-    guard actions.rules[restricted.rule].permits(IPAddress(clients[client].address)) else {
+    guard actions.rules[restricted.rule].permits(PeerAddress(clients[client].address)) else {
       return decline(client.handle, .requestDenied, allow: nil, id, length, &input)
     }
     // Its action is none of this kind.

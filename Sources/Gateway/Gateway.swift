@@ -150,7 +150,11 @@ public struct Gateway: ~Copyable {
   let logsAccess: Bool
   /// Whether its lines name the request.
   let logsRequestIDs: Bool
+  /// …and the endpoint that has answered.
+  let logsEndpoints: Bool
   var nextAccessFlush: Int64 = 0
+  /// When the endpoints are said to exist again.
+  var nextEndpointTouch: Int64 = 0
   /// An open descriptor to give up when there are no others, so that a connection can be accepted and closed.
   var spare: Descriptor?
   /// Milliseconds at which listeners that ran out of descriptors are looked at again; 0: not needed.
@@ -169,9 +173,10 @@ public struct Gateway: ~Copyable {
   ///   - accessLog: where the access log goes; nil: nowhere.
   ///   - ticketKeys: keys of session tickets, one behind the other, the newest first.
   ///   - rateTables: the tables of rate limits, in the order of the plan's zones.
+  ///   - endpoints: what workers share of endpoints; nil: this is the only one.
   public init(
     _ plan: Plan, worker: WorkerIdentity, board: Scoreboard?, counters: consuming CounterPage, log: EventLog, accessLog: consuming Descriptor?,
-    ticketKeys: [UInt8], rateTables: [RateTable] = []
+    ticketKeys: [UInt8], rateTables: [RateTable] = [], endpoints: EndpointTable? = nil
   ) throws(GatewayFailure) {
     // Everything that can fail comes first: a noncopyable value is initialised whole or not at all.
     let table = try Self.makeTable(plan)
@@ -197,11 +202,11 @@ public struct Gateway: ~Copyable {
     self.poller = poller
     self.actions = actions
     switch lines {
-    case .some(let log): (logsAccess, logsRequestIDs) = (true, log.showsRequestIDs)
-    case .none: (logsAccess, logsRequestIDs) = (false, false)
+    case .some(let log): (logsAccess, logsRequestIDs, logsEndpoints) = (true, log.showsRequestIDs, log.showsEndpoints)
+    case .none: (logsAccess, logsRequestIDs, logsEndpoints) = (false, false, false)
     }
     self.accessLog = lines
-    backends = Backends(plan.upstreams, worker: worker.slot, of: worker.count, capacity: backendCapacity + backendStreamCapacity)
+    backends = Backends(plan.upstreams, worker: worker.slot, of: worker.count, capacity: backendCapacity + backendStreamCapacity, table: endpoints, column: worker.row, now: now)
     backendStreams = Slab(capacity: backendStreamCapacity)
     backendSessions = Slab(capacity: speaksHTTP2 ? backendCapacity : 0)
     backendWorkspace = ClientWorkspace(
@@ -294,6 +299,7 @@ public struct Gateway: ~Copyable {
     guard isNewSecond else { return }
     services.responses.update(date: clock.date)
     if limits.isActive { limits.sweep(microseconds: clock.now) }
+    watchEndpoints()
   }
 
   /// Handles one event; returns the token of a foreign one.
@@ -364,10 +370,13 @@ public struct WorkerIdentity: Sendable {
   public let slot: Int
   public let count: Int
   public let generation: UInt64
+  /// In the scoreboard, which no other process has.
+  public let row: Int
   /// "slot.generation", for logs.
   public var name: String { "\(slot).\(generation)" }
 
-  public init(slot: Int, count: Int, generation: UInt64) {
+  public init(slot: Int, count: Int, generation: UInt64, row: Int = 0) {
+    self.row = row
     self.slot = slot
     self.count = count
     self.generation = generation

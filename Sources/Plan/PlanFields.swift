@@ -61,7 +61,7 @@ extension [AddressRange] {
       coder.code(&high)
       coder.code(&low)
       coder.code(&range.length)
-      range.first = IPAddress(kind, high: high, low: low)
+      range.first = PeerAddress(kind, high: high, low: low)
     }
   }
 }
@@ -236,10 +236,22 @@ extension UpstreamPlan {
     coder.code(&host)
     coder.code(&port)
     coder.code(&addresses)
+    coder.code(&endpoints, blank: EndpointPlan()) { $0.code(with: &$1) }
     coder.code(&requestMode, of: 2)
     pool.code(with: &coder)
     http2.code(with: &coder)
     coder.code(&tls, blank: UpstreamTLSPlan()) { $0.code(with: &$1) }
+  }
+}
+
+extension EndpointPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&host)
+    coder.code(&port)
+    coder.code(&addresses)
+    coder.code(&unix)
+    coder.code(&weight)
+    coder.code(&isBackup)
   }
 }
 

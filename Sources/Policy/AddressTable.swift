@@ -40,7 +40,7 @@ public struct AddressTable: ~Copyable {
   public init(_ plan: AddressRulePlan) { self.init(allow: plan.allow, deny: plan.deny) }
 
   /// Whether whoever has this address may pass.
-  public func permits(_ address: IPAddress) -> Bool {
+  public func permits(_ address: PeerAddress) -> Bool {
     switch verdict(address) {
     case .allowed: true
     case .denied: false
@@ -49,9 +49,9 @@ public struct AddressTable: ~Copyable {
   }
 
   /// Whether the address is listed as allowed.
-  public func contains(_ address: IPAddress) -> Bool { verdict(address) == .allowed }
+  public func contains(_ address: PeerAddress) -> Bool { verdict(address) == .allowed }
 
-  public func verdict(_ address: IPAddress) -> Verdict {
+  public func verdict(_ address: PeerAddress) -> Verdict {
     switch address.kind {
     case .ipv4: AddressTable.find(address, ipv4.span)
     case .ipv6: AddressTable.find(address, ipv6.span)
@@ -60,7 +60,7 @@ public struct AddressTable: ~Copyable {
     }
   }
 
-  private static func find(_ address: IPAddress, _ boundaries: Span<AddressBoundary>) -> Verdict {
+  private static func find(_ address: PeerAddress, _ boundaries: Span<AddressBoundary>) -> Verdict {
     var low = 0, high = boundaries.count
     while low < high {
       let middle = (low + high) / 2, boundary = boundaries[middle]
@@ -69,7 +69,7 @@ public struct AddressTable: ~Copyable {
     return low == 0 ? .unlisted : boundaries[low - 1].verdict
   }
 
-  private static func flatten(_ ranges: [(AddressRange, Verdict)], _ kind: IPAddress.Kind) -> BoundedArray<AddressBoundary> {
+  private static func flatten(_ ranges: [(AddressRange, Verdict)], _ kind: PeerAddress.Kind) -> BoundedArray<AddressBoundary> {
     // Ranges contain each other or have nothing in common; so what is around a range comes before it.
     let sorted = ranges.filter { $0.0.first.kind == kind }.sorted { one, other in
       (one.0.first.high, one.0.first.low, one.0.length, one.1.rawValue) < (other.0.first.high, other.0.first.low, other.0.length, other.1.rawValue)

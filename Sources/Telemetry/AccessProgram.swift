@@ -28,6 +28,7 @@ struct AccessProgram: ~Copyable {
   /// The format is `json`, which is not a table but `AccessLine.writeJSON`.
   let isBuiltInJSON: Bool
   let showsRequestIDs: Bool
+  let showsEndpoints: Bool
   let operations: BoundedArray<AccessOperation>
   let text: Buffer
   /// Bytes of a line that values of unbounded length leave for the rest.
@@ -60,6 +61,7 @@ struct AccessProgram: ~Copyable {
     for byte in text { bytes.append(byte) }
     style = format.style
     isBuiltInJSON = format.isBuiltInJSON
+    showsEndpoints = format.isBuiltInJSON || format.pieces.contains { $0.value == .endpoint }
     showsRequestIDs = format.isBuiltInJSON || format.pieces.contains { $0.value == .requestID }
     self.operations = operations
     self.text = bytes

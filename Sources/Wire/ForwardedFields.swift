@@ -10,7 +10,7 @@ import Memory
 /// One hop: who has sent the request to the proxy that wrote the element, and how.
 public struct ForwardedHop: BitwiseCopyable {
   /// `none` where it is not an address: unknown, obfuscated, or malformed.
-  public var address = IPAddress.none
+  public var address = PeerAddress.none
   /// The scheme, where it is said: nil, or whether it was https.
   public var isSecure: Bool?
 }
@@ -102,22 +102,22 @@ extension Span<UInt8> {
   }
 
   /// The address of a node (RFC 7239 §6): with or without a port, IPv6 with or without brackets. `none` when there is none.
-  var nodeAddress: IPAddress {
+  var nodeAddress: PeerAddress {
     guard !isEmpty else { return .none }
     if self[0] == .leftBracket {
       var end = 1
       while end < count, self[end] != .rightBracket { end += 1 }
       let inner = extracting(1..<end)
       guard end < count, inner.hasColon, extracting(droppingFirst: end + 1).isNothingOrPort else { return .none }
-      return IPAddress(inner) ?? .none
+      return PeerAddress(inner) ?? .none
     }
     var colon = 0
     while colon < count, self[colon] != .colon { colon += 1 }
-    guard colon < count else { return IPAddress(self) ?? .none }
+    guard colon < count else { return PeerAddress(self) ?? .none }
     // Two colons are those of IPv6.
-    if extracting(droppingFirst: colon + 1).hasColon { return IPAddress(self) ?? .none }
+    if extracting(droppingFirst: colon + 1).hasColon { return PeerAddress(self) ?? .none }
     guard extracting(droppingFirst: colon).isNothingOrPort else { return .none }
-    return IPAddress(extracting(first: colon)) ?? .none
+    return PeerAddress(extracting(first: colon)) ?? .none
   }
 
   private var hasColon: Bool {
@@ -152,7 +152,7 @@ extension Buffer {
   /// - Parameters:
   ///   - address: the peer's, as text.
   ///   - host: an acceptable host and port, or empty.
-  public mutating func append(forwardedFor address: Span<UInt8>, of kind: IPAddress.Kind, host: Span<UInt8>, isSecure: Bool) {
+  public mutating func append(forwardedFor address: Span<UInt8>, of kind: PeerAddress.Kind, host: Span<UInt8>, isSecure: Bool) {
     switch kind {
     case .ipv4:
       append("for=")

@@ -7,7 +7,7 @@ import Testing
 
 @Suite struct AddressTableTests {
   private func ranges(_ texts: [String]) throws -> [AddressRange] { try texts.map { try AddressRange(parsing: $0) } }
-  private func address(_ text: String) -> IPAddress { text == "unix:" ? .unix : IPAddress(Array(text.utf8).span) ?? .none }
+  private func address(_ text: String) -> PeerAddress { text == "unix:" ? .unix : PeerAddress(Array(text.utf8).span) ?? .none }
 
   /// Those of `texts` that a table of these lists lets pass.
   private func permitted(_ texts: [String], allow: [String] = [], deny: [String] = []) throws -> [String] {
@@ -50,13 +50,13 @@ import Testing
         let length = Int.random(in: 0...12)
         let isIPv4 = Bool.random()
         let bits = length == 0 ? 0 : UInt64.random(in: 0..<(1 << UInt64(length)), using: &generator)
-        let first = isIPv4 ? IPAddress(ipv4: UInt32(bits << UInt64(32 - length))) : IPAddress(ipv6: length == 0 ? 0 : bits << UInt64(64 - length), 0)
+        let first = isIPv4 ? PeerAddress(ipv4: UInt32(bits << UInt64(32 - length))) : PeerAddress(ipv6: length == 0 ? 0 : bits << UInt64(64 - length), 0)
         let range = AddressRange(first: first, length: length)
         if !listed.contains(where: { $0.0 == range }) { listed.append((range, Bool.random() ? .allowed : .denied)) }
       }
       let table = AddressTable(allow: listed.filter { $0.1 == .allowed }.map { $0.0 }, deny: listed.filter { $0.1 == .denied }.map { $0.0 })
       for _ in 0..<200 {
-        let probe = Bool.random() ? IPAddress(ipv4: UInt32.random(in: 0...(.max))) : IPAddress(ipv6: UInt64.random(in: 0...(.max)), UInt64.random(in: 0...(.max)))
+        let probe = Bool.random() ? PeerAddress(ipv4: UInt32.random(in: 0...(.max))) : PeerAddress(ipv6: UInt64.random(in: 0...(.max)), UInt64.random(in: 0...(.max)))
         let expected = listed.filter { range, _ in
           guard range.first.kind == probe.kind else { return false }
           let word = probe.kind == .ipv4 ? probe.low << 32 : probe.high, first = probe.kind == .ipv4 ? range.first.low << 32 : range.first.high

@@ -7,7 +7,7 @@ import Testing
 @testable import Wire
 
 @Suite struct ForwardedFieldsTests {
-  private func address(_ text: String) -> IPAddress { text.isEmpty ? .none : IPAddress(Array(text.utf8).span) ?? .none }
+  private func address(_ text: String) -> PeerAddress { text.isEmpty ? .none : PeerAddress(Array(text.utf8).span) ?? .none }
 
   private func hops(_ text: String, forwarded: Bool) -> [ForwardedHop] {
     let bytes = Array(text.utf8)
@@ -46,7 +46,7 @@ import Testing
   }
 
   @Test func written() {
-    func text(_ address: String, _ kind: IPAddress.Kind, _ host: String, _ isSecure: Bool) -> String {
+    func text(_ address: String, _ kind: PeerAddress.Kind, _ host: String, _ isSecure: Bool) -> String {
       var buffer = Buffer(capacity: 256)
       buffer.append(forwardedFor: Array(address.utf8).span, of: kind, host: Array(host.utf8).span, isSecure: isSecure)
       let bytes = buffer.bytes

@@ -1,17 +1,17 @@
-// IPAddressTests — addresses and ranges: what is one, what is not, and that each has one form.
+// PeerAddressTests — addresses and ranges: what is one, what is not, and that each has one form.
 
 import Testing
 
 @testable import HTTPModel
 
-@Suite struct IPAddressTests {
-  private func address(_ text: String) -> IPAddress? { IPAddress(Array(text.utf8).span) }
+@Suite struct PeerAddressTests {
+  private func address(_ text: String) -> PeerAddress? { PeerAddress(Array(text.utf8).span) }
 
   @Test(arguments: [
     ("0.0.0.0", 0), ("127.0.0.1", 0x7f00_0001), ("255.255.255.255", 0xffff_ffff), ("10.2.3.4", 0x0a02_0304), ("::ffff:10.2.3.4", 0x0a02_0304),
     ("0:0:0:0:0:ffff:a02:304", 0x0a02_0304),
   ] as [(String, UInt32)])
-  func ipv4(_ text: String, _ number: UInt32) { #expect(address(text) == IPAddress(ipv4: number)) }
+  func ipv4(_ text: String, _ number: UInt32) { #expect(address(text) == PeerAddress(ipv4: number)) }
 
   @Test(arguments: [
     ("::", 0, 0), ("::1", 0, 1), ("1::", 1 << 48, 0), ("2001:db8::ff00:42:8329", 0x2001_0db8_0000_0000, 0x0000_ff00_0042_8329),
@@ -19,7 +19,7 @@ import Testing
     ("::2:3:4:5:6:7:8", 0x0000_0002_0003_0004, 0x0005_0006_0007_0008), ("64:ff9b::1.2.3.4", 0x0064_ff9b_0000_0000, 0x0102_0304),
     ("FE80::ABCD", 0xfe80_0000_0000_0000, 0xabcd), ("1:2:3:4:5:6:1.2.3.4", 0x0001_0002_0003_0004, 0x0005_0006_0102_0304),
   ] as [(String, UInt64, UInt64)])
-  func ipv6(_ text: String, _ high: UInt64, _ low: UInt64) { #expect(address(text) == IPAddress(ipv6: high, low)) }
+  func ipv6(_ text: String, _ high: UInt64, _ low: UInt64) { #expect(address(text) == PeerAddress(ipv6: high, low)) }
 
   @Test(arguments: [
     "", ".", "1", "1.2.3", "1.2.3.4.5", "1.2.3.", ".1.2.3", "1..2.3", "256.1.1.1", "01.2.3.4", "1.2.3.04", "1.2.3.4 ", " 1.2.3.4", "0x1.2.3.4", "1.2.3.-4",
@@ -44,9 +44,9 @@ import Testing
     }
   }
 
-  private func last(_ text: String) throws -> IPAddress {
+  private func last(_ text: String) throws -> PeerAddress {
     let range = try AddressRange(parsing: text)
-    return IPAddress(range.first.kind, high: range.last.high, low: range.last.low)
+    return PeerAddress(range.first.kind, high: range.last.high, low: range.last.low)
   }
 
   @Test func ranges() throws {

@@ -1,9 +1,9 @@
-// IPAddress — a peer's address as a number, read from text strictly, and ranges of addresses.
+// PeerAddress — a peer's address as a number, read from text strictly, and ranges of addresses.
 //
 // Invariant: IPv4 mapped into IPv6 is IPv4 here, however it came; so an address has one form, and equal ones compare equal.
 
 /// An IPv4 or IPv6 address, a peer on a Unix socket, or nothing that is known.
-public struct IPAddress: Hashable, Sendable, BitwiseCopyable {
+public struct PeerAddress: Hashable, Sendable, BitwiseCopyable {
   public enum Kind: UInt8, Sendable, BitwiseCopyable { case none, ipv4, ipv6, unix }
 
   public let kind: Kind
@@ -12,8 +12,8 @@ public struct IPAddress: Hashable, Sendable, BitwiseCopyable {
   /// The last 64 bits of an IPv6 address; an IPv4 address in its last 32.
   public let low: UInt64
 
-  public static var none: IPAddress { IPAddress(kind: .none, high: 0, low: 0) }
-  public static var unix: IPAddress { IPAddress(kind: .unix, high: 0, low: 0) }
+  public static var none: PeerAddress { PeerAddress(kind: .none, high: 0, low: 0) }
+  public static var unix: PeerAddress { PeerAddress(kind: .unix, high: 0, low: 0) }
 
   private init(kind: Kind, high: UInt64, low: UInt64) {
     self.kind = kind
@@ -41,9 +41,9 @@ public struct IPAddress: Hashable, Sendable, BitwiseCopyable {
 
   /// The address written as RFC 4291 §2.2 or as four decimal numbers, without brackets, port and zone; nil when `text` is neither.
   public init?(_ text: Span<UInt8>) {
-    if let number = IPAddress.ipv4(text) {
+    if let number = PeerAddress.ipv4(text) {
       self.init(ipv4: number)
-    } else if let (high, low) = IPAddress.ipv6(text) {
+    } else if let (high, low) = PeerAddress.ipv6(text) {
       self.init(ipv6: high, low)
     } else {
       return nil
@@ -144,11 +144,11 @@ public struct IPAddress: Hashable, Sendable, BitwiseCopyable {
 /// All addresses that begin with the same bits: `10.0.0.0/8`, `2001:db8::/32`, one address, or `unix:` for the peers on Unix sockets.
 public struct AddressRange: Hashable, Sendable {
   /// The first address of the range.
-  public var first: IPAddress
+  public var first: PeerAddress
   /// Bits that all of its addresses have in common.
   public var length: Int
 
-  public init(first: IPAddress, length: Int) {
+  public init(first: PeerAddress, length: Int) {
     self.first = first
     self.length = length
   }
@@ -186,9 +186,9 @@ public struct AddressRange: Hashable, Sendable {
     self = range
   }
 
-  private static func address(_ text: [UInt8]) -> IPAddress? { IPAddress(text.span) }
+  private static func address(_ text: [UInt8]) -> PeerAddress? { PeerAddress(text.span) }
 
-  /// The last address of the range, as the numbers of an `IPAddress`.
+  /// The last address of the range, as the numbers of an `PeerAddress`.
   public var last: (high: UInt64, low: UInt64) {
     let (high, low) = hostMask
     return (first.high | high, first.low | low)
