@@ -277,7 +277,8 @@ extension Gateway {
     let peer = clients[client].address
     describeConnection(client.handle)
     if exchanges[exchange].recovery != nil { describeAttempts(exchange.handle) }
-    if logsEndpoints, exchanges[exchange].pool >= 0 { accessLog?.note(endpoint: backends.name(of: Int(exchanges[exchange].pool)).utf8Span.span) }
+    let pool = Int(exchanges[exchange].pool)
+    if logsEndpoints, pool >= 0 { accessLog?.note(endpoint: backends.name(of: pool).utf8Span.span) }
     let id = exchanges[exchange].requestID
     var bytes = Buffer.absent
     swap(&bytes, &exchanges[exchange].bytes)
