@@ -50,6 +50,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case upstreamFailovers
   // Fields that header rules left out because of what would have stood in them.
   case fieldsRefused
+  // Headers of the PROXY protocol: received and sent.
+  case proxyHeadersReceived, proxyHeadersSent
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
   public var isGauge: Bool {
