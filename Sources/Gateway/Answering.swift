@@ -300,7 +300,7 @@ extension Gateway {
     describeConnection(client)
     switch id {
     case .generated:
-      services.ids.show(id)
+      if logsRequestIDs { services.ids.show(id) }
       accessLog?.append(entry, head: services.head, bytes: bytes, client: peer.span, requestID: services.ids.generated)
     case .received(let text):
       accessLog?.append(entry, head: services.head, bytes: bytes, client: peer.span, requestID: text.text(in: bytes))

@@ -158,6 +158,10 @@ public struct Gateway: ~Copyable {
   var accessLog: AccessLog?
   /// Whether there is one: asking the optional itself takes a call.
   let logsAccess: Bool
+  /// Whether its lines name the request.
+  let logsRequestIDs: Bool
+  /// …and the endpoint that has answered.
+  let logsEndpoints: Bool
   var nextAccessFlush: Int64 = 0
   /// When the endpoints are said to exist again.
   var nextEndpointTouch: Int64 = 0
@@ -212,7 +216,10 @@ public struct Gateway: ~Copyable {
     hasOwnBounds = actions.hasOwnBounds
     editsLocally = actions.edits.editsResponses
     self.actions = actions
-    logsAccess = lines != nil
+    switch lines {
+    case .some(let log): (logsAccess, logsRequestIDs, logsEndpoints) = (true, log.showsRequestIDs, log.showsEndpoints)
+    case .none: (logsAccess, logsRequestIDs, logsEndpoints) = (false, false, false)
+    }
     self.accessLog = lines
     backends = Backends(plan.upstreams, worker: worker.slot, of: worker.count, capacity: backendCapacity + backendStreamCapacity, table: endpoints, column: worker.row, now: now)
     backendStreams = Slab(capacity: backendStreamCapacity)
