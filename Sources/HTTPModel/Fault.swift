@@ -57,6 +57,8 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case requestDenied
   // The upstream's again.
   case noHealthyEndpoint
+  // What routes refuse.
+  case pathRewriteRefused, corsOriginRefused
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -151,6 +153,8 @@ public struct FaultRow: Sendable {
     row(.http2DrainTimeout, "http2_goaway_timeout", .upstream, .ifIdempotent, 502, 4, "The response had not begun within http2.goaway_drain_timeout_sec after the backend's GOAWAY."),
     row(.requestDenied, "http_request_denied", .client, .never, 403, 2, "The client's address is not let in: allow and deny of the configuration, the listener or the route."),
     row(.noHealthyEndpoint, "no_healthy_endpoint", .upstream, .never, 503, 4, "None of the upstream's endpoints may be used: all are drained, disabled or known to have failed."),
+    row(.pathRewriteRefused, "path_rewrite_refused", .client, .never, 400, 2, "What the route's rewrite makes of the request is no path that a backend could be asked for."),
+    row(.corsOriginRefused, "cors_origin_refused", .client, .never, 403, 1, "A browser asks whether it may send a request, and its origin is not one of cors.allow_origins."),
   ]
 
   private static func row(
