@@ -50,6 +50,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case upstreamFailovers
   // Fields that header rules left out because of what would have stood in them.
   case fieldsRefused
+  // Headers of the PROXY protocol: received and sent.
+  case proxyHeadersReceived, proxyHeadersSent
   // Copies of requests: sent, those of them that failed, and those for which there was no room.
   case mirrorsSent, mirrorsFailed, mirrorsSkipped
 
