@@ -67,7 +67,7 @@ struct ClientFlags: OptionSet, BitwiseCopyable {
   static var screened: ClientFlags { [.trusted, .barred] }
 
   /// There is nobody: it stands for the client of a copy, and what is sent to it is dropped.
-  static var void: ClientFlags { ClientFlags(rawValue: 1 << 22) }
+  static var void: ClientFlags { ClientFlags(rawValue: 1 << 25) }
 
   /// No further request may be begun on its socket in HTTP/1.
   static var finished: ClientFlags { [.closing, .doomed, .lingering, .stream, .multiplexed] }

@@ -61,7 +61,7 @@ extension Gateway {
   ) {
     if hasOwnBounds { chooseBounds(client.handle, match) }
     if case .length(let length) = services.head.body, bounds(client.handle).exclude(length) { return refuseBody(client.handle, match, id, input) }
-    if limits.isActive, !admit(client.handle, isRewritten: isRewritten, id, length, &input) { return }
+    if limits.isActive, !admit(client.handle, match, isRewritten: isRewritten, id, length, &input) { return }
     if answersPreflights, services.head.method == .options, let route = preflightRoute(input.bytes, isRewritten: isRewritten) {
       return answerPreflight(client.handle, route, id, length, &input)
     }
@@ -74,6 +74,15 @@ extension Gateway {
       decline(client.handle, .routeNotFound, allow: nil, id, length, &input)
     case .methodNotAllowed(let allowed): decline(client.handle, .methodNotAllowed, allow: allowed, id, length, &input)
     }
+  }
+
+  /// Whether the rate limits let the request pass. False when it has been answered.
+  @inline(never)
+  private mutating func admit(
+    _ client: Handle, _ match: RouteMatch, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer
+  ) -> Bool {
+    if case .route(let route) = match { services.matchedRoute = route } else { services.matchedRoute = -1 }
+    return admit(client, isRewritten: isRewritten, id, length, &input)
   }
 
   /// Notes which bounds hold for the request at hand.

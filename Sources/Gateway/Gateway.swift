@@ -49,6 +49,8 @@ struct Services: ~Copyable {
   var scratch = Buffer.absent
   /// What rate limits said of the request being dispatched.
   var rateNote = RateNote()
+  /// The route of the request that rate limits are asked about; -1: none.
+  var matchedRoute = -1
   /// What templates are told, and lines being composed from them; without memory where there are none.
   var facts = TemplateFacts.absent
   var editLines = Buffer.absent

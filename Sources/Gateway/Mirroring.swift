@@ -50,7 +50,10 @@ extension Gateway {
   mutating func beginMirror(_ exchange: Handle) {
     let route = Int(exchanges[exchange].route)
     let index = Int(actions.mirrorOfRoute[route])
-    guard index >= 0, exchanges[exchange].attempts == 1, exchanges[exchange].copy == nil, exchanges[exchange].flags.isDisjoint(with: [.upgrading, .mirror]) else { return }
+    guard index >= 0 else { return }
+    // Nobody but the gateway says what is a copy.
+    actions.mirrorNames.strip(&services.request)
+    guard exchanges[exchange].attempts == 1, exchanges[exchange].copy == nil, exchanges[exchange].flags.isDisjoint(with: [.upgrading, .mirror]) else { return }
     let rule = actions.mirrors[index]
     let method = exchanges[exchange].head.method
     guard rule.copiesNonIdempotent || method.isIdempotent, actions.splits.chance(thousandths: rule.share) else { return }
@@ -218,10 +221,21 @@ extension Gateway {
 
 /// What of a composed head is another in a copy.
 struct MirrorNames: ~Copyable {
-  private var names = LineNames()
+  private let names: LineNames
   private let replaced: LineNames.Part
+  private let marker: LineNames.Part
 
-  init() { replaced = names.add(["host", "content-length", "transfer-encoding", "te", "trailer", "connection", "x-gateway-mirror"]) }
+  init() {
+    var names = LineNames()
+    replaced = names.add(["host", "content-length", "transfer-encoding", "te", "trailer", "connection"])
+    marker = names.add(["x-gateway-mirror"])
+    self.names = names
+  }
+
+  /// Takes out what only copies have.
+  func strip(_ head: inout Buffer) {
+    while let line = names.first(of: marker, in: head.bytes, 0..<head.count) { head.remove(line.range) }
+  }
 
   /// - Parameters:
   ///   - head: a request line and field lines; there is room for 512 bytes more.

@@ -164,6 +164,18 @@ def test_pages_can_read_errors(gateway: Gateway, shared_backend: Backend, protoc
     assert ask(gateway, "GET", "/moved", f"Origin: {GOOD}", protocol=protocol).header("access-control-allow-origin") == GOOD
 
 
+def test_pages_can_read_refusals(launch, backend: Backend) -> None:
+    gateway: Gateway = launch(upstreams=[upstream(backend.port, None)], routes=[forward("/api", cors={"allow_origins": [GOOD]}, max_body_size=10)],
+                              rate_limit={"enabled": True, "zones": [{"name": "z", "rate": 0.001, "capacity": 2, "key_type": "client_ip"}]})
+    assert ask(gateway, "GET", "/api", f"Origin: {GOOD}").status == 200
+    with Client(gateway.port) as client:
+        large = client.request("POST", "/api", f"Origin: {GOOD}", body=b"x" * 11)
+    assert large.status == 413 and large.header("access-control-allow-origin") == GOOD
+    assert ask(gateway, "GET", "/api", f"Origin: {GOOD}").status == 200
+    limited = ask(gateway, "GET", "/api", f"Origin: {GOOD}")
+    assert limited.status == 429 and limited.header("access-control-allow-origin") == GOOD and "origin" in vary(limited)
+
+
 def test_named_in_the_log(launch, backend: Backend) -> None:
     gateway: Gateway = launch(access_log=True, upstreams=[upstream(backend.port, None)], routes=[forward("/api", cors={"allow_origins": [GOOD]})])
     assert preflight(gateway, "/api", GOOD).status == 204 and preflight(gateway, "/api", "https://evil.test").status == 403

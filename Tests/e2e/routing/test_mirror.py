@@ -50,7 +50,7 @@ def test_a_copy(launch, backend: Backend, shadow: Backend, protocol: int) -> Non
     gateway = launch(**mirrored(backend, shadow, rewrite="/y/{rest}", request_headers={"set": {"X-Rule": "{client_ip}"}}, response_headers={"set": {"X-Up": "{upstream}"}}))
     for _ in range(3):
         if protocol == 1:
-            response = gateway.get("/x/a?q=1", "X-Mine: a", "TE: trailers")
+            response = gateway.get("/x/a?q=1", "X-Mine: a", "TE: trailers", "X-Gateway-Mirror: mine")
         else:
             with Http2(gateway.port) as client:
                 response = client.get("/x/a?q=1", ("x-mine", "a"))
