@@ -14,13 +14,11 @@ extension Gateway {
   /// Begins an exchange: collects its body first where the route asks for it, else looks for a connection.
   mutating func start(_ exchange: Handle) {
     let client = exchanges[exchange].client
-    if actions.forwards[Int(exchanges[exchange].rule)].isGuarded {
-      guardExchange(exchange)
-      if exchanges[exchange].flags.contains(.edits), actions.edits.routes[Int(exchanges[exchange].route)].rewrites, !isRewritable(exchange) {
-        return fail(exchange, .pathRewriteRefused)
-      }
-    }
     if exchanges[exchange].head.flags.contains(.version2) { beginCall(exchange) }
+    if actions.forwards[Int(exchanges[exchange].rule)].isGuarded {
+      if actions.edits.routes[Int(exchanges[exchange].route)].rewrites, !isRewritable(exchange) { return fail(exchange, .pathRewriteRefused) }
+      guard guardExchange(exchange) else { return }
+    }
     if actions.forwards[Int(exchanges[exchange].rule)].collectsRequest, !clients[client].body.isComplete {
       exchanges[exchange].flags.formUnion([.collecting, .collected])
       if let fault = passHeldBody(exchange) { return fail(exchange, fault) }
@@ -43,6 +41,7 @@ extension Gateway {
     }
     exchanges[exchange].flags.remove(.collecting)
     if exchanges[exchange].recovery != nil { beginAttempt(exchange) }
+    if guards.isActive, !admitAttempt(exchange, isRetry: false) { return }
     seekBackend(exchange)
   }
 

@@ -22,7 +22,7 @@ def test_rules(pair: Pair, method: str) -> None:
     told = arrived(b"".join(call.body()))
     assert head.status == 200 and head.header("x-how") == f"200 {pair.backend_kind} 7" and head.header("cache-control") == "no-store"
     assert values(head.fields, "x-kept") == [] and head.header("access-control-allow-origin") == "https://x.a.test" and head.header("vary") == "Origin"
-    assert told["target"] == "/7/a/small?q=1" and told["received"] in (len(body or b""), 2 * len(body or b""))
+    assert told["target"] == "/7/a/small?q=1" and len(body or b"") <= told["received"] <= 2 * len(body or b"")
     scheme = "https" if pair.kind in ("h1s", "h2s") else "http"
     assert values(told["fields"], "x-how") == [f"{scheme} {PROTOCOL[pair.kind]} {method} {pair.backend_kind} 7"]
     assert values(told["fields"], "x-gone") == [] and values(told["fields"], "x-two") == ["a", "b"] and values(told["fields"], "x-gateway-mirror") == []

@@ -56,7 +56,9 @@ def test_a_copy(launch, backend: Backend, shadow: Backend, protocol: int) -> Non
                 response = client.get("/x/a?q=1", ("x-mine", "a"))
         assert response.status == 200 and response.body == b"real" and response.header("x-shadow") is None and response.header("x-up") == "backend"
     assert gateway.get("/plain/a").status == 200
-    for copy, real in zip(whole(shadow, 3), backend.requests):
+    originals = {one.header("x-request-id"): one for one in backend.requests}
+    for copy in whole(shadow, 3):
+        real = originals[copy.header("x-request-id")]
         assert copy.target == real.target == "/y/a?q=1" and copy.method == "GET"
         assert copy.header("x-gateway-mirror") == "1" and real.header("x-gateway-mirror") is None
         assert copy.header("host") == f"127.0.0.1:{shadow.port}" and real.header("host") == f"127.0.0.1:{backend.port}"
