@@ -1,12 +1,13 @@
 // ControlProtocol — how gatewayctl speaks with a running master, both sides in one file.
 //
-// A connection to the control socket carries one request: a line of at most 200 bytes. The answer is any
+// A connection to the control socket carries one request: a line of at most 4,200 bytes. The answer is any
 // number of lines that begin with a blank (what to show, after the blank) and one that does not: `ok`,
 // `failed` or `refused`. Then the master closes. A connection that closes without such a line failed.
 //
 //     reload        ok when the new generation serves; failed with the reasons
 //     reopen        the log files are opened anew
 //     status        the state as JSON
+//     upgrade PATH  another program takes this one's place and reloads; ok when its first generation serves
 //     stop          drains, and answers when everything has ended; `stop now` does not drain
 //     version       the program's version
 //
@@ -16,8 +17,11 @@ import Kernel
 
 /// What can be asked of a master.
 public enum ControlRequest: String, Sendable, CaseIterable {
-  case reload, reopen, status, stop, version
+  case reload, reopen, status, stop, upgrade, version
   case stopNow = "stop now"
+
+  /// Whether more may follow behind its word and a blank.
+  var takesArgument: Bool { self == .upgrade }
 }
 
 /// How it went.
@@ -78,7 +82,7 @@ public enum ControlClient {
   /// Asks the master whose PID file is at `pidFile` and waits for its answer, at most `milliseconds` for each part of
   /// it (0: for good).
   /// - Parameter process: the id in the PID file; a socket of any other process is not spoken to.
-  public static func ask(_ request: ControlRequest, pidFile: String, process: ProcessID, milliseconds: CInt = 0) throws(ControlFailure) -> ControlAnswer {
+  public static func ask(_ request: ControlRequest, pidFile: String, process: ProcessID, argument: String = "", milliseconds: CInt = 0) throws(ControlFailure) -> ControlAnswer {
     var reason = "there is no control socket"
     for path in RuntimePaths.controlSockets(pidFile: pidFile) {
       let socket: Descriptor
@@ -92,13 +96,13 @@ public enum ControlClient {
         reason = "the control socket \(path) belongs to another process"
         continue
       }
-      return try ask(request, over: socket)
+      return try ask(argument.isEmpty ? request.rawValue : request.rawValue + " " + argument, over: socket)
     }
     throw .unreachable(reason)
   }
 
-  private static func ask(_ request: ControlRequest, over socket: borrowing Descriptor) throws(ControlFailure) -> ControlAnswer {
-    Files.write(request.rawValue + "\n", to: socket.raw)
+  private static func ask(_ line: String, over socket: borrowing Descriptor) throws(ControlFailure) -> ControlAnswer {
+    Files.write(line + "\n", to: socket.raw)
     var bytes: [UInt8] = []
     while let part = Files.read(socket.raw, limit: 65_536) {
       if part.isEmpty {
@@ -125,13 +129,22 @@ public final class ControlConnection {
   private var input: [UInt8] = []
   private var output: [UInt8] = []
   private var isAnswered = false
-  private var isAsked = false
+  /// A request has come; what follows is ignored.
+  public private(set) var isAsked = false
+  /// What stands behind the request's word.
+  public private(set) var argument = ""
 
   /// Takes a connection if whoever made it may ask.
   public init(_ peer: consuming LocalPeer) {
     let user = peer.credentials.user
     socket = peer.socket
     if user != 0, user != Process.effectiveUser { answer(ControlAnswer(.refused, ["only root and the user of the master may ask"])) }
+  }
+
+  /// Goes on with a connection of the program before this one.
+  public init(adopting socket: consuming Descriptor, isAsked: Bool) {
+    self.socket = socket
+    self.isAsked = isAsked
   }
 
   public var raw: CInt { socket.raw }
@@ -152,20 +165,25 @@ public final class ControlConnection {
   public func proceed(readable: Bool) -> Event {
     if isAnswered { return flush() }
     guard readable else { return .none }
-    guard let part = Files.read(socket.raw, limit: 256) else { return .none }
+    guard let part = Files.read(socket.raw, limit: 4300) else { return .none }
     // The asker has gone; whatever it asked for goes on.
     if part.isEmpty { return .close }
     if isAsked { return .none }
     input += part
     guard let end = input.firstIndex(of: UInt8(ascii: "\n")) else {
-      guard input.count <= 200 else {
+      guard input.count <= 4200 else {
         answer(ControlAnswer(.refused, ["the request is too long"]))
         return flush()
       }
       return .none
     }
     let line = String(decoding: input[..<end], as: UTF8.self)
-    guard let request = ControlRequest(rawValue: line) else {
+    var found = ControlRequest(rawValue: line)
+    if found == nil, let blank = line.firstIndex(of: " "), ControlRequest(rawValue: String(line[..<blank]))?.takesArgument == true {
+      found = ControlRequest(rawValue: String(line[..<blank]))
+      argument = String(line[line.index(after: blank)...])
+    }
+    guard let request = found else {
       answer(ControlAnswer(.refused, ["there is no request \"\(line)\""]))
       return flush()
     }

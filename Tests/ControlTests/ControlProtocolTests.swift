@@ -25,3 +25,7 @@ import Testing
   #expect(RuntimePaths.controlSockets(pidFile: "/g.pid")[0] == "/control.sock")
   #expect(RuntimePaths.controlSockets(pidFile: "g.pid")[0] == "./control.sock")
 }
+
+@Test func onlyAnUpgradeTakesMoreThanAWord() {
+  #expect(ControlRequest.allCases.filter(\.takesArgument) == [.upgrade])
+}
