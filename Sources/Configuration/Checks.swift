@@ -117,6 +117,7 @@ extension Settings {
       check(upstream.forward, "\(path).proxy", &reading)
       check(upstream.tls, "\(path).tls", &reading)
       check(upstream.http2, upstream, "\(path).http2", &reading)
+      check(upstream.rules, "\(path).proxy", isForwarded: true, pattern: upstream.routePrefix, &reading)
       if upstream.routePrefix.isEmpty, !upstream.methods.isEmpty {
         reading.reject("\(path).proxy.methods", "\(path).proxy.methods has no effect without route_prefix")
       }
@@ -219,6 +220,7 @@ extension Settings {
           reading.reject("\(path).proxy.strip_prefix", "\(path).proxy.strip_prefix needs a catch-all at the end of \(JSON.quoted(route.path))")
         }
       }
+      check(route.rules, path, isForwarded: !route.upstream.isEmpty, pattern: route.path, &reading)
       if let respond = route.respond { check(respond, "\(path).respond", &reading) }
       if let redirect = route.redirect { check(redirect, route.path, "\(path).redirect.to", &reading) }
     }
@@ -236,11 +238,7 @@ extension Settings {
   private func check(_ redirect: RedirectPlan, _ pattern: String, _ path: String, _ reading: inout Reading) {
     // Without a pattern its captures are not known; and what is missing has been complained about.
     guard let captures = reading.routePath(pattern)?.captures, !redirect.to.isEmpty else { return }
-    do throws(RedirectTemplateError) {
-      _ = try RedirectTemplate(parsing: redirect.to, captures: captures)
-    } catch {
-      reading.reject(path, "\(path) \(JSON.quoted(redirect.to)): \(error.message)")
-    }
+    check(redirect.to, .redirect, captures, path, &reading)
   }
 
   /// What stands against running in the background, where nothing can be written to a terminal and relative paths

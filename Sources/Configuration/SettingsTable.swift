@@ -8,8 +8,8 @@ import Plan
 
 enum SettingsTable {
   static let day = 86_400_000
-  private static let year = 365 * day
-  private static let maxSize = 1 << 40
+  static let year = 365 * day
+  static let maxSize = 1 << 40
 
   static let root = SettingTable<Settings>(
     Settings(),
@@ -256,7 +256,7 @@ enum SettingsTable {
     [
       .text("route_prefix", \.routePrefix, .pattern, mayBeEmpty: true, "Path prefix or pattern of requests that go to this upstream; empty: only routes that name it.").example("/api"),
       .texts("methods", \.methods, .method, "Methods accepted on route_prefix; none given: all."),
-    ] + Setting.addressRules(\.access, " on route_prefix") + forward.settings.map { $0.lifted(\.forward) })
+    ] + Setting.addressRules(\.access, " on route_prefix") + forward.settings.map { $0.lifted(\.forward) } + routeRules.settings.map { $0.lifted(\.rules) })
 
   /// How requests are forwarded: `proxy` of an upstream, and of a route that names one.
   static let forward = SettingTable<ForwardPlan>(
@@ -327,7 +327,7 @@ enum SettingsTable {
       .optional("redirect", \.redirect, redirect, "Answer with another address."),
       .optional("echo", \.echo, echo, "Be a WebSocket endpoint that sends each message back."),
       .later("static"),
-    ] + Setting.addressRules(\.access, " on this route"))
+    ] + Setting.addressRules(\.access, " on this route") + routeRules.settings.map { $0.lifted(\.rules) })
 
   private static let respond = SettingTable<RespondPlan>(
     RespondPlan(),
