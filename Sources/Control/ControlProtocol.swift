@@ -7,21 +7,54 @@
 //     reload        ok when the new generation serves; failed with the reasons
 //     reopen        the log files are opened anew
 //     status        the state as JSON
-//     upgrade PATH  another program takes this one's place and reloads; ok when its first generation serves
+//     upgrade PATH  another program (without PATH: the file of this one) takes over and reloads; ok when its first generation serves
 //     stop          drains, and answers when everything has ended; `stop now` does not drain
 //     version       the program's version
+//     breakers      the circuit breakers as JSON; `breakers open NAME`, `close` and `reset` change one
 //
 // The socket's mode is 0600, and the peer must be root or whoever the master runs as.
 
 import Kernel
 
 /// What can be asked of a master.
-public enum ControlRequest: String, Sendable, CaseIterable {
-  case reload, reopen, status, stop, upgrade, version
-  case stopNow = "stop now"
+public enum ControlRequest: Equatable, Sendable {
+  case reload, reopen, status, stop, version, stopNow
+  /// To the program at a path; empty: at the path of the running one.
+  case upgrade(String)
+  case breakers
+  case openBreaker(String), closeBreaker(String), resetBreaker(String)
 
-  /// Whether more may follow behind its word and a blank.
-  var takesArgument: Bool { self == .upgrade }
+  private static let plain: [(line: String, request: ControlRequest)] = [
+    ("reload", .reload), ("reopen", .reopen), ("status", .status), ("stop", .stop), ("stop now", .stopNow), ("version", .version), ("breakers", .breakers),
+    ("upgrade", .upgrade("")),
+  ]
+
+  /// What stands on the wire, without the end of the line.
+  public var line: String {
+    switch self {
+    case .upgrade(let path) where !path.isEmpty: "upgrade " + path
+    case .openBreaker(let name): "breakers open " + name
+    case .closeBreaker(let name): "breakers close " + name
+    case .resetBreaker(let name): "breakers reset " + name
+    default: Self.plain.first { $0.request == self }?.line ?? ""
+    }
+  }
+
+  public init?(line: String) {
+    if let known = Self.plain.first(where: { $0.line == line }) {
+      self = known.request
+      return
+    }
+    let orders: [(String, (String) -> ControlRequest)] = [
+      ("upgrade ", { .upgrade($0) }),
+      ("breakers open ", { .openBreaker($0) }), ("breakers close ", { .closeBreaker($0) }), ("breakers reset ", { .resetBreaker($0) }),
+    ]
+    for (start, make) in orders where line.hasPrefix(start) && line.count > start.count {
+      self = make(String(line.dropFirst(start.count)))
+      return
+    }
+    return nil
+  }
 }
 
 /// How it went.
@@ -82,7 +115,7 @@ public enum ControlClient {
   /// Asks the master whose PID file is at `pidFile` and waits for its answer, at most `milliseconds` for each part of
   /// it (0: for good).
   /// - Parameter process: the id in the PID file; a socket of any other process is not spoken to.
-  public static func ask(_ request: ControlRequest, pidFile: String, process: ProcessID, argument: String = "", milliseconds: CInt = 0) throws(ControlFailure) -> ControlAnswer {
+  public static func ask(_ request: ControlRequest, pidFile: String, process: ProcessID, milliseconds: CInt = 0) throws(ControlFailure) -> ControlAnswer {
     var reason = "there is no control socket"
     for path in RuntimePaths.controlSockets(pidFile: pidFile) {
       let socket: Descriptor
@@ -96,13 +129,13 @@ public enum ControlClient {
         reason = "the control socket \(path) belongs to another process"
         continue
       }
-      return try ask(argument.isEmpty ? request.rawValue : request.rawValue + " " + argument, over: socket)
+      return try ask(request, over: socket)
     }
     throw .unreachable(reason)
   }
 
-  private static func ask(_ line: String, over socket: borrowing Descriptor) throws(ControlFailure) -> ControlAnswer {
-    Files.write(line + "\n", to: socket.raw)
+  private static func ask(_ request: ControlRequest, over socket: borrowing Descriptor) throws(ControlFailure) -> ControlAnswer {
+    Files.write(request.line + "\n", to: socket.raw)
     var bytes: [UInt8] = []
     while let part = Files.read(socket.raw, limit: 65_536) {
       if part.isEmpty {
@@ -131,8 +164,6 @@ public final class ControlConnection {
   private var isAnswered = false
   /// A request has come; what follows is ignored.
   public private(set) var isAsked = false
-  /// What stands behind the request's word.
-  public private(set) var argument = ""
 
   /// Takes a connection if whoever made it may ask.
   public init(_ peer: consuming LocalPeer) {
@@ -178,12 +209,7 @@ public final class ControlConnection {
       return .none
     }
     let line = String(decoding: input[..<end], as: UTF8.self)
-    var found = ControlRequest(rawValue: line)
-    if found == nil, let blank = line.firstIndex(of: " "), ControlRequest(rawValue: String(line[..<blank]))?.takesArgument == true {
-      found = ControlRequest(rawValue: String(line[..<blank]))
-      argument = String(line[line.index(after: blank)...])
-    }
-    guard let request = found else {
+    guard let request = ControlRequest(line: line) else {
       answer(ControlAnswer(.refused, ["there is no request \"\(line)\""]))
       return flush()
     }

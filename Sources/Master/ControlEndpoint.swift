@@ -79,13 +79,17 @@ extension Master {
       let problems = reopenLogs()
       connection.answer(ControlAnswer(problems.isEmpty ? .ok : .failed, problems))
     case .reload: reload(for: connection)
-    case .upgrade: upgrade(to: connection.argument, for: connection)
+    case .upgrade(let path): upgrade(to: path, for: connection)
     case .stop:
       stopAskers.append(connection)
       stop("control socket")
     case .stopNow:
       stopAskers.append(connection)
       stopNow("control socket")
+    case .breakers: connection.answer(ControlAnswer(.ok, [breakersText()]))
+    case .openBreaker(let name): connection.answer(order(.open, breaker: name))
+    case .closeBreaker(let name): connection.answer(order(.close, breaker: name))
+    case .resetBreaker(let name): connection.answer(order(.reset, breaker: name))
     }
   }
 }

@@ -12,6 +12,8 @@ struct Inheritance {
   var board: SharedFile?
   var rates: [RateSegment] = []
   var endpoints: EndpointSegment?
+  var breakers: SharedFile?
+  var bell: SharedFile?
   /// What is to be said about it, once there is a log.
   var notes: [(level: LogPlan.Level, text: String)] = []
 
@@ -58,14 +60,22 @@ struct Inheritance {
         } else {
           notes.append((.warn, "the table of endpoints of version \(inventory.program) has another layout: it begins anew"))
         }
+      case .breakers:
+        if entry.layout == BreakerTable.layout, (try? BreakerTable(found.descriptor)) != nil {
+          breakers = found
+        } else {
+          notes.append((.warn, "the circuit breakers of version \(inventory.program) have another layout: they begin closed"))
+        }
+      case .breakerBell: bell = found
       case .none: notes.append((.warn, "version \(inventory.program) has left a segment of an unknown kind (\(entry.kind)): it is dropped"))
       }
     }
     // Its columns are the rows of the scoreboard: with another one they would have two meanings.
-    if board == nil { endpoints = nil }
+    if board == nil { (endpoints, breakers) = (nil, nil) }
     let parts = [
       sockets.isEmpty ? nil : "\(sockets.count) listening sockets", board == nil ? nil : "the counters", rates.isEmpty ? nil : "\(rates.count) tables of rate limits",
       endpoints == nil ? nil : "the table of endpoints",
+      breakers == nil ? nil : "the circuit breakers",
     ]
     notes.append((.info, "taken over from version \(inventory.program): " + parts.compactMap { $0 }.joined(separator: ", ")))
   }

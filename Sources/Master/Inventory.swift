@@ -14,6 +14,9 @@ enum SegmentKind: UInt8 {
   case scoreboard = 1
   case rateZone = 2
   case endpoints = 3
+  case breakers = 4
+  /// The event counter by which workers are told of changed breakers.
+  case breakerBell = 5
 }
 
 extension ListenerKey {

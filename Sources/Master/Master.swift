@@ -25,6 +25,8 @@ struct GenerationRecord {
   let rates: [RateSegment]
   /// Nil: there are no upstreams.
   let endpoints: EndpointSegment?
+  /// Entries in the segment of circuit breakers, by upstream; nil: it has none.
+  let breakers: [Int?]
   let startedAt: Int64
 }
 
@@ -80,6 +82,7 @@ public final class Master {
   var service = ServiceState()
   /// Rows of workers of an earlier master that are not ours to wait for.
   private var strangers: [WorkerRow] = []
+  let breakers = BreakerSegment()
   /// Nil while nobody speaks TLS.
   var watch: DirectoryWatch?
 
@@ -124,6 +127,11 @@ public final class Master {
     if inheritance.board != nil, takeover == nil {
       strangers = board.retireDead()
       inheritance.endpoints?.dropColumns(but: strangers.map(\.row))
+    }
+    if let table = inheritance.breakers, let bell = inheritance.bell {
+      try breakers.restore(table, bell: bell, living: takeover == nil ? strangers.map(\.row) : nil)
+    }
+    if inheritance.board != nil, takeover == nil {
       nextGeneration = board.value(of: .generation) &+ 1
     }
     board.store(.processID, UInt64(Process.id))
@@ -210,6 +218,7 @@ public final class Master {
     strangers.removeAll { row in
       guard !Process.exists(row.processID) else { return false }
       dropColumns(row.row)
+      releaseBreakers(row: row.row)
       board.retire(row.row)
       return true
     }
@@ -266,6 +275,7 @@ public final class Master {
   }
 
   func bury(_ worker: WorkerProcess, reason: String) {
+    releaseBreakers(row: worker.row)
     board.retire(worker.row)
     dropColumns(worker.row)
     workers[worker.id] = nil

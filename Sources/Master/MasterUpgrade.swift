@@ -168,13 +168,14 @@ extension Master {
     for entry in state.generations {
       let known = takeover.plan(of: entry)
       let plan = known ?? plan
+      let entries = try breakers.claim(for: plan)
       do throws(Errno) {
         let isServing = supervisor.serving == entry.number
         let endpoints = isServing ? try EndpointSegment.make(for: plan, previous: inheritance.endpoints) : nil
         let rates = isServing ? try RateSegment.make(for: plan.rateLimit, previous: inheritance.rates) : []
         generations[entry.number] = GenerationRecord(
           number: entry.number, plan: plan, planFile: try SealedPlan(plan), listeners: Set(entry.listeners), logs: journal.files, rates: rates,
-          endpoints: endpoints, startedAt: entry.startedAt)
+          endpoints: endpoints, breakers: entries, startedAt: entry.startedAt)
       } catch {
         throw ListenerFailure(reason: "cannot take generation \(entry.number) over: \(error.text)")
       }
@@ -230,6 +231,7 @@ extension Master {
     for worker in workers.values where !known.contains(worker.process) {
       Process.end(worker.process)
       dropColumns(worker.row)
+      releaseBreakers(row: worker.row)
       board.retire(worker.row)
     }
     let failure = takeover.handBack(errors)

@@ -120,5 +120,10 @@ extension Master {
     [Segment(kind: .scoreboard, name: "", layout: Scoreboard.layout, file: boardFile)]
       + (record?.rates ?? []).map { Segment(kind: .rateZone, name: $0.zone.name, layout: RateTable.layout, file: $0.file) }
       + (record?.endpoints.map { [Segment(kind: .endpoints, name: "", layout: EndpointTable.layout, file: $0.file)] } ?? [])
+      + (breakers.files.map {
+        [
+          Segment(kind: .breakers, name: "", layout: BreakerTable.layout, file: $0.table), Segment(kind: .breakerBell, name: "", layout: 1, file: $0.bell),
+        ]
+      } ?? [])
   }
 }

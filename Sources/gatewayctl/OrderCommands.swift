@@ -107,7 +107,7 @@ struct UpgradeCommand: ParsableCommand {
   func run() throws {
     let gateway = try instance.running()
     let path = binary.map(Files.absolute) ?? ""
-    if wait, let answer = try gateway.ask(.upgrade, argument: path) { return try gateway.report(answer) }
+    if wait, let answer = try gateway.ask(.upgrade(path)) { return try gateway.report(answer) }
     guard path.isEmpty else { throw Outcome.failed }
     try gateway.signal(Signal.user2)
     Terminal.print("Sent \(Signal.name(Signal.user2)) to \(Product.daemon) (PID \(gateway.process)); its log has the outcome.")

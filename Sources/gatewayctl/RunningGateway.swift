@@ -14,9 +14,9 @@ struct RunningGateway {
   /// - Parameters:
   ///   - seconds: how long to wait for the answer; 0: for good.
   ///   - isAnswerNeeded: say so when none comes. (Whoever waits for the end looks whether it has come.)
-  func ask(_ request: ControlRequest, argument: String = "", seconds: Int = 0, isAnswerNeeded: Bool = true) throws(Outcome) -> ControlAnswer? {
+  func ask(_ request: ControlRequest, seconds: Int = 0, isAnswerNeeded: Bool = true) throws(Outcome) -> ControlAnswer? {
     do {
-      return try ControlClient.ask(request, pidFile: pidFile, process: process, argument: argument, milliseconds: CInt(clamping: seconds * 1000))
+      return try ControlClient.ask(request, pidFile: pidFile, process: process, milliseconds: CInt(clamping: seconds * 1000))
     } catch {
       switch error {
       case .unreachable(let reason):

@@ -26,6 +26,8 @@ import Testing
   #expect(RuntimePaths.controlSockets(pidFile: "g.pid")[0] == "./control.sock")
 }
 
-@Test func onlyAnUpgradeTakesMoreThanAWord() {
-  #expect(ControlRequest.allCases.filter(\.takesArgument) == [.upgrade])
+@Test func anUpgradeHasAPathOrNone() {
+  #expect(ControlRequest(line: "upgrade /opt/a b/gatewayd") == .upgrade("/opt/a b/gatewayd"))
+  #expect(ControlRequest(line: "upgrade") == .upgrade("") && ControlRequest.upgrade("").line == "upgrade")
+  #expect(ControlRequest.upgrade("/x").line == "upgrade /x")
 }
