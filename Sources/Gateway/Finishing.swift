@@ -81,7 +81,7 @@ extension Gateway {
 
   /// The client is closed while its exchange runs.
   mutating func abandon(_ exchange: Handle) {
-    if exchanges[exchange].fault == .none {
+    if exchanges[exchange].fault == .none, !hasBareHead(exchange) {
       let fault: Fault = clients[exchanges[exchange].client].flags.contains(.stalled) ? .clientStalled : drain.isOver ? .drainDeadline : .clientAborted
       exchanges[exchange].fault = fault
       counters.count(fault: fault.rawValue)
@@ -93,6 +93,13 @@ extension Gateway {
     if let backend = exchanges[exchange].backend { detach(exchange, backend, isReusable: false) }
     if exchanges[exchange].flags.contains(.waiting) { leaveQueue(exchange) }
     finish(exchange)
+  }
+
+  /// Whether the client has its whole response, a head without a body, and only the backend has not said yet that it is over.
+  private mutating func hasBareHead(_ exchange: Handle) -> Bool {
+    let flags = exchanges[exchange].flags, status = Status(exchanges[exchange].status)
+    return flags.contains([.committed, .hasHead, .requestComplete]) && !flags.contains(.upgraded) && clients[exchanges[exchange].client].backlog.isEmpty
+      && (exchanges[exchange].head.method == .head || status.code >= 200 && status.forbidsBody)
   }
 
   func report(_ exchange: Handle, _ fault: Fault) {
