@@ -24,12 +24,14 @@ class Profile:
     own: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     #: How often each function was called.
     calls: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    #: Own instructions of each file that code was loaded from, by its name without the folder.
+    files: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     @classmethod
     def read(cls, file: Path) -> "Profile":
-        profile, names, current, target, skip = cls(), {}, "", "", False
+        profile, names, files, current, target, place, skip = cls(), {}, {}, "", "", "", False
 
-        def name(text: str) -> str:
+        def name(text: str, names: dict[str, str] = names) -> str:
             match = re.match(r"(\(\d+\))(?: (.*))?", text)
             if not match:
                 return text
@@ -40,6 +42,10 @@ class Profile:
         for line in file.read_text(errors="replace").splitlines():
             if line.startswith("fn="):
                 current = name(line[3:])
+            elif line.startswith("ob="):
+                place = name(line[3:], files).rsplit("/", 1)[-1]
+            elif line.startswith("cob="):
+                name(line[4:], files)
             elif line.startswith("cfn="):
                 target = name(line[4:])
             elif line.startswith("calls="):
@@ -49,6 +55,7 @@ class Profile:
                 parts = line.split()
                 if not skip and len(parts) > 1:
                     profile.own[current] += int(parts[1])
+                    profile.files[place] += int(parts[1])
                     profile.total += int(parts[1])
                 skip = False
         return profile
