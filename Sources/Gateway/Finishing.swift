@@ -20,6 +20,7 @@ extension Gateway {
     services.request.removeAll()
     var denial: RetryDenial?
     if retries(exchange, fault, &denial) || fallsBack(exchange, fault) { return }
+    if hasBareHead(exchange) { return endBareHead(exchange) }
     if exchanges[exchange].flags.contains(.hedged) { settleHedge(exchange, hasAnswer: false) }
     counters.count(fault: fault.rawValue)
     if fault.row.side == .upstream { counters.add(.upstreamFailures) }
@@ -81,7 +82,7 @@ extension Gateway {
 
   /// The client is closed while its exchange runs.
   mutating func abandon(_ exchange: Handle) {
-    if exchanges[exchange].fault == .none, !hasBareHead(exchange) {
+    if exchanges[exchange].fault == .none, !hasBareHead(exchange) || !clients[exchanges[exchange].client].backlog.isEmpty {
       let fault: Fault = clients[exchanges[exchange].client].flags.contains(.stalled) ? .clientStalled : drain.isOver ? .drainDeadline : .clientAborted
       exchanges[exchange].fault = fault
       counters.count(fault: fault.rawValue)
@@ -95,11 +96,17 @@ extension Gateway {
     finish(exchange)
   }
 
-  /// Whether the client has its whole response, a head without a body, and only the backend has not said yet that it is over.
+  /// Whether the response is a head without a body that has been passed on, and only the backend has not said yet that it is over.
   private mutating func hasBareHead(_ exchange: Handle) -> Bool {
     let flags = exchanges[exchange].flags, status = Status(exchanges[exchange].status)
-    return flags.contains([.committed, .hasHead, .requestComplete]) && !flags.contains(.upgraded) && clients[exchanges[exchange].client].backlog.isEmpty
+    return flags.contains([.committed, .hasHead, .requestComplete]) && !flags.contains(.upgraded)
       && (exchanges[exchange].head.method == .head || status.code >= 200 && status.forbidsBody)
+  }
+
+  /// Nothing is missing from such a response, whatever becomes of its backend.
+  private mutating func endBareHead(_ exchange: Handle) {
+    if let backend = exchanges[exchange].backend { detach(exchange, backend, isReusable: false) }
+    finish(exchange)
   }
 
   func report(_ exchange: Handle, _ fault: Fault) {

@@ -23,7 +23,7 @@ private func readAnswer(_ bytes: [UInt8], _ position: inout Int, to request: Sen
   while true {
     guard let headEnd = bytes.position(of: lineEnd + lineEnd, from: position) else {
       // What has come of a head is the beginning of one.
-      let begin = Array("HTTP/1.1 ".utf8)
+      let begin = Array("HTTP/1.\(request.step.isVersion10 ? 0 : 1) ".utf8)
       let piece = bytes[position...]
       try require(piece.prefix(begin.count).elementsEqual(begin.prefix(piece.count)), "not the beginning of a head: \(text(piece.prefix(200)))")
       position = bytes.count
@@ -32,7 +32,8 @@ private func readAnswer(_ bytes: [UInt8], _ position: inout Int, to request: Sen
     let lines = Array(bytes[position..<headEnd]).pieces(between: lineEnd)
     position = headEnd + 4
     let line = text(lines[0])
-    guard line.hasPrefix("HTTP/1.1 "), line.utf8.count >= 12, let status = Int(line.dropFirst(9).prefix(3)), 100...599 ~= status else {
+    // Whoever asks in HTTP/1.0 is answered in it.
+    guard line.hasPrefix("HTTP/1.\(request.step.isVersion10 ? 0 : 1) "), line.utf8.count >= 12, let status = Int(line.dropFirst(9).prefix(3)), 100...599 ~= status else {
       throw Violation(description: "a status line: \(line)")
     }
     var fields: [(name: String, value: String)] = []

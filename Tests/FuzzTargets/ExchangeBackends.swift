@@ -111,6 +111,8 @@ struct ScriptedBackend {
   /// Puts a response to the next request that has none behind what is unsent.
   mutating func respond(_ step: ResponseStep, id: Int) throws(Violation) {
     let requests = try requests()
+    // Whatever comes behind a response that has no other end belongs to it.
+    if responses.last?.endsByClosing == true { isWild = true }
     let tag = responses.count < requests.count ? requests[responses.count].tag : -1
     let method = responses.count < requests.count ? requests[responses.count].method : ""
     var response = SentResponse(id: id, tag: tag, backend: end, status: step.status)
