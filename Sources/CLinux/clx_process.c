@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/timerfd.h>
 #include <syslog.h>
 #include <netinet/in.h>
 
@@ -189,6 +190,12 @@ int clx_socket_port(int fd) {
   return 0;
 }
 
+int clx_get_option(int fd, int level, int name) {
+  int value = 0;
+  socklen_t length = sizeof value;
+  return getsockopt(fd, level, name, &value, &length) == 0 ? value : -1;
+}
+
 int clx_peer(int fd, pid_t *pid, uid_t *uid, gid_t *gid) {
   struct ucred peer;
   socklen_t length = sizeof peer;
@@ -233,6 +240,28 @@ int clx_path_facts(const char *path, uint32_t *mode, uid_t *owner, uint64_t *dev
   *device = facts.st_dev;
   *inode = facts.st_ino;
   return 0;
+}
+
+int clx_path_stamp(const char *path, int64_t *modified, int64_t *size, uint64_t *device, uint64_t *inode) {
+  struct stat facts;
+  if (stat(path, &facts) < 0) return -1;
+  *modified = (int64_t)facts.st_mtim.tv_sec * 1000000000 + facts.st_mtim.tv_nsec;
+  *size = facts.st_size;
+  *device = facts.st_dev;
+  *inode = facts.st_ino;
+  return 0;
+}
+
+// Timers
+
+int clx_timer_open(void) { return timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC); }
+int clx_timer_set(int fd, int64_t milliseconds) {
+  struct itimerspec when = {.it_value = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000}};
+  return timerfd_settime(fd, 0, &when, NULL);
+}
+void clx_timer_clear(int fd) {
+  uint64_t count;
+  while (read(fd, &count, sizeof count) < 0 && errno == EINTR) {}
 }
 
 // Identity

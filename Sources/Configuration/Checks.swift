@@ -19,6 +19,7 @@ extension Settings {
         "http2.streaming.low_water_bytes (\(http2.lowWater)) must be less than high_water_bytes (\(http2.highWater))")
     }
     checkRateLimits(&reading)
+    checkAddressRules(&reading)
     checkListeners(&reading)
     checkUpstreams(&reading)
     checkRoutes(&reading)
@@ -28,6 +29,9 @@ extension Settings {
     var seen: [String: String] = [:]
     for (index, listener) in listeners.enumerated() {
       let path = "listeners[\(index)]"
+      if !listener.name.isEmpty, let first = listeners[..<index].firstIndex(where: { $0.name == listener.name }) {
+        reading.reject("\(path).name", "\(path).name \(JSON.quoted(listener.name)) is the name of listeners[\(first)] (\(reading.place(of: "listeners[\(first)].name")))")
+      }
       if listener.unix.isEmpty {
         if listener.host.isEmpty || listener.port == nil {
           let rejected = reading.errors.contains { $0.path.hasPrefix(path + ".") }
@@ -103,6 +107,7 @@ extension Settings {
       } else {
         seen[upstream.name] = path
       }
+      checkEndpoints(upstream, path, &reading)
       let pool = upstream.pool
       if pool.maxIdleConnections > pool.maxConnections {
         reading.reject(
@@ -112,9 +117,41 @@ extension Settings {
       check(upstream.forward, "\(path).proxy", &reading)
       check(upstream.tls, "\(path).tls", &reading)
       check(upstream.http2, upstream, "\(path).http2", &reading)
+      check(upstream.rules, "\(path).proxy", isForwarded: true, pattern: upstream.routePrefix, &reading)
       if upstream.routePrefix.isEmpty, !upstream.methods.isEmpty {
         reading.reject("\(path).proxy.methods", "\(path).proxy.methods has no effect without route_prefix")
       }
+    }
+  }
+
+  private func checkEndpoints(_ upstream: UpstreamSettings, _ path: String, _ reading: inout Reading) {
+    if upstream.endpoints.isEmpty {
+      if upstream.host.isEmpty, !reading.errors.contains(where: { $0.path == path || $0.path == "\(path).host" || $0.path.hasPrefix("\(path).endpoints") }) {
+        reading.reject(path, "\(path) needs \"host\" or \"endpoints\"")
+      }
+      return
+    }
+    var seen: [String: String] = [:]
+    for (index, endpoint) in upstream.endpoints.enumerated() {
+      let place = "\(path).endpoints[\(index)]"
+      if endpoint.host.isEmpty == endpoint.unix.isEmpty || !endpoint.unix.isEmpty && endpoint.port != nil {
+        let rejected = reading.errors.contains { $0.path.hasPrefix(place + ".") }
+        if !rejected { reading.reject(place, endpoint.unix.isEmpty ? "\(place) needs \"host\" or \"unix\"" : "\(place) has both \"unix\" and \"host\" or \"port\"") }
+        continue
+      }
+      let name = endpoint.plan(upstream).name.lowercased()
+      if let first = seen[name] {
+        reading.reject(place, "\(place) is the same as \(first) (\(reading.place(of: first)))")
+      } else {
+        seen[name] = place
+      }
+    }
+    if upstream.endpoints.allSatisfy(\.isBackup) {
+      reading.reject("\(path).endpoints", "\(path).endpoints are all backups: one at least must not be")
+    }
+    guard upstream.tls.enabled, upstream.tls.serverName.isEmpty, upstream.host.isEmpty else { return }
+    if Set(upstream.endpoints.map { $0.host.lowercased() }).count > 1 || upstream.endpoints.contains(where: { $0.host.isEmpty }) {
+      reading.reject("\(path).tls", "\(path).tls needs \"sni_hostname\": the name that the certificates of all endpoints are good for")
     }
   }
 
@@ -183,6 +220,7 @@ extension Settings {
           reading.reject("\(path).proxy.strip_prefix", "\(path).proxy.strip_prefix needs a catch-all at the end of \(JSON.quoted(route.path))")
         }
       }
+      check(route.rules, path, isForwarded: !route.upstream.isEmpty, pattern: route.path, &reading)
       if let respond = route.respond { check(respond, "\(path).respond", &reading) }
       if let redirect = route.redirect { check(redirect, route.path, "\(path).redirect.to", &reading) }
     }
@@ -200,11 +238,7 @@ extension Settings {
   private func check(_ redirect: RedirectPlan, _ pattern: String, _ path: String, _ reading: inout Reading) {
     // Without a pattern its captures are not known; and what is missing has been complained about.
     guard let captures = reading.routePath(pattern)?.captures, !redirect.to.isEmpty else { return }
-    do throws(RedirectTemplateError) {
-      _ = try RedirectTemplate(parsing: redirect.to, captures: captures)
-    } catch {
-      reading.reject(path, "\(path) \(JSON.quoted(redirect.to)): \(error.message)")
-    }
+    check(redirect.to, .redirect, captures, path, &reading)
   }
 
   /// What stands against running in the background, where nothing can be written to a terminal and relative paths

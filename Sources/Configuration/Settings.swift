@@ -29,6 +29,8 @@ public struct Settings: Equatable, Sendable {
   public var accessLog = AccessLogPlan()
   public var identity = IdentityPlan()
   public var rateLimit = RateLimitPlan()
+  public var clientAddress = ClientAddressSettings()
+  public var access = AddressRuleSettings()
   public var upstreams: [UpstreamSettings] = []
   public var routes: [RouteSettings] = []
 
@@ -74,6 +76,7 @@ public struct CertificateSettings: Equatable, Sendable {
 
 /// An element of `listeners`.
 public struct ListenerSettings: Equatable, Sendable {
+  public var name = ""
   public var host = ""
   public var port: Int?
   /// Absolute path of a Unix socket; empty for none.
@@ -84,6 +87,7 @@ public struct ListenerSettings: Equatable, Sendable {
   /// Nil: in the clear.
   public var tls: ListenerTLSSettings?
   public var http2 = ListenerPlan(address: .ip("", port: 0)).http2
+  public var access = AddressRuleSettings()
 
   public init() {}
 }
@@ -93,6 +97,8 @@ public struct UpstreamSettings: Equatable, Sendable {
   public var name = ""
   public var host = ""
   public var port = 80
+  /// Empty: the upstream has but one, `host`.
+  public var endpoints: [EndpointSettings] = []
   public var requestMode = UpstreamPlan.RequestMode.streaming
   public var tls = UpstreamTLSSettings()
   public var pool = PoolPlan()
@@ -100,10 +106,38 @@ public struct UpstreamSettings: Equatable, Sendable {
   /// Empty: no route of its own.
   public var routePrefix = ""
   public var methods: [String] = []
+  /// Who may use `routePrefix`.
+  public var access = AddressRuleSettings()
   /// Its `upstream` has no meaning here.
   public var forward = ForwardPlan(upstream: 0)
+  /// Of its own route.
+  public var rules = RouteRulesPlan()
 
   public init() {}
+}
+
+/// An element of `upstreams[].endpoints`.
+public struct EndpointSettings: Equatable, Sendable {
+  public var host = ""
+  /// Nil: that of the upstream.
+  public var port: Int?
+  /// Absolute path of a Unix socket; empty for none.
+  public var unix = ""
+  public var weight = EndpointPlan().weight
+  public var isBackup = false
+
+  public init() {}
+
+  /// As in the plan.
+  func plan(_ upstream: UpstreamSettings) -> EndpointPlan {
+    var plan = EndpointPlan()
+    plan.host = host
+    plan.port = UInt16(clamping: unix.isEmpty ? port ?? upstream.port : 0)
+    plan.unix = unix
+    plan.weight = weight
+    plan.isBackup = isBackup
+    return plan
+  }
 }
 
 /// `upstreams[].tls`.
@@ -136,6 +170,8 @@ public struct RouteSettings: Equatable, Sendable {
   public var respond: RespondPlan?
   public var redirect: RedirectPlan?
   public var echo: EchoPlan?
+  public var rules = RouteRulesPlan()
+  public var access = AddressRuleSettings()
 
   public init() {}
 }

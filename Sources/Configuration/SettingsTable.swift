@@ -8,8 +8,8 @@ import Plan
 
 enum SettingsTable {
   static let day = 86_400_000
-  private static let year = 365 * day
-  private static let maxSize = 1 << 40
+  static let year = 365 * day
+  static let maxSize = 1 << 40
 
   static let root = SettingTable<Settings>(
     Settings(),
@@ -38,6 +38,10 @@ enum SettingsTable {
         .variable("SHUTDOWN_DRAIN_TIMEOUT"),
       .quantity("worker_start_timeout_sec", \.timeouts.workerStart, .seconds, 1000...300_000, "How long a worker may take to become ready.")
         .variable("WORKER_START_TIMEOUT"),
+      .quantity(
+        "worker_heartbeat_timeout_sec", \.timeouts.workerHeartbeat, .seconds, 3000...3_600_000, zero: "for good",
+        "How long a worker may show no sign of life before it is killed and replaced; under a systemd watchdog at most half of its time.")
+        .variable("WORKER_HEARTBEAT_TIMEOUT"),
       .integer("max_draining_generations", \.maxDrainingGenerations, 1...64, "Old generations of workers that may drain at the same time; a reload beyond it hurries the oldest.")
         .variable("MAX_DRAINING_GENERATIONS"),
       .text("user", \.identity.user, .account, mayBeEmpty: true, "Account that workers run as when the gateway is started as root; empty: no change.").variable("USER"),
@@ -53,12 +57,15 @@ enum SettingsTable {
       .list("upstreams", \.upstreams, upstream, "Backends."),
       .list("routes", \.routes, route, "Which requests are answered how; tried before the route_prefix of any upstream."),
       .section("rate_limit", \.rateLimit, rateLimit, "How many requests whom is allowed, over all workers."),
+      .section("client_address", \.clientAddress, clientAddress, "How the address of a client is found that comes through proxies."),
       .later("dns"), .later("auth"), .later("observability"),
-    ])
+    ] + Setting.addressRules(\.access, " at all"))
 
   static let listener = SettingTable<ListenerSettings>(
     ListenerSettings(),
     [
+      .text("name", \.name, .descriptorName, mayBeEmpty: true, "Name; the socket that systemd passes under it (FileDescriptorName=) is used. Each listener has another.")
+        .example("web"),
       .text("host", \.host, .host, mayBeEmpty: true, "Address to accept connections on; needs a port.").example("::"),
       .integer("port", \.port, 0...65535, "Port to accept connections on; 0 lets the system choose.").example(8080),
       .text("unix", \.unix, .socketPath, mayBeEmpty: true, "Path of a Unix socket, instead of host and port."),
@@ -68,7 +75,7 @@ enum SettingsTable {
       .boolean("http2", \.http2, "Whether clients may speak HTTP/2 on it, as far as http2.enabled allows."),
       .optional("tls", \.tls, listenerTLS, "TLS: clients speak it on this address, and nothing else."),
       .later("proxy_protocol"),
-    ])
+    ] + Setting.addressRules(\.access, " on this listener"))
 
   private static let versions: [(name: String, value: TLSPlan.Version)] = [("1.2", .tls12), ("1.3", .tls13)]
 
@@ -188,14 +195,28 @@ enum SettingsTable {
     UpstreamSettings(),
     [
       .text("name", \.name, .name, "Name for routes, logs and metrics; each upstream has another.").required(example: "demo"),
-      .text("host", \.host, .host, "Host name or address of the backend; a name is looked up when the configuration is loaded.").required(example: "127.0.0.1"),
-      .integer("port", \.port, 1...65535, "Port of the backend.").example(9001),
+      .text(
+        "host", \.host, .host, mayBeEmpty: true,
+        "Host name or address of the backend; a name is looked up when the configuration is loaded. With endpoints, only what they are called in Host and TLS; empty: the first of them.")
+        .example("127.0.0.1"),
+      .integer("port", \.port, 1...65535, "Port of the backend, and of endpoints that give none.").example(9001),
+      .list("endpoints", \.endpoints, endpoint, "Several backends that requests are divided among, instead of host alone."),
       .choice("request_mode", \.requestMode, [("streaming", .streaming), ("buffered", .buffered)], "Whether a body is sent on as it arrives, or collected first."),
       .section("pool", \.pool, pool, "Connections to the backend, over all workers."),
       .section("proxy", \.self, proxy, "A route to the backend, and how requests are forwarded on it."),
       .section("tls", \.tls, upstreamTLS, "TLS to the backend."),
       .section("http2", \.http2, upstreamHTTP2, "HTTP/2 to the backend."),
-      .later("circuit_breaker"), .later("endpoints"),
+      .later("circuit_breaker"),
+    ])
+
+  private static let endpoint = SettingTable<EndpointSettings>(
+    EndpointSettings(),
+    [
+      .text("host", \.host, .host, mayBeEmpty: true, "Host name or address; a name is looked up when the configuration is loaded.").example("10.0.0.1"),
+      .integer("port", \.port, 1...65535, "Port; without it, that of the upstream.").example(8080),
+      .text("unix", \.unix, .socketPath, mayBeEmpty: true, "Path of a Unix socket, instead of host and port."),
+      .integer("weight", \.weight, 1...EndpointPlan.maxWeight, "Its share of the requests, beside the weights of the others."),
+      .boolean("backup", \.isBackup, "Used only when none of those that are no backups can be."),
     ])
 
   private static let upstreamTLS = SettingTable<UpstreamTLSSettings>(
@@ -235,7 +256,7 @@ enum SettingsTable {
     [
       .text("route_prefix", \.routePrefix, .pattern, mayBeEmpty: true, "Path prefix or pattern of requests that go to this upstream; empty: only routes that name it.").example("/api"),
       .texts("methods", \.methods, .method, "Methods accepted on route_prefix; none given: all."),
-    ] + forward.settings.map { $0.lifted(\.forward) })
+    ] + Setting.addressRules(\.access, " on route_prefix") + forward.settings.map { $0.lifted(\.forward) } + routeRules.settings.map { $0.lifted(\.rules) })
 
   /// How requests are forwarded: `proxy` of an upstream, and of a route that names one.
   static let forward = SettingTable<ForwardPlan>(
@@ -286,6 +307,7 @@ enum SettingsTable {
       .boolean("set_x_forwarded_for", \.setForwardedFor, "Append the client's address to X-Forwarded-For."),
       .boolean("set_x_forwarded_proto", \.setForwardedProto, "Set X-Forwarded-Proto."),
       .boolean("set_x_forwarded_host", \.setForwardedHost, "Set X-Forwarded-Host."),
+      .boolean("set_forwarded", \.setForwarded, "Append the client's address, host and scheme to Forwarded (RFC 7239)."),
       .boolean("set_via_header", \.setVia, "Append to Via, in requests and responses."),
       .boolean("rewrite_host", \.rewriteHost, "Send the upstream's host as Host; otherwise the client's."),
       .boolean(
@@ -305,7 +327,7 @@ enum SettingsTable {
       .optional("redirect", \.redirect, redirect, "Answer with another address."),
       .optional("echo", \.echo, echo, "Be a WebSocket endpoint that sends each message back."),
       .later("static"),
-    ])
+    ] + Setting.addressRules(\.access, " on this route") + routeRules.settings.map { $0.lifted(\.rules) })
 
   private static let respond = SettingTable<RespondPlan>(
     RespondPlan(),

@@ -63,6 +63,7 @@ extension Gateway {
       error: fault, context, exchanges[exchange].requestID, allow: nil, form, bytes: bytes.bytes, denial: denial)
     swap(&bytes, &exchanges[exchange].bytes)
     if limits.isActive { _ = tellLimits(exchanges[exchange].rateNote, behind: exchanges[exchange].bodySent) }
+    if editsLocally { editFailure(exchange) }
     exchanges[exchange].sent += services.responses.output.count
     if !exchanges[exchange].flags.contains(.persistent) { clients[client].flags.insert(.closing) }
     send(client)
@@ -126,7 +127,7 @@ extension Gateway {
     }
     var address = ""
     if let backend = exchanges[exchange].backend, backends.connections.contains(backend) {
-      address = " (\(backends.describe(address: Int(backends.connections[backend].address), of: upstream)))"
+      address = " (\(backends.describe(address: Int(backends.connections[backend].address), of: Int(backends.connections[backend].pool))))"
     }
     log.write(
       level, key: EventKey("upstream fault", upstream << 8 | Int(fault.rawValue)),
@@ -142,7 +143,7 @@ extension Gateway {
 
   @inline(__always)
   mutating func detach(_ exchange: Handle, _ backend: Pin<BackendConnection>, isReusable: Bool, servesWaiting: Bool = true) {
-    let pool = Int(backends.connections[backend].upstream)
+    let pool = Int(backends.connections[backend].pool), upstream = Int(backends.connections[backend].upstream)
     exchanges[exchange].backend = nil
     if isReusable {
       backends.connections[backend].waiting = .nothing
@@ -154,7 +155,7 @@ extension Gateway {
     } else {
       closeBackend(backend.handle)
     }
-    if servesWaiting, backends.pools[pool].waiting > 0 { serveWaiting(pool) }
+    if servesWaiting, backends.sets[upstream].waiting > 0 { serveWaiting(upstream) }
   }
 
   /// Closes a connection that no exchange uses any more.
@@ -177,37 +178,40 @@ extension Gateway {
 
   // MARK: The queue
 
-  /// Puts an exchange at the end of its pool's queue.
-  mutating func wait(_ exchange: Handle, _ pool: Int) {
-    guard backends.pools[pool].waiting < Pool.waitLimit else {
+  /// Puts an exchange at the end of its upstream's queue.
+  mutating func wait(_ exchange: Handle) {
+    let upstream = Int(exchanges[exchange].upstream)
+    // Where it goes is decided anew.
+    exchanges[exchange].tried.removeLast()
+    guard backends.sets[upstream].waiting < EndpointSet.waitLimit else {
       counters.add(.queueRejections)
       return fail(exchange, .poolExhausted)
     }
     exchanges[exchange].flags.insert(.waiting)
-    exchanges[exchange].previousWaiting = backends.pools[pool].lastWaiting
+    exchanges[exchange].previousWaiting = backends.sets[upstream].lastWaiting
     exchanges[exchange].nextWaiting = nil
-    if let last = backends.pools[pool].lastWaiting { exchanges[last].nextWaiting = exchange } else { backends.pools[pool].firstWaiting = exchange }
-    backends.pools[pool].lastWaiting = exchange
-    backends.pools[pool].waiting += 1
+    if let last = backends.sets[upstream].lastWaiting { exchanges[last].nextWaiting = exchange } else { backends.sets[upstream].firstWaiting = exchange }
+    backends.sets[upstream].lastWaiting = exchange
+    backends.sets[upstream].waiting += 1
     counters.add(.waiting)
-    setClientTimer(exchanges[exchange].client, .queue, Int(backends.pools[pool].connectTimeout))
+    setClientTimer(exchanges[exchange].client, .queue, plan.upstreams[upstream].pool.connectTimeout)
   }
 
   mutating func leaveQueue(_ exchange: Handle) {
-    let pool = Int(exchanges[exchange].upstream)
+    let upstream = Int(exchanges[exchange].upstream)
     let previous = exchanges[exchange].previousWaiting, next = exchanges[exchange].nextWaiting
-    if let previous { exchanges[previous].nextWaiting = next } else { backends.pools[pool].firstWaiting = next }
-    if let next { exchanges[next].previousWaiting = previous } else { backends.pools[pool].lastWaiting = previous }
+    if let previous { exchanges[previous].nextWaiting = next } else { backends.sets[upstream].firstWaiting = next }
+    if let next { exchanges[next].previousWaiting = previous } else { backends.sets[upstream].lastWaiting = previous }
     exchanges[exchange].flags.remove(.waiting)
-    backends.pools[pool].waiting -= 1
+    backends.sets[upstream].waiting -= 1
     counters.subtract(.waiting)
     let client = exchanges[exchange].client
     if clients[client].waiting == .queue { clients[client].waiting = .nothing }
   }
 
   /// The first of those who wait looks for a connection again.
-  mutating func serveWaiting(_ pool: Int) {
-    guard let exchange = backends.pools[pool].firstWaiting, exchanges.contains(exchange) else { return }
+  mutating func serveWaiting(_ upstream: Int) {
+    guard let exchange = backends.sets[upstream].firstWaiting, exchanges.contains(exchange) else { return }
     leaveQueue(exchange)
     seekBackend(exchange)
   }
@@ -263,7 +267,7 @@ extension Gateway {
 
   @inline(never)
   private mutating func flushAfterExchange(_ client: Handle) {
-    if clients[client].waiting != .send { setClientTimer(client, .send, plan.timeouts.send) }
+    if clients[client].waiting != .send { setSendTimer(client) }
     flushBacklog(client)
   }
 
@@ -285,9 +289,10 @@ extension Gateway {
     entry.duration = services.nowMicroseconds - exchanges[handle].started
     entry.upstreamConnect = exchanges[handle].connectedAt
     entry.upstreamHeader = exchanges[handle].headAt
-    let peer = clients[exchanges[handle].client].peer
+    let peer = clients[exchanges[handle].client].address
     describeConnection(exchanges[handle].client)
     if exchanges[handle].recovery != nil { describeAttempts(handle) }
+    if exchanges[handle].pool >= 0 { accessLog?.note(endpoint: backends.name(of: Int(exchanges[handle].pool)).utf8Span.span) }
     let id = exchanges[handle].requestID
     var bytes = Buffer.absent
     swap(&bytes, &exchanges[handle].bytes)

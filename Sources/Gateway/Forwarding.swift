@@ -21,7 +21,7 @@ extension Gateway {
       if let fault = passHeldBody(exchange) { return fail(exchange, fault) }
       guard !clients[client].body.isComplete else { return bodyIsComplete(exchange) }
       payContinue(client)
-      return setClientTimer(client, .body, plan.timeouts.request)
+      return setBodyTimer(client)
     }
     clients[client].waiting = .nothing
     seekBackend(exchange)
@@ -52,15 +52,16 @@ extension Gateway {
 
   /// Looks for a connection: an idle one, a new one, or a place in the queue.
   mutating func seekBackend(_ exchange: Handle) {
-    guard backends.pools[Int(exchanges[exchange].upstream)].speaks == .http1 else { return seekStream(exchange) }
-    seekConnection(exchange)
+    let sole = Int(backends.sets[Int(exchanges[exchange].upstream)].sole)
+    guard sole >= 0, backends.pools[sole].speaks == .http1 else { return seekStream(exchange) }
+    seekConnection(exchange, sole)
   }
 
   /// Looks for a connection that serves this exchange alone.
   @inline(__always)
-  mutating func seekConnection(_ exchange: Handle) {
+  mutating func seekConnection(_ exchange: Handle, _ pool: Int) {
     let pinned = unsafe exchanges.pin(exchange)
-    let pool = Int(exchanges[pinned].upstream)
+    exchanges[pinned].pool = Int32(truncatingIfNeeded: pool)
     // A request that cannot be sent twice goes only to a connection that was just looked at.
     let checked = !exchanges[pinned].head.method.isIdempotent || exchanges[pinned].head.body != .none
     if let backend = backends.reuse(pool, now: services.now, checked: checked) {
@@ -72,9 +73,9 @@ extension Gateway {
     openBackend(exchange)
   }
 
-  /// Opens a connection to the next address that was not tried.
+  /// Opens a connection to the next address of the exchange's endpoint that was not tried.
   mutating func openBackend(_ exchange: Handle) {
-    let pool = Int(exchanges[exchange].upstream)
+    let pool = Int(exchanges[exchange].pool), upstream = Int(exchanges[exchange].upstream)
     var error = Errno.other(0)
     exchanges[exchange].attemptStart = services.nowMicroseconds
     backends.pools[pool].refreshIdleLimit(now: services.now)
@@ -93,15 +94,16 @@ extension Gateway {
         counters.add(.upstreamConnects)
         unsafe attach(exchanges.pin(exchange), backend)
         return setBackendTimer(backend, .connect, backends.pools[pool].connectTimeout)
-      case .exhausted: return wait(exchange, pool)
+      case .exhausted: return wait(exchange)
       case .reused: return
       case .failed(let reason):
         error = reason
         exchanges[exchange].addressesTried &+= 1
       }
     }
+    if triesAnother(exchange, Fault(connecting: error)) { return }
     fail(exchange, Fault(connecting: error))
-    if backends.pools[pool].waiting > 0 { serveWaiting(pool) }
+    if backends.sets[upstream].waiting > 0 { serveWaiting(upstream) }
   }
 
   @inline(__always)
@@ -119,21 +121,22 @@ extension Gateway {
   /// A connection could not be made ready: the next address is tried, if there is one.
   mutating func connectFailed(_ backend: Handle, _ exchange: Handle?, _ fault: Fault) {
     guard let exchange else { return openingAheadFailed(backend, fault) }
-    let pool = Int(backends.connections[backend].upstream)
+    let pool = Int(backends.connections[backend].pool), upstream = Int(backends.connections[backend].upstream)
     exchanges[exchange].addressesTried &+= 1
     if Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) {
       exchanges[exchange].backend = nil
       closeBackend(backend)
       return openBackend(exchange)
     }
+    if triesAnother(exchange, fault) { return }
     fail(exchange, fault)
-    if backends.pools[pool].waiting > 0 { serveWaiting(pool) }
+    if backends.sets[upstream].waiting > 0 { serveWaiting(upstream) }
   }
 
   /// There is a TCP connection: TLS comes next, where the upstream speaks it.
   mutating func isConnected(_ backend: Handle, _ exchange: Handle?) {
     let upstream = Int(backends.connections[backend].upstream)
-    if let client = upgradingClients[upstream], !mayMultiplex(exchange, upstream) { return secure(backend, exchange, client) }
+    if let client = upgradingClients[upstream], !mayMultiplex(exchange, Int(backends.connections[backend].pool)) { return secure(backend, exchange, client) }
     if let client = tlsClients[upstream] { return secure(backend, exchange, client) }
     isReady(backend, exchange, .none)
   }
@@ -141,7 +144,7 @@ extension Gateway {
   /// A new connection is ready for use: decides what becomes of it, by what was agreed on.
   mutating func isReady(_ backend: Handle, _ exchange: Handle?, _ agreed: AgreedProtocol) {
     if let exchange { exchanges[exchange].connectedAt = services.nowMicroseconds - exchanges[exchange].attemptStart }
-    guard let exchange, backends.pools[Int(backends.connections[backend].upstream)].speaks == .http1 else { return protocolIsKnown(backend, exchange, agreed) }
+    guard let exchange, backends.pools[Int(backends.connections[backend].pool)].speaks == .http1 else { return protocolIsKnown(backend, exchange, agreed) }
     backends.established(backend)
     sendRequest(exchange, backend)
     // What has come with the connection is not announced again.
@@ -163,19 +166,24 @@ extension Gateway {
     counters.add(.upstreamRequests)
     exchanges[pinned].attempts &+= 1
     exchanges[pinned].attemptStart = services.nowMicroseconds
-    let pool = Int(exchanges[pinned].upstream)
+    let upstream = Int(exchanges[pinned].upstream)
     let client = exchanges[pinned].client
     services.request.removeAll()
-    let peer = clients[client].peer
     let rule = Int(exchanges[pinned].rule)
+    let peer = clients[client].address
     let isSecure = clients[connection(of: client)].flags.contains(.secure)
     var bytes = Buffer.absent
     swap(&bytes, &exchanges[pinned].bytes)
-    RequestComposer.compose(
-      &exchanges[pinned], bytes.bytes, actions.forwards[rule].style, without: actions.forwards[rule].dropped, host: actions.hosts[pool],
-      peer: peer.span, isSecure: isSecure, ids: &services.ids, into: &services.request)
+    if actions.forwards[rule].tellsWay {
+      composeTellingWay(exchange, bytes.bytes)
+    } else {
+      RequestComposer.compose(
+        &exchanges[pinned], bytes.bytes, actions.forwards[rule].style, without: actions.forwards[rule].dropped, host: actions.hosts[upstream],
+        peer: peer.span, isSecure: isSecure, ids: &services.ids, into: &services.request)
+    }
     swap(&bytes, &exchanges[pinned].bytes)
     if isSecure, actions.forwards[rule].plan.setClientCertificate { composeIdentity(client) }
+    if exchanges[pinned].flags.contains(.edits) { editRequest(exchange, backend) }
     services.request.append("\r\n")
     if exchanges[pinned].recovery != nil { noteSending(exchange, backend) }
     if exchanges[pinned].flags.contains(.collected) {
@@ -203,7 +211,7 @@ extension Gateway {
   mutating func continueBody(_ exchange: Handle, _ client: Handle) {
     flushRequest(exchange)
     guard clients[client].exchange == exchange else { return }
-    if wantsBody(exchange) { setClientTimer(client, .body, plan.timeouts.request) }
+    if wantsBody(exchange) { setBodyTimer(client) }
     payContinue(client)
     if clients[client].flags.contains(.readable) { enqueue(client) }
   }
@@ -254,8 +262,7 @@ extension Gateway {
 
   /// Whether a chunked body is too long already, or will be: a chunk is refused by its size, not when it has come.
   private func exceedsLimit(_ exchange: Handle, _ client: Handle) -> Bool {
-    let limit = plan.limits.maxBodySize
-    return limit > 0 && exchanges[exchange].bodyReceived + clients[client].body.announced > limit
+    bounds(client).exclude(exchanges[exchange].bodyReceived + clients[client].body.announced)
   }
 
   /// Appends body bytes to the composed request, framed as its head says.

@@ -40,7 +40,7 @@ struct Services: ~Copyable {
   /// A head composed for a stream to a backend, being taken apart.
   var backendHead: RequestHead
   /// A head composed for a stream, being taken apart.
-  var streamHead = ResponseHead(fieldLimit: 300)
+  var streamHead = ResponseHead(fieldLimit: 400)
   /// The text of that head.
   var memo = HeadMemo()
   var captures = Captures()
@@ -49,6 +49,9 @@ struct Services: ~Copyable {
   var scratch = Buffer.absent
   /// What rate limits said of the request being dispatched.
   var rateNote = RateNote()
+  /// What templates are told, and lines being composed from them; without memory where there are none.
+  var facts = TemplateFacts.absent
+  var editLines = Buffer.absent
   var random = SystemRandomNumberGenerator()
   /// Milliseconds and microseconds of the monotonic clock, and microseconds of the wall clock, at the start of the turn.
   var now: Int64 = 0
@@ -70,7 +73,8 @@ struct Services: ~Copyable {
     request = Buffer(capacity: 4 * small.bufferCapacity + 2 * large.bufferCapacity)
     path = Buffer(capacity: 3 * small.bufferCapacity)
     head = RequestHead(fieldLimit: fieldLimit)
-    backendHead = RequestHead(fieldLimit: fieldLimit + 32)
+    // …with what the gateway adds to a request, and what rules do.
+    backendHead = RequestHead(fieldLimit: fieldLimit + 128)
   }
 }
 
@@ -138,6 +142,10 @@ public struct Gateway: ~Copyable {
   var exchangeTimers: TimerWheel
   /// Whether there has been any such.
   var timesExchanges = false
+  /// Whether some route has bounds of its own on what clients send and take.
+  let hasOwnBounds: Bool
+  /// Whether some route has rules for the header fields of answers.
+  let editsLocally: Bool
   /// Whether some route sends requests a second time while the first is under way.
   let hedges: Bool
   /// Clients and backends that have more to do than one turn allows.
@@ -149,6 +157,8 @@ public struct Gateway: ~Copyable {
   /// Whether there is one: asking the optional itself takes a call.
   let logsAccess: Bool
   var nextAccessFlush: Int64 = 0
+  /// When the endpoints are said to exist again.
+  var nextEndpointTouch: Int64 = 0
   /// An open descriptor to give up when there are no others, so that a connection can be accepted and closed.
   var spare: Descriptor?
   /// Milliseconds at which listeners that ran out of descriptors are looked at again; 0: not needed.
@@ -157,6 +167,8 @@ public struct Gateway: ~Copyable {
   /// Whether a request may be meant for another certificate than its connection's.
   var checksHosts: Bool
   var drain = DrainState()
+  /// Who is let in, and whose word on addresses is taken.
+  let addresses: AddressRules
   var limits: RateLimits
 
   /// Makes a gateway that serves `plan`; it has no listeners yet.
@@ -165,9 +177,10 @@ public struct Gateway: ~Copyable {
   ///   - accessLog: where the access log goes; nil: nowhere.
   ///   - ticketKeys: keys of session tickets, one behind the other, the newest first.
   ///   - rateTables: the tables of rate limits, in the order of the plan's zones.
+  ///   - endpoints: what workers share of endpoints; nil: this is the only one.
   public init(
     _ plan: Plan, worker: WorkerIdentity, board: Scoreboard?, counters: consuming CounterPage, log: EventLog, accessLog: consuming Descriptor?,
-    ticketKeys: [UInt8], rateTables: [RateTable] = []
+    ticketKeys: [UInt8], rateTables: [RateTable] = [], endpoints: EndpointTable? = nil
   ) throws(GatewayFailure) {
     // Everything that can fail comes first: a noncopyable value is initialised whole or not at all.
     let table = try Self.makeTable(plan)
@@ -191,10 +204,13 @@ public struct Gateway: ~Copyable {
     let backendStreamCapacity = speaksHTTP2 ? clientCapacity : 0
     self.table = table
     self.poller = poller
+    let editsAny = actions.edits.isActive
+    hasOwnBounds = actions.hasOwnBounds
+    editsLocally = actions.edits.editsResponses
     self.actions = actions
     logsAccess = lines != nil
     self.accessLog = lines
-    backends = Backends(plan.upstreams, worker: worker.slot, of: worker.count, capacity: backendCapacity + backendStreamCapacity)
+    backends = Backends(plan.upstreams, worker: worker.slot, of: worker.count, capacity: backendCapacity + backendStreamCapacity, table: endpoints, column: worker.row, now: now)
     backendStreams = Slab(capacity: backendStreamCapacity)
     backendSessions = Slab(capacity: speaksHTTP2 ? backendCapacity : 0)
     backendWorkspace = ClientWorkspace(
@@ -212,7 +228,7 @@ public struct Gateway: ~Copyable {
     pipes = Slab(capacity: Self.pipeLimit)
     streams = Slab(capacity: streamCapacity)
     multiplexers = Slab(capacity: plan.http2.enabled ? connectionCapacity : 0)
-    let services = Services(plan.limits)
+    var services = Services(plan.limits)
     workspace = Workspace(sectionCapacity: services.small.bufferCapacity, fieldLimit: services.fieldLimit)
     frames = Buffer(capacity: plan.http2.enabled || speaksHTTP2 ? Self.frameLimit + ServerSession.slack : 0)
     securedBackends = Slab(capacity: tlsClients.contains { $0 != nil } ? backendCapacity : 1)
@@ -221,7 +237,12 @@ public struct Gateway: ~Copyable {
     if tlsClients.contains(where: { $0 != nil }) {
       ciphertext.prepare(small: services.small.bufferCapacity + 1024, large: services.large.bufferCapacity)
     }
+    addresses = AddressRules(plan)
     limits = RateLimits(plan.rateLimit, tables: rateTables, keyLimit: services.small.bufferCapacity)
+    if editsAny {
+      services.facts = TemplateFacts(capacity: 8192)
+      services.editLines = Buffer(capacity: Self.editCapacity)
+    }
     self.services = services
     self.profile = profile
     clientTimers = TimerWheel(capacity: clientCapacity, now: now)
@@ -286,6 +307,7 @@ public struct Gateway: ~Copyable {
     guard isNewSecond else { return }
     services.responses.update(date: clock.date)
     if limits.isActive { limits.sweep(microseconds: clock.now) }
+    watchEndpoints()
   }
 
   /// Handles one event; returns the token of a foreign one.
@@ -356,10 +378,13 @@ public struct WorkerIdentity: Sendable {
   public let slot: Int
   public let count: Int
   public let generation: UInt64
+  /// In the scoreboard, which no other process has.
+  public let row: Int
   /// "slot.generation", for logs.
   public var name: String { "\(slot).\(generation)" }
 
-  public init(slot: Int, count: Int, generation: UInt64) {
+  public init(slot: Int, count: Int, generation: UInt64, row: Int = 0) {
+    self.row = row
     self.slot = slot
     self.count = count
     self.generation = generation

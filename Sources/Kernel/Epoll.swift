@@ -44,6 +44,22 @@ public struct Epoll: ~Copyable {
   /// Stops watching a descriptor that stays open, because others hold it too.
   public func unwatch(_ target: borrowing Descriptor) { clx_epoll_remove(descriptor.raw, target.raw) }
 
+  /// Watches `other` as a whole: it becomes readable when one of what it watches is ready.
+  public func watch(_ other: borrowing Epoll, token: UInt64) throws(Errno) { try watchInput(other.descriptor, token: token) }
+
+  /// Watches a descriptor that belongs to a library, for what that wants at the moment, level-triggered; neither: no longer. Its number is the token.
+  /// - Returns: false when it cannot be watched.
+  @discardableResult
+  public func follow(_ raw: CInt, readable: Bool, writable: Bool) -> Bool {
+    guard readable || writable else {
+      clx_epoll_remove(descriptor.raw, raw)
+      return true
+    }
+    let interest = (readable ? EPOLLIN.rawValue : 0) | (writable ? EPOLLOUT.rawValue : 0)
+    let token = UInt64(UInt32(bitPattern: raw))
+    return clx_epoll_change(descriptor.raw, raw, interest, token) == 0 || clx_epoll_add(descriptor.raw, raw, interest, token) == 0
+  }
+
   /// Waits up to `milliseconds` (-1: without end) and refills `events`.
   public func wait(into events: inout EventList, milliseconds: CInt) {
     events.count = max(0, Int(unsafe epoll_wait(descriptor.raw, events.storage, CInt(events.capacity), milliseconds)))

@@ -26,6 +26,9 @@ public struct Plan: Equatable, Sendable {
   public var identity = IdentityPlan()
   public var tickets = TicketPlan()
   public var rateLimit = RateLimitPlan()
+  public var clientAddress = ClientAddressPlan()
+  /// Who is let in at all.
+  public var access = AddressRulePlan()
   /// Whom upstreams trust.
   public var authorities: [AuthorityPlan] = []
   public var upstreams: [UpstreamPlan] = []
@@ -45,6 +48,8 @@ public struct ListenerPlan: Equatable, Sendable {
   }
 
   public var address: Address
+  /// What it is called: sockets that a service manager hands over under this name are it. Empty: nothing.
+  public var name: String
   /// Connections the kernel queues per worker before it drops new ones.
   public var backlog: Int
   /// For `::` and other IPv6 addresses: refuse IPv4 clients.
@@ -53,8 +58,11 @@ public struct ListenerPlan: Equatable, Sendable {
   public var tls: TLSPlan?
   /// Whether clients may speak HTTP/2 on it.
   public var http2: Bool
+  /// Who is let in on it.
+  public var access = AddressRulePlan()
 
-  public init(address: Address, backlog: Int = 4096, ipv6Only: Bool = false, tls: TLSPlan? = nil, http2: Bool = true) {
+  public init(address: Address, name: String = "", backlog: Int = 4096, ipv6Only: Bool = false, tls: TLSPlan? = nil, http2: Bool = true) {
+    self.name = name
     self.http2 = http2
     self.address = address
     self.backlog = backlog
@@ -92,6 +100,8 @@ public struct TimeoutPlan: Equatable, Sendable {
   public var shutdownDrain = 30_000
   /// From spawning a worker until it must have reported ready.
   public var workerStart = 10_000
+  /// How long a worker may show no sign of life before it is killed and replaced; 0: for good.
+  public var workerHeartbeat = 15_000
 
   public init() {}
 }
@@ -207,8 +217,10 @@ public struct UpstreamPlan: Equatable, Sendable {
   /// As configured, for Host and for messages.
   public var host: String
   public var port: UInt16
-  /// What `host` resolved to when the plan was made: literal addresses, the preferred one first; never empty.
+  /// What `host` resolved to when the plan was made: literal addresses, the preferred one first; empty where there are `endpoints`.
   public var addresses: [String]
+  /// Where its requests go, instead of `host` alone; empty: to `addresses`, the next one when one cannot be connected to.
+  public var endpoints: [EndpointPlan] = []
   public var requestMode = RequestMode.streaming
   public var pool = PoolPlan()
   public var http2 = BackendHTTP2Plan()
@@ -220,6 +232,45 @@ public struct UpstreamPlan: Equatable, Sendable {
     self.host = host
     self.port = port
     self.addresses = addresses
+  }
+}
+
+/// One of several places that requests of an upstream go to.
+public struct EndpointPlan: Equatable, Sendable {
+  /// As configured; empty with `unix`.
+  public var host = ""
+  public var port: UInt16 = 0
+  /// What `host` resolved to: literal addresses, the preferred one first.
+  public var addresses: [String] = []
+  /// The absolute path of a Unix socket; empty for none.
+  public var unix = ""
+  /// Its share, beside those of the others; at least 1.
+  public var weight = 1
+  /// It is used only when none of those that are no backups can be.
+  public var isBackup = false
+
+  public static let maxWeight = 1000
+
+  public init() {}
+
+  /// What it is called in logs, metrics and shared memory: `app1:8080`, `[::1]:8080` or `unix:/run/app.sock`.
+  public var name: String { EndpointPlan.name(host: host, port: port, unix: unix) }
+
+  static func name(host: String, port: UInt16, unix: String) -> String {
+    if !unix.isEmpty { return "unix:" + unix }
+    return host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+  }
+}
+
+extension UpstreamPlan {
+  /// Its endpoints, be they one or several.
+  public var allEndpoints: [EndpointPlan] {
+    guard endpoints.isEmpty else { return endpoints }
+    var only = EndpointPlan()
+    only.host = host
+    only.port = port
+    only.addresses = addresses
+    return [only]
   }
 }
 

@@ -21,6 +21,8 @@ extension Plan {
     identity.code(with: &coder)
     tickets.code(with: &coder)
     rateLimit.code(with: &coder)
+    clientAddress.code(with: &coder)
+    access.code(with: &coder)
     coder.code(&authorities, blank: AuthorityPlan()) { $0.code(with: &$1) }
     coder.code(&upstreams, blank: UpstreamPlan(name: "", host: "", port: 0, addresses: [])) { $0.code(with: &$1) }
     coder.code(&routes, blank: RoutePlan(pattern: "", methods: [], action: .health)) { $0.code(with: &$1) }
@@ -34,6 +36,33 @@ extension RateLimitPlan {
     coder.code(&status)
     coder.code(&includeHeaders)
     coder.code(&zones, blank: RateZonePlan()) { $0.code(with: &$1) }
+  }
+}
+
+extension ClientAddressPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    trusted.code(with: &coder)
+    coder.code(&source, of: 2)
+  }
+}
+
+extension AddressRulePlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    allow.code(with: &coder)
+    deny.code(with: &coder)
+  }
+}
+
+extension [AddressRange] {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&self, blank: AddressRange(first: .none, length: 0)) { range, coder in
+      var kind = range.first.kind, high = range.first.high, low = range.first.low
+      coder.code(&kind, of: 4)
+      coder.code(&high)
+      coder.code(&low)
+      coder.code(&range.length)
+      range.first = PeerAddress(kind, high: high, low: low)
+    }
   }
 }
 
@@ -60,10 +89,12 @@ extension ListenerPlan {
     coder.code(&text)
     coder.code(&number)
     address = kind == 0 ? .ip(text, port: number) : .unix(text, mode: number)
+    coder.code(&name)
     coder.code(&backlog)
     coder.code(&ipv6Only)
     coder.code(&http2)
     coder.code(&tls, blank: TLSPlan()) { $0.code(with: &$1) }
+    access.code(with: &coder)
   }
 }
 
@@ -135,6 +166,7 @@ extension TimeoutPlan {
     coder.code(&send)
     coder.code(&shutdownDrain)
     coder.code(&workerStart)
+    coder.code(&workerHeartbeat)
   }
 }
 
@@ -206,10 +238,22 @@ extension UpstreamPlan {
     coder.code(&host)
     coder.code(&port)
     coder.code(&addresses)
+    coder.code(&endpoints, blank: EndpointPlan()) { $0.code(with: &$1) }
     coder.code(&requestMode, of: 2)
     pool.code(with: &coder)
     http2.code(with: &coder)
     coder.code(&tls, blank: UpstreamTLSPlan()) { $0.code(with: &$1) }
+  }
+}
+
+extension EndpointPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&host)
+    coder.code(&port)
+    coder.code(&addresses)
+    coder.code(&unix)
+    coder.code(&weight)
+    coder.code(&isBackup)
   }
 }
 
@@ -250,6 +294,42 @@ extension RoutePlan {
     coder.code(&bits)
     methods = MethodSet(rawValue: bits)
     action.code(with: &coder)
+    access.code(with: &coder)
+    rules.code(with: &coder)
+  }
+}
+
+extension RouteRulesPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    request.code(with: &coder)
+    response.code(with: &coder)
+    bounds.code(with: &coder)
+  }
+}
+
+extension RequestBoundsPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    for place in [\RequestBoundsPlan.maxBodySize, \.requestTimeout, \.sendTimeout] {
+      coder.code(&self[keyPath: place], blank: 0) { $1.code(&$0) }
+    }
+  }
+}
+
+extension HeaderEditPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&remove)
+    for place in [\HeaderEditPlan.set, \.fallback, \.add] {
+      coder.code(&self[keyPath: place], blank: HeaderPlan(name: "", value: "")) { $0.code(with: &$1) }
+    }
+    coder.code(&keepEmpty)
+    coder.code(&always)
+  }
+}
+
+extension HeaderPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&name)
+    coder.code(&value)
   }
 }
 
@@ -287,10 +367,7 @@ extension RouteAction {
 extension RespondPlan {
   mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
     coder.code(&status)
-    coder.code(&headers, blank: HeaderPlan(name: "", value: "")) { header, coder in
-      coder.code(&header.name)
-      coder.code(&header.value)
-    }
+    coder.code(&headers, blank: HeaderPlan(name: "", value: "")) { $0.code(with: &$1) }
     coder.code(&body)
   }
 }
@@ -331,6 +408,7 @@ extension ForwardPlan {
     coder.code(&setForwardedFor)
     coder.code(&setForwardedProto)
     coder.code(&setForwardedHost)
+    coder.code(&setForwarded)
     coder.code(&setVia)
     coder.code(&rewriteHost)
     coder.code(&setClientCertificate)

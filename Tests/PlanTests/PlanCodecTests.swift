@@ -68,6 +68,7 @@ import Testing
     plan.routes = [RoutePlan(pattern: "/", methods: .any, action: .forward(ForwardPlan(upstream: plan.upstreams.count)))]
     #expect(throws: PlanError.self) { try Plan(decoding: plan.encoded()) }
     plan.routes = []
+    plan.upstreams[0].endpoints = []
     plan.upstreams[0].addresses = []
     #expect(throws: PlanError.self) { try Plan(decoding: plan.encoded()) }
     plan.upstreams = []
@@ -79,32 +80,38 @@ import Testing
   @Test func fieldsAreCounted() {
     func count(_ value: Any) -> Int { Mirror(reflecting: value).children.count }
     let plan = Plan()
-    #expect(count(plan) == 18)
+    #expect(count(plan) == 20)
     #expect(count(plan.rateLimit) == 5)
     #expect(count(RateZonePlan()) == 7)
     #expect(count(plan.limits) == 5)
-    #expect(count(plan.timeouts) == 5)
+    #expect(count(plan.timeouts) == 6)
     #expect(count(plan.http1) == 3)
     #expect(count(plan.http2) == 11)
     #expect(count(plan.http2.floods) == 7)
     #expect(count(plan.log) == 4)
     #expect(count(plan.accessLog) == 5)
     #expect(count(plan.identity) == 2)
-    #expect(count(ListenerPlan(address: .ip("", port: 0))) == 5)
+    #expect(count(ListenerPlan(address: .ip("", port: 0))) == 7)
+    #expect(count(plan.clientAddress) == 2)
+    #expect(count(plan.access) == 2)
     #expect(count(TLSPlan()) == 9)
     #expect(count(CertificatePlan()) == 6)
     #expect(count(TicketPlan()) == 2)
-    #expect(count(UpstreamPlan(name: "", host: "", port: 0, addresses: [])) == 8)
+    #expect(count(UpstreamPlan(name: "", host: "", port: 0, addresses: [])) == 9)
+    #expect(count(EndpointPlan()) == 6)
     #expect(count(UpstreamTLSPlan()) == 7)
     #expect(count(AuthorityPlan()) == 2)
     #expect(count(PoolPlan()) == 7)
     #expect(count(BackendHTTP2Plan()) == 12)
-    #expect(count(RoutePlan(pattern: "", methods: .any, action: .health)) == 4)
+    #expect(count(RoutePlan(pattern: "", methods: .any, action: .health)) == 6)
+    #expect(count(RouteRulesPlan()) == 3)
+    #expect(count(RequestBoundsPlan()) == 3)
+    #expect(count(HeaderEditPlan()) == 6)
     #expect(count(RespondPlan()) == 3)
     #expect(count(HeaderPlan(name: "", value: "")) == 2)
     #expect(count(RedirectPlan(to: "")) == 2)
     #expect(count(EchoPlan()) == 6)
-    #expect(count(ForwardPlan(upstream: 0)) == 27)
+    #expect(count(ForwardPlan(upstream: 0)) == 28)
     #expect(count(RetryPlan()) == 12)
   }
 }

@@ -36,6 +36,20 @@ struct Seeded: RandomNumberGenerator {
 
   mutating func bytes() -> [UInt8] { (0..<below(40)).map { _ in UInt8(truncatingIfNeeded: next()) } }
 
+  mutating func ranges() -> [AddressRange] {
+    (0..<below(3)).map { _ in
+      let first: PeerAddress = flag() ? PeerAddress(ipv4: UInt32(truncatingIfNeeded: next())) : flag() ? PeerAddress(ipv6: next(), next()) : .unix
+      return AddressRange(first: first, length: int())
+    }
+  }
+
+  mutating func rules() -> AddressRulePlan {
+    var rules = AddressRulePlan()
+    rules.allow = ranges()
+    rules.deny = ranges()
+    return rules
+  }
+
   mutating func texts() -> [String] { (0..<below(4)).map { _ in text() } }
 }
 
@@ -64,11 +78,15 @@ func randomPlan(_ seed: UInt64) -> Plan {
     zone.appliesTo = r.texts()
     return zone
   }
+  plan.clientAddress.trusted = r.ranges()
+  plan.clientAddress.source = r.flag() ? .xForwardedFor : .forwarded
+  plan.access = r.rules()
   plan.timeouts.idle = r.int()
   plan.timeouts.request = r.int()
   plan.timeouts.send = r.int()
   plan.timeouts.shutdownDrain = r.int()
   plan.timeouts.workerStart = r.int()
+  plan.timeouts.workerHeartbeat = r.int()
   plan.http1.highWater = r.int()
   plan.http1.lowWater = r.int()
   plan.http1.halfClose = r.flag() ? .answer : .cancel
@@ -106,13 +124,25 @@ func randomPlan(_ seed: UInt64) -> Plan {
   plan.tickets.rotation = r.int()
   plan.tickets.keys = r.int()
   plan.listeners = (0..<r.below(4)).map { _ in
-    ListenerPlan(
-      address: r.flag() ? .ip(r.text(), port: r.short()) : .unix(r.text(), mode: r.short()), backlog: r.int(), ipv6Only: r.flag(),
+    var listener = ListenerPlan(
+      address: r.flag() ? .ip(r.text(), port: r.short()) : .unix(r.text(), mode: r.short()), name: r.text(), backlog: r.int(), ipv6Only: r.flag(),
       tls: r.flag() ? nil : randomTLS(&r), http2: r.flag())
+    listener.access = r.rules()
+    return listener
   }
   plan.authorities = (0..<r.below(3)).map { _ in AuthorityPlan(file: r.text(), certificates: r.bytes()) }
   plan.upstreams = (0..<1 + r.below(4)).map { _ in
     var upstream = UpstreamPlan(name: r.text(), host: r.text(), port: r.short(), addresses: r.texts() + ["::1"])
+    upstream.endpoints = (0..<r.below(4)).map { _ in
+      var endpoint = EndpointPlan()
+      endpoint.host = r.text()
+      endpoint.port = r.short()
+      endpoint.addresses = r.texts() + ["::1"]
+      endpoint.unix = r.flag() ? "" : r.text()
+      endpoint.weight = 1 + r.below(1000)
+      endpoint.isBackup = r.flag()
+      return endpoint
+    }
     upstream.requestMode = r.flag() ? .streaming : .buffered
     upstream.pool.maxConnections = r.int()
     upstream.pool.maxIdleConnections = r.int()
@@ -137,9 +167,34 @@ func randomPlan(_ seed: UInt64) -> Plan {
     return upstream
   }
   plan.routes = (0..<r.below(8)).map { _ in
-    RoutePlan(hosts: r.texts(), pattern: r.text(), methods: MethodSet(rawValue: r.short()), action: randomAction(&r, upstreams: plan.upstreams.count))
+    var route = RoutePlan(
+      hosts: r.texts(), pattern: r.text(), methods: MethodSet(rawValue: r.short()), action: randomAction(&r, upstreams: plan.upstreams.count),
+      rules: randomRules(&r))
+    route.access = r.rules()
+    return route
   }
   return plan
+}
+
+private func randomRules(_ r: inout Seeded) -> RouteRulesPlan {
+  func edits() -> HeaderEditPlan {
+    func headers() -> [HeaderPlan] { (0..<r.below(3)).map { _ in HeaderPlan(name: r.text(), value: r.text()) } }
+    var edits = HeaderEditPlan()
+    edits.remove = r.texts()
+    edits.set = headers()
+    edits.fallback = headers()
+    edits.add = headers()
+    edits.keepEmpty = r.flag()
+    edits.always = r.flag()
+    return edits
+  }
+  var rules = RouteRulesPlan()
+  rules.request = edits()
+  rules.response = edits()
+  rules.bounds.maxBodySize = r.flag() ? nil : r.int()
+  rules.bounds.requestTimeout = r.flag() ? nil : r.int()
+  rules.bounds.sendTimeout = r.flag() ? nil : r.int()
+  return rules
 }
 
 private func randomTLS(_ r: inout Seeded) -> TLSPlan {
@@ -212,6 +267,7 @@ private func randomAction(_ r: inout Seeded, upstreams: Int) -> RouteAction {
     forward.setForwardedFor = r.flag()
     forward.setForwardedProto = r.flag()
     forward.setForwardedHost = r.flag()
+    forward.setForwarded = r.flag()
     forward.setVia = r.flag()
     forward.rewriteHost = r.flag()
     forward.setClientCertificate = r.flag()

@@ -40,6 +40,10 @@ static inline int clx_epoll_add(int epoll, int fd, uint32_t events, uint64_t tok
   struct epoll_event event = {.events = events, .data.u64 = token};
   return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
 }
+static inline int clx_epoll_change(int epoll, int fd, uint32_t events, uint64_t token) {
+  struct epoll_event event = {.events = events, .data.u64 = token};
+  return epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event);
+}
 static inline void clx_epoll_remove(int epoll, int fd) {
   struct epoll_event event = {0};
   epoll_ctl(epoll, EPOLL_CTL_DEL, fd, &event);

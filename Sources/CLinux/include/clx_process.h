@@ -51,6 +51,12 @@ void clx_signal_ignore(int number);
 void clx_signal_restore(int number);
 const char *clx_signal_name(int number); /* "SIGKILL"; NULL if unknown */
 
+// Timers
+
+int clx_timer_open(void); /* of the monotonic clock; non-blocking, close-on-exec */
+int clx_timer_set(int fd, int64_t milliseconds); /* fires once, in so many; 0: not at all */
+void clx_timer_clear(int fd);
+
 // Directories
 
 int clx_watch_open(void); /* non-blocking, close-on-exec */
@@ -81,6 +87,7 @@ ssize_t clx_message_receive(int socket, void *bytes, size_t capacity, int *fds, 
 // Sockets
 
 int clx_socket_port(int fd);
+int clx_get_option(int fd, int level, int name); /* -1 on failure */
 int clx_peer(int fd, pid_t *pid, uid_t *uid, gid_t *gid);
 int clx_set_nonblocking(int fd, bool on);
 int clx_set_timeouts(int fd, int milliseconds); /* for blocking reads and writes; 0: none */
@@ -91,6 +98,8 @@ int clx_open(const char *path, int flags, unsigned mode);
 int clx_file_facts(int fd, bool *regular, uid_t *owner, uint64_t *device, uint64_t *inode);
 /* The same by path, symbolic links not followed; *kind is the S_IFMT part of the mode. */
 int clx_path_facts(const char *path, uint32_t *mode, uid_t *owner, uint64_t *device, uint64_t *inode);
+/* What tells whether a file, symbolic links followed, has been changed or replaced. *modified in nanoseconds. */
+int clx_path_stamp(const char *path, int64_t *modified, int64_t *size, uint64_t *device, uint64_t *inode);
 
 // Identity: 0 found, 1 not found, -1 failed
 

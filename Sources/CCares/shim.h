@@ -1,0 +1,2 @@
+// CCares — c-ares' asynchronous queries.
+#include <ares.h>
