@@ -57,6 +57,8 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case requestDenied
   // The upstream's again.
   case noHealthyEndpoint
+  // The upstream's, on TLS again.
+  case tlsCertificateRevoked
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -151,6 +153,7 @@ public struct FaultRow: Sendable {
     row(.http2DrainTimeout, "http2_goaway_timeout", .upstream, .ifIdempotent, 502, 4, "The response had not begun within http2.goaway_drain_timeout_sec after the backend's GOAWAY."),
     row(.requestDenied, "http_request_denied", .client, .never, 403, 2, "The client's address is not let in: allow and deny of the configuration, the listener or the route."),
     row(.noHealthyEndpoint, "no_healthy_endpoint", .upstream, .never, 503, 4, "None of the upstream's endpoints may be used: all are drained, disabled or known to have failed."),
+    row(.tlsCertificateRevoked, "tls_certificate_revoked", .upstream, .always, 502, 4, "The backend's certificate, or one that it leads to, has been revoked."),
   ]
 
   private static func row(

@@ -10,8 +10,9 @@ import Wire
 struct ScriptedClient: ~Copyable {
   let end: Int
   var requests: [SentRequest] = []
-  /// Bytes that it will send.
+  /// Bytes that it will send, and how many it has sent.
   var unsent: [UInt8] = []
+  var sent = 0
   /// Whether it has finished sending, or gone: what it gets from then on may be cut.
   var hasFinished = false
   var hasGone = false
@@ -40,16 +41,25 @@ struct ScriptedClient: ~Copyable {
       try http2?.request(request)
       unsent += http2?.produce() ?? []
     } else {
-      unsent += request.http1
+      let bytes = request.http1
+      var request = request
+      request.headEnd = sent + unsent.count + (bytes.position(of: lineEnd + lineEnd) ?? 0) + 4
+      unsent += bytes
+      requests.append(request)
+      return
     }
     requests.append(request)
   }
+
+  /// Whether the gateway can know what is asked for.
+  func hasAsked(_ tag: Int) -> Bool { isHTTP2 || requests.contains { $0.tag == tag && $0.headEnd <= sent } }
 
   /// Sends some of what is unsent.
   mutating func send(_ count: Int?) {
     let count = min(unsent.count, count ?? unsent.count)
     let bytes = Array(unsent.prefix(count))
     unsent.removeFirst(count)
+    sent += count
     unsafe scripted_send(CInt(end), bytes, count)
   }
 
@@ -65,7 +75,13 @@ struct ScriptedClient: ~Copyable {
     if isHTTP2 { return http2?.answers ?? [:] }
     let left = scripted_left(CInt(end))
     let hasEnded = left & CInt(SCRIPTED_ENDED | SCRIPTED_CLOSED) != 0 && left & CInt(SCRIPTED_WAS_RESET) == 0
-    return try readAnswers(sentBytes(end), to: requests, hasEnded: hasEnded)
+    let known = requests.map { request in
+      var request = request
+      // Of a head that is not over nothing is known yet.
+      if request.headEnd > sent { request.step = RequestStep() }
+      return request
+    }
+    return try readAnswers(sentBytes(end), to: known, hasEnded: hasEnded)
   }
 }
 

@@ -6,9 +6,9 @@ import ScriptedNetwork
 struct SentRequest {
   let tag: Int
   let client: Int
-  let step: RequestStep
-  /// Whether all of it has been sent; over HTTP/1.1, where it ends in the client's bytes.
-  var end = 0
+  var step: RequestStep
+  /// Over HTTP/1.1, where its head ends in the client's bytes.
+  var headEnd = 0
 
   /// Whether doing it twice does something twice (RFC 9110 §9.2.2).
   var hasSideEffects: Bool { step.method == "POST" }
