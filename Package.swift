@@ -123,6 +123,7 @@ var fuzzPrograms: [Target] {
     ("RoutePattern", "route-pattern"), ("Configuration", "configuration"), ("AccessLog", "access-log"), ("ServerName", "server-name"),
     ("WebSocket", "web-socket"), ("Deflate", "deflate"), ("HTTP2Session", "http2-session"), ("HTTP2Response", "http2-response"),
     ("ExchangeHTTP1", "exchange-http1"), ("ExchangeHTTP2", "exchange-http2"),
+    ("ClientAddress", "client-address"),
   ].map { folder, name in
     .executableTarget(name: "fuzz-" + name, dependencies: ["FuzzTargets"], path: "Tests/Fuzz/" + folder, swiftSettings: settings)
   }

@@ -53,9 +53,9 @@ extension Gateway {
       result.securedBackends = Self.count(securedBackends)
       result.backendStreams = Self.count(backendStreams)
       result.backendSessions = Self.count(backendSessions)
-      for pool in plan.upstreams.indices {
-        result.waiting += Int(backends.pools[pool].waiting)
-        result.opening += Int(backends.pools[pool].opening)
+      for upstream in plan.upstreams.indices {
+        result.waiting += Int(backends.sets[upstream].waiting)
+        for pool in backends.sets[upstream].members { result.opening += Int(backends.pools[Int(pool)].opening) }
       }
       var next = clients.nextHandle(from: 0)
       while let client = next {

@@ -33,12 +33,15 @@ struct ForwardRule: BitwiseCopyable {
   let plan: ForwardPlan
   let style: RequestStyle
   let collectsRequest: Bool
-  /// Whether its exchanges have a limit of their own, are retried or hedged, or have their heads changed or their responses rewritten.
+  /// Whether its exchanges have a limit of their own, are retried or hedged, have their heads changed or their responses rewritten,
+  /// or have to be let through by their upstream's guard.
   let isGuarded: Bool
   /// Whether the route has header rules.
   let hasEdits: Bool
   /// Whether what is said of a request's way depends on its peer, or is said in Forwarded (ForwardedWay).
   let tellsWay: Bool
+  /// Whether connections to the upstream begin with a header of the PROXY protocol.
+  let announces: Bool
   /// What is rewritten in responses; meaningful with `rewrites`.
   let rewriter: ResponseRewriter
   let rewrites: Bool
@@ -51,6 +54,7 @@ struct ForwardRule: BitwiseCopyable {
   ///   - judges: what a request says of its way is believed only of trusted proxies.
   ///   - hasEdits: the route has header rules.
   init(_ plan: ForwardPlan, _ upstream: UpstreamPlan, judges: Bool, hasEdits: Bool) {
+    announces = upstream.proxyProtocol != .off
     tellsWay = judges || plan.setForwarded
     self.plan = plan
     self.hasEdits = hasEdits
@@ -58,7 +62,7 @@ struct ForwardRule: BitwiseCopyable {
     collectsRequest = upstream.requestMode == .buffered
     rewriter = ResponseRewriter(location: plan.rewriteLocation, cookiePath: plan.rewriteCookiePath)
     rewrites = plan.rewriteLocation || plan.rewriteCookiePath
-    isGuarded = plan.timeout > 0 || plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 || rewrites || hasEdits
+    isGuarded = plan.timeout > 0 || plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 || rewrites || hasEdits || upstream.breaker.enabled
     var dropped: HeaderNameSet = HeaderNameSet.hopByHop
     dropped.formUnion([HeaderNameSet(.host), HeaderNameSet(.expect), HeaderNameSet(.requestID)])
     // Nobody but the gateway says who a client is.

@@ -23,6 +23,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   case http2Response = "http2-response"
   case exchangeHTTP1 = "exchange-http1"
   case exchangeHTTP2 = "exchange-http2"
+  case clientAddress = "client-address"
 
   /// Runs the parser on `bytes`.
   public func check(_ bytes: [UInt8]) throws(Violation) {
@@ -41,6 +42,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case .http2Response: try checkHTTP2Response(bytes)
     case .exchangeHTTP1: try checkExchange(bytes, isHTTP2: false)
     case .exchangeHTTP2: try checkExchange(bytes, isHTTP2: true)
+    case .clientAddress: try checkClientAddress(bytes)
     }
   }
 
