@@ -338,9 +338,9 @@ def profile(names: list[str], directory: Path, functions: int) -> None:
                 found.append(Profile.read(file))
             short, long = found
             shares = dict.fromkeys(columns, 0.0)
-            for name, count in long.files.items():
+            for name, count in long.objects.items():
                 owner = next((owner for start, owner in OWNERS.items() if name.startswith(start)), "others")
-                shares[owner] += (count - short.files.get(name, 0)) / (LONG - SHORT)
+                shares[owner] += (count - short.objects.get(name, 0)) / (LONG - SHORT)
             total = (long.total - short.total) / (LONG - SHORT)
             print(f"{row.title:<40}{total:>10,.0f}" + "".join(f"{shares[column]:>10,.0f}" for column in columns), flush=True)
             if functions:
