@@ -56,6 +56,7 @@ struct RouteExpansion {
     if let respond = route.respond { return .respond(respond) }
     if let redirect = route.redirect { return .redirect(redirect) }
     if let echo = route.echo { return .echo(echo) }
+    if let files = route.files { return .files(files) }
     guard let index = upstreamIndex[route.upstream] else { return nil }
     var forward = route.forward ?? ForwardPlan(upstream: index)
     forward.upstream = index

@@ -161,7 +161,7 @@ public struct UpstreamTLSSettings: Equatable, Sendable {
   public init() {}
 }
 
-/// An element of `routes`: exactly one of `upstream`, `respond`, `redirect` and `echo` is given.
+/// An element of `routes`: exactly one of `upstream`, `respond`, `redirect`, `echo` and `static` is given.
 public struct RouteSettings: Equatable, Sendable {
   public var hosts: [String] = []
   public var path = ""
@@ -173,6 +173,7 @@ public struct RouteSettings: Equatable, Sendable {
   public var respond: RespondPlan?
   public var redirect: RedirectPlan?
   public var echo: EchoPlan?
+  public var files: StaticPlan?
   public var rules = RouteRulesPlan()
   public var access = AddressRuleSettings()
 

@@ -325,12 +325,12 @@ enum SettingsTable {
       .texts("hosts", \.hosts, .hostPattern, "Host names, exact or \"*.example.com\"; none given: every host."),
       .text("path", \.path, .pattern, "Pattern such as \"/users/:id([0-9]+)/*rest\"; matches exactly unless it ends in a catch-all.").required(example: "/old/*rest"),
       .texts("methods", \.methods, .method, "Methods; none given: all for an upstream, GET and HEAD otherwise."),
-      .text("upstream", \.upstream, .name, mayBeEmpty: true, "Forward to the upstream of this name. A route has exactly one of upstream, respond, redirect and echo.").example("demo"),
+      .text("upstream", \.upstream, .name, mayBeEmpty: true, "Forward to the upstream of this name. A route has exactly one of upstream, respond, redirect, echo and static.").example("demo"),
       .optional("proxy", \.forward, forward, "With upstream: how requests are forwarded. Independent of the upstream's own proxy."),
       .optional("respond", \.respond, respond, "Answer with fixed content."),
       .optional("redirect", \.redirect, redirect, "Answer with another address."),
       .optional("echo", \.echo, echo, "Be a WebSocket endpoint that sends each message back."),
-      .later("static"),
+      .optional("static", \.files, files, "Answer with files below a directory; path ends in a catch-all, and what it matches is the file."),
     ] + Setting.addressRules(\.access, " on this route") + routeRules.settings.map { $0.lifted(\.rules) })
 
   private static let respond = SettingTable<RespondPlan>(

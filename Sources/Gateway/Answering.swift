@@ -41,7 +41,9 @@ extension Gateway {
 
   /// Answers a request that no route takes.
   @inline(never)
-  mutating func decline(_ client: Handle, _ fault: Fault, allow: MethodSet?, _ id: RequestID, _ length: Int, _ input: inout Buffer) {
+  mutating func decline(
+    _ client: Handle, _ fault: Fault, allow: MethodSet?, _ id: RequestID, _ length: Int, _ input: inout Buffer, route: Int = -1
+  ) {
     let context = contextOfHead()
     let before = services.responses.output.count
     guard reserve(client, 4096) else { return }
@@ -50,7 +52,7 @@ extension Gateway {
     counters.count(fault: fault.rawValue)
     if form == .call { count(callStatus: Int16(CallStatus(fault).rawValue)) }
     finishLocal(
-      client, form == .call ? 200 : fault.row.status, fault, route: -1, id, context, sent: services.responses.output.count - before, body: body, length, &input)
+      client, form == .call ? 200 : fault.row.status, fault, route: route, id, context, sent: services.responses.output.count - before, body: body, length, &input)
   }
 
   /// Refuses what cannot be understood or must not go on, and closes the connection after the answer.
@@ -215,6 +217,11 @@ extension Gateway {
     }
     if row.status == 426 { services.responses.output.append("Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n") }
     if fault == .bodyTooLarge { services.responses.output.append("X-Request-Body-Limit-Exceeded: true\r\n") }
+    if fault == .rangeNotSatisfiable {
+      services.responses.output.append("Content-Range: bytes */")
+      services.responses.output.append(decimal: services.rangeSize)
+      services.responses.output.append("\r\n")
+    }
     if fault == .http2NotNegotiated { services.responses.output.append("X-H2-Limitation: alpn-not-h2\r\n") }
     if fault == .http2UpgradeUnsupported { services.responses.output.append("X-H2-Limitation: connect-not-supported\r\n") }
     if let reason = denial?.token {

@@ -94,6 +94,7 @@ extension Gateway {
     case .redirect(let index): redirect(client.handle, route, template: index, isRewritten: isRewritten, id, length, &input)
     case .health: answerHealth(client.handle, route, id, length, &input)
     case .stats: answerStats(client.handle, route, id, length, &input)
+    case .file(let index): serveFile(client.handle, route, rule: index, isRewritten: isRewritten, id, length, &input)
     case .restricted(let index): performRestricted(index, client, route, isRewritten: isRewritten, id, length, &input)
     }
   }

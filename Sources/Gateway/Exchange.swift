@@ -61,6 +61,8 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   static var rewrites: ExchangeFlags { ExchangeFlags(rawValue: 1 << 19) }
   /// The request has been sent more than once at the same time, and there is no answer yet.
   static var hedged: ExchangeFlags { ExchangeFlags(rawValue: 1 << 20) }
+  /// A file is sent; there is no upstream.
+  static var file: ExchangeFlags { ExchangeFlags(rawValue: 1 << 26) }
   /// The head that was collected has come over HTTP/2.
   static var heldFromHTTP2: ExchangeFlags { ExchangeFlags(rawValue: 1 << 22) }
 }
@@ -120,7 +122,7 @@ struct Exchange: ~Copyable {
   var requestBody = BufferChain()
   /// What it takes to send the request again, from the time that it may be.
   var recovery: Handle?
-  /// The tunnel or the endpoint's session, from the request for a WebSocket to the end; with `.spliced` the pipe.
+  /// The tunnel or the endpoint's session, from the request for a WebSocket to the end; with `.spliced` the pipe, with `.file` the file.
   var session: Handle?
   /// The backend's head, while the response is collected; before, the fields that ask it for an upgrade.
   var heldHead: Buffer?

@@ -47,6 +47,11 @@ struct Services: ~Copyable {
   var ids = RequestIDs()
   /// For control frames, and for what is being compressed or decompressed; made when it is first needed.
   var scratch = Buffer.absent
+  /// The name and the entity tag of the file being looked for.
+  var fileName = Buffer(capacity: FilePath.limit + 1024)
+  var fileTag = Buffer(capacity: 64)
+  /// Bytes of the file of which no range could be sent.
+  var rangeSize = 0
   /// What rate limits said of the request being dispatched.
   var rateNote = RateNote()
   /// What templates are told, and lines being composed from them; without memory where there are none.
@@ -133,6 +138,9 @@ public struct Gateway: ~Copyable {
   /// What the exchanges that have become WebSockets keep: those through the proxy, and those that end here.
   var tunnels: Slab<Tunnel>
   var webSockets: Slab<WebSocketSession>
+  /// Files on their way, and the ranges that are asked for.
+  var files: Slab<FileBody>
+  var ranges = BoundedArray<ByteRange>(capacity: 16)
   /// Pipes through which long responses go.
   var pipes: Slab<Pipe>
   var services: Services
@@ -226,6 +234,7 @@ public struct Gateway: ~Copyable {
     tunnels = Slab(capacity: clientCapacity)
     webSockets = Slab(capacity: clientCapacity)
     pipes = Slab(capacity: Self.pipeLimit)
+    files = Slab(capacity: clientCapacity)
     streams = Slab(capacity: streamCapacity)
     multiplexers = Slab(capacity: plan.http2.enabled ? connectionCapacity : 0)
     var services = Services(plan.limits)

@@ -72,7 +72,11 @@ extension Gateway {
 
   /// The client has taken response bytes: its backend may be read again.
   mutating func resumeResponse(_ exchange: Handle) {
-    guard let backend = exchanges[exchange].backend, backends.connections[backend].isReadable else { return }
+    guard let backend = exchanges[exchange].backend else {
+      if exchanges[exchange].flags.contains(.file) { sendFile(exchange) }
+      return
+    }
+    guard backends.connections[backend].isReadable else { return }
     let limit = actions.forwards[Int(exchanges[exchange].rule)].plan.relayBufferLimit
     if clients[exchanges[exchange].client].backlog.count <= limit / 2 { receiveResponse(backend) }
   }

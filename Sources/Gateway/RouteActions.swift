@@ -17,6 +17,7 @@ enum ActionIndex: BitwiseCopyable {
   case echo(Int)
   case health
   case stats
+  case file(Int)
   /// For some addresses only.
   case restricted(Int)
 }
@@ -109,6 +110,7 @@ struct RouteActions: ~Copyable {
   /// The header rules of all routes, and all templates.
   var edits: RouteEdits
   var echoes = Stack<EchoRule>()
+  var files = Stack<FileRule>()
   var restricted: BoundedArray<RestrictedAction>
   /// Who may use which.
   var rules = Stack<AddressTable>()
@@ -143,6 +145,9 @@ struct RouteActions: ~Copyable {
         redirects.append(try edits.add(template: redirect.to, .redirect, route, captures: captures))
         redirectStatuses.append(redirect.status)
         action = .redirect(redirects.count - 1)
+      case .files(let plan):
+        files.append(FileRule(plan))
+        action = .file(files.count - 1)
       case .health: action = .health
       case .stats: action = .stats
       case .echo(let echo):

@@ -214,6 +214,10 @@ extension Gateway {
     guard let session = exchanges[exchange].session else { return }
     exchanges[exchange].session = nil
     if exchanges[exchange].flags.contains(.spliced) { return releasePipe(session) }
+    if exchanges[exchange].flags.contains(.file) {
+      _ = files.remove(session)
+      return
+    }
     if exchanges[exchange].upstream < 0 {
       releaseWebSocket(session)
     } else {

@@ -59,6 +59,8 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case noHealthyEndpoint
   // The client's, before its first byte.
   case proxyHeaderError, proxyHeaderTimeout, proxyHeaderRefused
+  // Of files.
+  case fileNotFound, fileForbidden, fileUnreadable, filesExhausted, fileTruncated, preconditionFailed, rangeNotSatisfiable
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -156,6 +158,13 @@ public struct FaultRow: Sendable {
     row(.proxyHeaderError, "proxy_protocol_error", .client, .never, 0, 3, "A connection to a listener with proxy_protocol did not begin with a header of the PROXY protocol; it was closed."),
     row(.proxyHeaderTimeout, "proxy_protocol_timeout", .client, .never, 0, 2, "The header of the PROXY protocol did not arrive within request_timeout_sec; the connection was closed."),
     row(.proxyHeaderRefused, "proxy_protocol_refused", .client, .never, 0, 3, "A peer that is not in proxy_protocol_from connected to a listener with proxy_protocol; the connection was closed."),
+    row(.fileNotFound, "file_not_found", .client, .never, 404, 1, "There is no such file below the root, or none that may be named: hidden ones, links that lead out, directories without an index."),
+    row(.fileForbidden, "file_forbidden", .client, .never, 403, 2, "The file may not be read by the worker's account, or is no regular file."),
+    row(.fileUnreadable, "file_unreadable", .gateway, .never, 500, 4, "The file, or the root itself, could not be opened or read."),
+    row(.filesExhausted, "file_descriptors_exhausted", .gateway, .never, 503, 4, "There was no file descriptor left to open the file with; raise the limit (LimitNOFILE)."),
+    row(.fileTruncated, "file_truncated", .gateway, .never, 500, 3, "The file became shorter while it was being sent; files should be replaced, not written over."),
+    row(.preconditionFailed, "http_precondition_failed", .client, .never, 412, 1, "If-Match or If-Unmodified-Since does not hold for the file."),
+    row(.rangeNotSatisfiable, "http_range_not_satisfiable", .client, .never, 416, 1, "The file has none of the bytes that Range asks for."),
   ]
 
   private static func row(

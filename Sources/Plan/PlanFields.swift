@@ -338,7 +338,7 @@ extension HeaderPlan {
 
 extension RouteAction {
   mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
-    var forward = ForwardPlan(upstream: 0), respond = RespondPlan(), redirect = RedirectPlan(to: ""), echo = EchoPlan()
+    var forward = ForwardPlan(upstream: 0), respond = RespondPlan(), redirect = RedirectPlan(to: ""), echo = EchoPlan(), files = StaticPlan(root: "")
     let kind =
       switch self {
       case .forward(let plan): { forward = plan; return 0 }()
@@ -347,8 +347,9 @@ extension RouteAction {
       case .health: 3
       case .stats: 4
       case .echo(let plan): { echo = plan; return 5 }()
+      case .files(let plan): { files = plan; return 6 }()
       }
-    switch coder.code(alternative: kind, of: 6) {
+    switch coder.code(alternative: kind, of: 7) {
     case 0:
       forward.code(with: &coder)
       self = .forward(forward)
@@ -360,6 +361,9 @@ extension RouteAction {
       self = .redirect(redirect)
     case 3: self = .health
     case 4: self = .stats
+    case 6:
+      files.code(with: &coder)
+      self = .files(files)
     default:
       echo.code(with: &coder)
       self = .echo(echo)
@@ -390,6 +394,24 @@ extension EchoPlan {
     coder.code(&windowBits)
     coder.code(&idleTimeout)
     coder.code(&pingInterval)
+  }
+}
+
+extension StaticPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&root)
+    coder.code(&index)
+    coder.code(&fallback)
+    coder.code(&hidden)
+    coder.code(&links, of: 3)
+    coder.code(&cacheControl)
+    coder.code(&otherType)
+    coder.code(&charset)
+    coder.code(&types, blank: MediaTypePlan()) { type, coder in
+      coder.code(&type.suffixes)
+      coder.code(&type.type)
+    }
+    coder.code(&precompressed, blank: .gzip) { $1.code(&$0, of: 3) }
   }
 }
 

@@ -29,6 +29,7 @@ public enum RouteAction: Equatable, Sendable {
   case respond(RespondPlan)
   case redirect(RedirectPlan)
   case echo(EchoPlan)
+  case files(StaticPlan)
   case health
   case stats
 }

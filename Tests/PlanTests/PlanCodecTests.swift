@@ -111,6 +111,8 @@ import Testing
     #expect(count(HeaderPlan(name: "", value: "")) == 2)
     #expect(count(RedirectPlan(to: "")) == 2)
     #expect(count(EchoPlan()) == 6)
+    #expect(count(StaticPlan(root: "")) == 10)
+    #expect(count(MediaTypePlan()) == 2)
     #expect(count(ForwardPlan(upstream: 0)) == 28)
     #expect(count(RetryPlan()) == 12)
   }

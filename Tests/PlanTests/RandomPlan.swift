@@ -238,7 +238,24 @@ private func randomUpstreamTLS(_ r: inout Seeded) -> UpstreamTLSPlan {
 }
 
 private func randomAction(_ r: inout Seeded, upstreams: Int) -> RouteAction {
-  switch r.below(6) {
+  switch r.below(7) {
+  case 5:
+    var files = StaticPlan(root: r.text())
+    files.index = r.texts()
+    files.fallback = r.text()
+    files.hidden = r.flag()
+    files.links = [.none, .beneath, .all][r.below(3)]
+    files.cacheControl = r.text()
+    files.otherType = r.text()
+    files.charset = r.text()
+    files.types = (0..<r.below(3)).map { _ in
+      var type = MediaTypePlan()
+      type.suffixes = r.texts()
+      type.type = r.text()
+      return type
+    }
+    files.precompressed = (0..<r.below(3)).map { _ in [.gzip, .brotli, .zstd][r.below(3)] }
+    return .files(files)
   case 0:
     return .respond(RespondPlan(status: r.short(), headers: (0..<r.below(3)).map { _ in HeaderPlan(name: r.text(), value: r.text()) }, body: r.text()))
   case 1: return .redirect(RedirectPlan(to: r.text(), status: r.short()))
