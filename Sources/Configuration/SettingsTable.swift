@@ -210,7 +210,7 @@ enum SettingsTable {
       .section("proxy", \.self, proxy, "A route to the backend, and how requests are forwarded on it."),
       .section("tls", \.tls, upstreamTLS, "TLS to the backend."),
       .section("http2", \.http2, upstreamHTTP2, "HTTP/2 to the backend."),
-      .later("circuit_breaker"),
+      .section("circuit_breaker", \.breaker, breaker, "When the backend is left alone for a while, by all workers together, and how many retries it is spared."),
     ])
 
   private static let endpoint = SettingTable<EndpointSettings>(

@@ -34,7 +34,8 @@ struct ForwardRule: BitwiseCopyable {
   let plan: ForwardPlan
   let style: RequestStyle
   let collectsRequest: Bool
-  /// Whether its exchanges have a limit of their own, are retried or hedged, or have their heads changed or their responses rewritten.
+  /// Whether its exchanges have a limit of their own, are retried or hedged, have their heads changed or their responses rewritten,
+  /// or have to be let through by their upstream's guard.
   let isGuarded: Bool
   /// Whether the route has header rules.
   let hasEdits: Bool
@@ -62,7 +63,7 @@ struct ForwardRule: BitwiseCopyable {
     collectsRequest = upstream.requestMode == .buffered
     rewriter = ResponseRewriter(location: plan.rewriteLocation, cookiePath: plan.rewriteCookiePath)
     rewrites = plan.rewriteLocation || plan.rewriteCookiePath
-    isGuarded = plan.timeout > 0 || plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 || rewrites || hasEdits
+    isGuarded = plan.timeout > 0 || plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 || rewrites || hasEdits || upstream.breaker.enabled
     var dropped: HeaderNameSet = HeaderNameSet.hopByHop
     dropped.formUnion([HeaderNameSet(.host), HeaderNameSet(.expect), HeaderNameSet(.requestID)])
     // Nobody but the gateway says who a client is.

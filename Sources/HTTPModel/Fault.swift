@@ -59,6 +59,8 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case noHealthyEndpoint
   // The client's, before its first byte.
   case proxyHeaderError, proxyHeaderTimeout, proxyHeaderRefused
+  // Policies again.
+  case circuitOpen, retryBudgetExhausted
   // Of files.
   case fileNotFound, fileForbidden, fileUnreadable, filesExhausted, fileTruncated, preconditionFailed, rangeNotSatisfiable
 
@@ -158,6 +160,8 @@ public struct FaultRow: Sendable {
     row(.proxyHeaderError, "proxy_protocol_error", .client, .never, 0, 3, "A connection to a listener with proxy_protocol did not begin with a header of the PROXY protocol; it was closed."),
     row(.proxyHeaderTimeout, "proxy_protocol_timeout", .client, .never, 0, 2, "The header of the PROXY protocol did not arrive within request_timeout_sec; the connection was closed."),
     row(.proxyHeaderRefused, "proxy_protocol_refused", .client, .never, 0, 3, "A peer that is not in proxy_protocol_from connected to a listener with proxy_protocol; the connection was closed."),
+    row(.circuitOpen, "circuit_open", .gateway, .never, 503, 1, "The upstream's circuit breaker is open, or all probes of a half-open one are under way."),
+    row(.retryBudgetExhausted, "retry_budget_exhausted", .gateway, .never, 503, 2, "The request would have been sent again, but circuit_breaker.retry_budget_percent of the upstream's requests are retries already."),
     row(.fileNotFound, "file_not_found", .client, .never, 404, 1, "There is no such file below the root, or none that may be named: hidden ones, links that lead out, directories without an index."),
     row(.fileForbidden, "file_forbidden", .client, .never, 403, 2, "The file may not be read by the worker's account, or is no regular file."),
     row(.fileUnreadable, "file_unreadable", .gateway, .never, 500, 4, "The file, or the root itself, could not be opened or read."),
