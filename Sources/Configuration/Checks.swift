@@ -20,6 +20,7 @@ extension Settings {
     }
     checkRateLimits(&reading)
     checkAddressRules(&reading)
+    checkCompression(&reading)
     checkListeners(&reading)
     checkUpstreams(&reading)
     checkBreakers(&reading)

@@ -21,6 +21,7 @@ extension Plan {
     tickets = settings.tls.tickets
     rateLimit = settings.rateLimit
     clientAddress = ClientAddressPlan(settings.clientAddress)
+    compression = settings.compression
     access = AddressRulePlan(settings.access)
     log = settings.log
     if !log.file.isEmpty { log.file = surroundings.absolute(log.file) }

@@ -31,6 +31,7 @@ public struct Settings: Equatable, Sendable {
   public var rateLimit = RateLimitPlan()
   public var clientAddress = ClientAddressSettings()
   public var access = AddressRuleSettings()
+  public var compression = CompressionPlan()
   public var upstreams: [UpstreamSettings] = []
   public var routes: [RouteSettings] = []
 
@@ -112,6 +113,7 @@ public struct UpstreamSettings: Equatable, Sendable {
   public var methods: [String] = []
   /// Who may use `routePrefix`.
   public var access = AddressRuleSettings()
+  public var compression = CompressionSwitch.inherit
   /// Its `upstream` has no meaning here.
   public var forward = ForwardPlan(upstream: 0)
   /// Of its own route.
@@ -184,6 +186,7 @@ public struct RouteSettings: Equatable, Sendable {
   public var redirect: RedirectPlan?
   public var echo: EchoPlan?
   public var files: StaticPlan?
+  public var compression = CompressionSwitch.inherit
   public var rules = RouteRulesPlan()
   public var access = AddressRuleSettings()
 

@@ -30,7 +30,11 @@ struct FileRule: ~Copyable {
   private var folder: Folder?
   private var openedAt = Int64.min
 
-  init(_ plan: StaticPlan) {
+  /// Whether files are compressed on their way.
+  let compresses: Bool
+
+  init(_ plan: StaticPlan, compresses: Bool) {
+    self.compresses = compresses
     hidden = plan.hidden
     links = plan.links == .none ? .none : plan.links == .beneath ? .beneath : .all
     types = MediaTypes(own: plan.types.flatMap { type in type.suffixes.map { ($0, type.type) } }, other: plan.otherType, charset: plan.charset)
@@ -78,6 +82,8 @@ struct FileBody: ~Copyable {
   /// The next byte, and the end of the part at hand.
   var position = 0
   var end = 0
+  /// What codes it on its way.
+  var encoder: Handle?
   /// What separates the parts.
   let boundary: UInt64
 

@@ -50,6 +50,9 @@ struct Services: ~Copyable {
   /// The name and the entity tag of the file being looked for.
   var fileName = Buffer(capacity: FilePath.limit + 1024)
   var fileTag = Buffer(capacity: 64)
+  /// What an encoder has made; and the coding that the head at hand tells of.
+  var coded = Buffer.absent
+  var headCoding = ContentCoding.identity
   /// Bytes of the file of which no range could be sent.
   var rangeSize = 0
   /// What rate limits said of the request being dispatched.
@@ -140,6 +143,10 @@ public struct Gateway: ~Copyable {
   /// What the exchanges that have become WebSockets keep: those through the proxy, and those that end here.
   var tunnels: Slab<Tunnel>
   var webSockets: Slab<WebSocketSession>
+  /// Responses being compressed.
+  var encodings: Slab<Encoding>
+  var activeEncoders: UInt32 = 0
+  var compression: CompressionRules
   /// Files on their way, and the ranges that are asked for.
   var files: Slab<FileBody>
   var ranges = BoundedArray<ByteRange>(capacity: 16)
@@ -246,6 +253,8 @@ public struct Gateway: ~Copyable {
     webSockets = Slab(capacity: clientCapacity)
     pipes = Slab(capacity: Self.pipeLimit)
     files = Slab(capacity: clientCapacity)
+    encodings = Slab(capacity: CompressionRules.encoderLimit)
+    compression = CompressionRules(plan.compression)
     streams = Slab(capacity: streamCapacity)
     multiplexers = Slab(capacity: plan.http2.enabled ? connectionCapacity : 0)
     var services = Services(plan.limits)

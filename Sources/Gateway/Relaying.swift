@@ -166,6 +166,7 @@ extension Gateway {
     if !exchanges[exchange].flags.contains(.hasHead) { return fail(exchange, hadBytes ? .responseIncomplete : faultOfCarrier(backend) ?? .connectionTerminated) }
     guard !isReset, backends.connections[backend].body.streamEnded() else { return fail(exchange, .responseIncomplete) }
     let client = exchanges[exchange].client
+    if exchanges[exchange].flags.contains(.compressing), let fault = endCoded(exchange) { return fail(exchange, fault) }
     if exchanges[exchange].flags.contains(.chunked) { services.responses.output.append("0\r\n\r\n") }
     if !exchanges[exchange].flags.contains(.holding) { commit(exchange, client) }
     responseIsComplete(exchange, backend, isClean: false)
@@ -180,6 +181,7 @@ extension Gateway {
     let client = exchanges[pinned].client
     if exchanges[pinned].responseDeadline > 0, services.now >= exchanges[pinned].responseDeadline { return .failed(.responseTooSlow) }
     if backends.connections[backend].waiting == .body { startBodyTimer(exchange, backend) }
+    if exchanges[pinned].flags.contains(.compressing) { return relayCoded(exchange, backend, &buffer) }
     if exchanges[pinned].flags.contains(.holding), holdWhole(exchange, backend, client, &buffer) {
       return backends.connections[backend].body.isComplete ? .complete : .more
     }

@@ -3,6 +3,7 @@
 // Everything that can be done once is done here: fixed responses are composed, redirect templates parsed, and
 // the settings of forwarding laid flat.
 
+import Compression
 import HTTPModel
 import Memory
 import Plan
@@ -18,8 +19,18 @@ enum ActionIndex: BitwiseCopyable {
   case health
   case stats
   case file(Int)
+  /// A fixed answer that is there in several codings.
+  case respondCoded(Int)
   /// For some addresses only.
   case restricted(Int)
+}
+
+/// A fixed answer by coding: indices into the responses; negative: it is not there.
+struct CodedResponse: BitwiseCopyable {
+  var identity: Int
+  var gzip = -1
+  var brotli = -1
+  var zstd = -1
 }
 
 /// An action that not everybody may use.
@@ -43,6 +54,8 @@ struct ForwardRule: BitwiseCopyable {
   let tellsWay: Bool
   /// Whether connections to the upstream begin with a header of the PROXY protocol.
   let announces: Bool
+  /// Whether responses are compressed where they and the client allow it.
+  let compresses: Bool
   /// What is rewritten in responses; meaningful with `rewrites`.
   let rewriter: ResponseRewriter
   let rewrites: Bool
@@ -54,8 +67,9 @@ struct ForwardRule: BitwiseCopyable {
   /// - Parameters:
   ///   - judges: what a request says of its way is believed only of trusted proxies.
   ///   - hasEdits: the route has header rules.
-  init(_ plan: ForwardPlan, _ upstream: UpstreamPlan, judges: Bool, hasEdits: Bool) {
+  init(_ plan: ForwardPlan, _ upstream: UpstreamPlan, judges: Bool, hasEdits: Bool, compresses: Bool) {
     announces = upstream.proxyProtocol != .off
+    self.compresses = compresses
     tellsWay = judges || plan.setForwarded
     self.plan = plan
     self.hasEdits = hasEdits
@@ -63,7 +77,7 @@ struct ForwardRule: BitwiseCopyable {
     collectsRequest = upstream.requestMode == .buffered
     rewriter = ResponseRewriter(location: plan.rewriteLocation, cookiePath: plan.rewriteCookiePath)
     rewrites = plan.rewriteLocation || plan.rewriteCookiePath
-    isGuarded = plan.timeout > 0 || plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 || rewrites || hasEdits || upstream.breaker.enabled
+    isGuarded = plan.timeout > 0 || plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 || rewrites || hasEdits || compresses || upstream.breaker.enabled
     var dropped: HeaderNameSet = HeaderNameSet.hopByHop
     dropped.formUnion([HeaderNameSet(.host), HeaderNameSet(.expect), HeaderNameSet(.requestID)])
     // Nobody but the gateway says who a client is.
@@ -112,6 +126,7 @@ struct RouteActions: ~Copyable {
   var edits: RouteEdits
   var echoes = Stack<EchoRule>()
   var files = Stack<FileRule>()
+  var codedResponses: BoundedArray<CodedResponse>
   var restricted: BoundedArray<RestrictedAction>
   /// Who may use which.
   var rules = Stack<AddressTable>()
@@ -122,6 +137,7 @@ struct RouteActions: ~Copyable {
   init(_ plan: Plan, _ table: borrowing RouteTable) throws(GatewayFailure) {
     index = BoundedArray(capacity: max(1, plan.routes.count))
     forwards = BoundedArray(capacity: max(1, plan.routes.count))
+    codedResponses = BoundedArray(capacity: max(1, plan.routes.count))
     edits = RouteEdits(capacity: plan.routes.count)
     bounds = BoundedArray(capacity: plan.routes.count + 1)
     _ = bounds.append(RequestBounds(plan))
@@ -137,9 +153,14 @@ struct RouteActions: ~Copyable {
         _ = forwards.append(
           ForwardRule(
             forward, plan.upstreams[forward.upstream], judges: plan.clientAddress.isActive,
-            hasEdits: !route.rules.request.isEmpty || !route.rules.response.isEmpty))
+            hasEdits: !route.rules.request.isEmpty || !route.rules.response.isEmpty, compresses: route.compresses))
         action = .forward(forwards.count - 1)
       case .respond(let respond):
+        if route.compresses, RouteActions.isCompressible(respond, plan.compression) {
+          _ = codedResponses.append(addCoded(respond, plan))
+          action = .respondCoded(codedResponses.count - 1)
+          break
+        }
         responses.append(RouteActions.prepare(respond, server: plan.serverHeader))
         action = .respond(responses.count - 1)
       case .redirect(let redirect):
@@ -147,7 +168,7 @@ struct RouteActions: ~Copyable {
         redirectStatuses.append(redirect.status)
         action = .redirect(redirects.count - 1)
       case .files(let plan):
-        files.append(FileRule(plan))
+        files.append(FileRule(plan, compresses: route.compresses))
         action = .file(files.count - 1)
       case .health: action = .health
       case .stats: action = .stats
@@ -178,14 +199,52 @@ struct RouteActions: ~Copyable {
     _ = self.bounds.append(bounds)
   }
 
-  private static func prepare(_ plan: RespondPlan, server: Bool) -> PreparedResponse {
+  private static func prepare(_ plan: RespondPlan, server: Bool, more: String = "", body coded: [UInt8]? = nil) -> PreparedResponse {
     var fields: [UInt8] = []
     for header in plan.headers { fields += Array("\(header.name): \(header.value)\r\n".utf8) }
     if !plan.headers.contains(where: { $0.name.lowercased() == "content-type" }), !plan.body.isEmpty {
       fields += Array("Content-Type: text/plain; charset=utf-8\r\n".utf8)
     }
-    let body = Array(plan.body.utf8)
+    fields += Array(more.utf8)
+    let body = coded ?? Array(plan.body.utf8)
     return PreparedResponse(Status(plan.status), fields: fields.span, body: body.span, server: server)
+  }
+
+  /// Whether a fixed answer is worth while to be had in other codings, and may be.
+  private static func isCompressible(_ plan: RespondPlan, _ compression: CompressionPlan) -> Bool {
+    let names = plan.headers.map { $0.name.lowercased() }
+    guard plan.status >= 200, ![204, 205, 206, 304].contains(plan.status), !names.contains("content-encoding"), !names.contains("etag"), !names.contains("content-range"),
+      !plan.headers.contains(where: { $0.name.lowercased() == "cache-control" && $0.value.lowercased().contains("no-transform") }), !plan.body.isEmpty
+    else { return false }
+    let type = Array((plan.headers.first { $0.name.lowercased() == "content-type" }?.value ?? "text/plain").utf8)
+    let rules = CompressionRules(compression)
+    return plan.body.utf8.count >= compression.minLength && rules.includes(type.span)
+  }
+
+  /// Composes a fixed answer in every coding that makes it shorter; as small as can be, for it is done once.
+  private mutating func addCoded(_ respond: RespondPlan, _ plan: Plan) -> CodedResponse {
+    let vary = "Vary: Accept-Encoding\r\n"
+    responses.append(RouteActions.prepare(respond, server: plan.serverHeader, more: vary))
+    var coded = CodedResponse(identity: responses.count - 1)
+    for (coding, level) in [(ContentCoding.gzip, 9), (.brotli, 9), (.zstd, 19)] {
+      guard let bytes = RouteActions.encode(Array(respond.body.utf8), coding, level: level), bytes.count < respond.body.utf8.count else { continue }
+      responses.append(RouteActions.prepare(respond, server: plan.serverHeader, more: "Content-Encoding: \(coding.token)\r\n" + vary, body: bytes))
+      switch coding {
+      case .gzip: coded.gzip = responses.count - 1
+      case .brotli: coded.brotli = responses.count - 1
+      case .zstd: coded.zstd = responses.count - 1
+      case .identity: break
+      }
+    }
+    return coded
+  }
+
+  private static func encode(_ content: [UInt8], _ coding: ContentCoding, level: Int) -> [UInt8]? {
+    guard var encoder = Encoder(coding, level: level) else { return nil }
+    var output = Buffer(capacity: content.count + 1024), position = 0
+    guard case .done = encoder.encode(content.span, at: &position, .finish, into: &output) else { return nil }
+    let bytes = output.bytes
+    return bytes.indices.map { bytes[$0] }
   }
 
   /// The Host of an upstream: IPv6 in brackets, no trailing dot, no port where it is the default one.

@@ -49,7 +49,7 @@ extension Gateway {
         guard sendPart(exchange, session, client) else { return }
         continue
       }
-      let isDirect = clients[client].flags.isDisjoint(with: [.secure, .stream])
+      let isDirect = clients[client].flags.isDisjoint(with: [.secure, .stream]) && files[session].encoder == nil
       guard isDirect ? sendDirectly(exchange, session, client) : sendThroughMemory(exchange, session, client) else { return }
     }
     if !services.responses.output.isEmpty { send(client) }
@@ -63,6 +63,14 @@ extension Gateway {
       exchanges[exchange].bodySent += services.responses.output.count
       exchanges[exchange].sent += services.responses.output.count
       return true
+    }
+    if let encoder = files[session].encoder {
+      if let fault = passCoded(exchange, encoder, Span(), .finish) {
+        fail(exchange, fault)
+        return false
+      }
+      if exchanges[exchange].flags.contains(.chunked) { services.responses.output.append("0\r\n\r\n") }
+      send(client)
     }
     if files[session].boundary != 0 {
       let before = services.responses.output.count
@@ -137,6 +145,14 @@ extension Gateway {
       return false
     }
     files[session].position += count
+    if let encoder = files[session].encoder {
+      if let fault = passCoded(exchange, encoder, buffer.bytes, .process) {
+        fail(exchange, fault)
+        return false
+      }
+      send(client)
+      return true
+    }
     exchanges[exchange].bodySent += count
     exchanges[exchange].sent += count
     send(client, body: buffer.bytes)

@@ -28,6 +28,9 @@ private struct FileAnswer {
   /// Bytes of the body.
   var length = 0
   var boundary: UInt64 = 0
+  /// The coding depends on the request; and it is done on the way, so that the length is not known.
+  var varies = false
+  var isCodedHere = false
 }
 
 extension Gateway {
@@ -182,8 +185,25 @@ extension Gateway {
       answer.length = bodyLength(rule, answer, of: file.size)
     case (.proceed, _): break
     }
+    if actions.files[rule].codings.count > 0 { answer.varies = true }
+    if actions.files[rule].compresses { considerCompression(rule, file.size, input.bytes, &answer, &tag) }
     send(client, route, rule, file, answer, tag.bytes, name.bytes, id, length, &input)
     swap(&tag, &services.fileTag)
+  }
+
+  /// Decides whether the file is compressed on its way. A range is one of the file as it is.
+  private mutating func considerCompression(_ rule: Int, _ size: Int, _ bytes: Span<UInt8>, _ answer: inout FileAnswer, _ tag: inout Buffer) {
+    guard answer.coding == .identity, compression.includes(answer.type, of: actions.files[rule].types) else { return }
+    answer.varies = true
+    let accepted = services.head.acceptedCodings(in: bytes)
+    let coding = accepted.choose(from: compression.order.span)
+    guard answer.status != 206, coding != .identity, activeEncoders < CompressionRules.encoderLimit, services.head.flags.contains(.version11), size >= compression.minLength || !accepted.takesIdentity else { return }
+    // Weak: what is sent differs with the encoder, byte for byte.
+    let mark: [UInt8] = [0x57, 0x2f]
+    tag.insert(mark.span, at: 0)
+    guard answer.status == 200 else { return }
+    answer.coding = coding
+    answer.isCodedHere = true
   }
 
   /// A strong tag: of the time of the last change, to the nanosecond, and the size.
@@ -205,7 +225,7 @@ extension Gateway {
     _ length: Int, _ input: inout Buffer
   ) {
     var context = contextOfHead()
-    let isLocal = context.isHead || answer.status == 304 || ranges.count < 2 && answer.length <= Self.smallFile
+    let isLocal = context.isHead || answer.status == 304 || ranges.count < 2 && answer.length <= Self.smallFile && !answer.isCodedHere
     // A body of a request that is answered with a long one is not waited for.
     if !isLocal, services.head.body != .none { context.isPersistent = false }
     guard reserve(client, 8192 + (isLocal ? answer.length : 0) + services.head.size) else { return }
@@ -250,9 +270,15 @@ extension Gateway {
         append(type: answer.type, of: rule)
         services.responses.output.append("\r\n")
       }
-      services.responses.output.append("Content-Length: ")
-      services.responses.output.append(decimal: answer.length)
-      services.responses.output.append("\r\nAccept-Ranges: bytes\r\nLast-Modified: ")
+      if answer.isCodedHere {
+        // Over HTTP/2 the stream's end is that of the content.
+        if !context.isHead, services.head.flags.isDisjoint(with: .version2) { services.responses.output.append("Transfer-Encoding: chunked\r\n") }
+      } else {
+        services.responses.output.append("Content-Length: ")
+        services.responses.output.append(decimal: answer.length)
+        services.responses.output.append("\r\nAccept-Ranges: bytes\r\n")
+      }
+      services.responses.output.append("Last-Modified: ")
       services.responses.output.append(httpDate: file.modified)
       services.responses.output.append("\r\n")
       if answer.status == 206, answer.boundary == 0 {
@@ -269,7 +295,7 @@ extension Gateway {
     services.responses.output.append(tag)
     services.responses.output.append("\r\n")
     append(fieldsOf: rule)
-    if actions.files[rule].codings.count > 0 { services.responses.output.append("Vary: Accept-Encoding\r\n") }
+    if answer.varies { services.responses.output.append("Vary: Accept-Encoding\r\n") }
     services.responses.output.append("X-Request-Id: ")
     append(id, bytes)
     services.responses.output.append("\r\n")
@@ -346,6 +372,14 @@ extension Gateway {
       record.parts[0] = ByteRange(start: 0, count: answer.length)
       record.partCount = 1
     }
+    if answer.isCodedHere {
+      guard let encoder = takeEncoder(answer.coding) else {
+        // Encoders are bounded: without one the head would be wrong, and has not been sent.
+        services.responses.output.truncate(to: services.responses.output.count - head)
+        return decline(client, .proxyInternalError, allow: nil, id, length, &input, route: route)
+      }
+      record.encoder = encoder
+    }
     for index in 0..<min(ranges.count, 16) {
       record.parts[index] = ranges[index]
       record.partCount = index + 1
@@ -370,6 +404,7 @@ extension Gateway {
     exchanges[exchange].sent = head
     exchanges[exchange].flags = [.hasHead, .committed, .file]
     if context.isPersistent { exchanges[exchange].flags.insert(.persistent) }
+    if answer.isCodedHere, exchanges[exchange].head.flags.isDisjoint(with: .version2) { exchanges[exchange].flags.insert(.chunked) }
     clients[client].exchange = exchange
     clients[client].takeBody(.none, received: 0)
     counters.add(.requestsActive)

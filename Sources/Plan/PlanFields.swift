@@ -22,6 +22,7 @@ extension Plan {
     tickets.code(with: &coder)
     rateLimit.code(with: &coder)
     clientAddress.code(with: &coder)
+    compression.code(with: &coder)
     access.code(with: &coder)
     coder.code(&authorities, blank: AuthorityPlan()) { $0.code(with: &$1) }
     coder.code(&upstreams, blank: UpstreamPlan(name: "", host: "", port: 0, addresses: [])) { $0.code(with: &$1) }
@@ -43,6 +44,18 @@ extension ClientAddressPlan {
   mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
     trusted.code(with: &coder)
     coder.code(&source, of: 2)
+  }
+}
+
+extension CompressionPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&enabled)
+    coder.code(&order, blank: .gzip) { $1.code(&$0, of: 3) }
+    coder.code(&types)
+    coder.code(&minLength)
+    coder.code(&gzipLevel)
+    coder.code(&brotliLevel)
+    coder.code(&zstdLevel)
   }
 }
 
@@ -315,6 +328,7 @@ extension RoutePlan {
     methods = MethodSet(rawValue: bits)
     action.code(with: &coder)
     access.code(with: &coder)
+    coder.code(&compresses)
     rules.code(with: &coder)
   }
 }

@@ -81,6 +81,13 @@ func randomPlan(_ seed: UInt64) -> Plan {
   plan.clientAddress.trusted = r.ranges()
   plan.clientAddress.source = r.flag() ? .xForwardedFor : .forwarded
   plan.access = r.rules()
+  plan.compression.enabled = r.flag()
+  plan.compression.order = (0..<r.below(4)).map { _ in [.gzip, .brotli, .zstd][r.below(3)] }
+  plan.compression.types = r.texts()
+  plan.compression.minLength = r.int()
+  plan.compression.gzipLevel = r.int()
+  plan.compression.brotliLevel = r.int()
+  plan.compression.zstdLevel = r.int()
   plan.timeouts.idle = r.int()
   plan.timeouts.request = r.int()
   plan.timeouts.send = r.int()
@@ -185,6 +192,7 @@ func randomPlan(_ seed: UInt64) -> Plan {
       hosts: r.texts(), pattern: r.text(), methods: MethodSet(rawValue: r.short()), action: randomAction(&r, upstreams: plan.upstreams.count),
       rules: randomRules(&r))
     route.access = r.rules()
+    route.compresses = r.flag()
     return route
   }
   return plan
