@@ -145,6 +145,8 @@ extension Gateway {
         return backendEnded(exchange, backend.handle, hadBytes: hadBytes, isReset: true)
       }
       buffer.compact()
+      // Compressing takes its time: the others come in between.
+      if exchanges[exchange].flags.contains(.compressing) { break }
     }
     stash(buffer, backend)
     pending.append(Token.make(.backend, backend.handle))

@@ -274,7 +274,7 @@ extension Gateway {
   /// is its head to be rewritten.
   @inline(never)
   mutating func passes(_ exchange: Pin<Exchange>, _ status: Status) -> Bool {
-    exchanges[exchange].flags.isDisjoint(with: [.upgrading, .rewrites, .hedged])
+    exchanges[exchange].flags.isDisjoint(with: [.upgrading, .rewrites, .hedged, .mayCompress])
       && !actions.forwards[Int(exchanges[exchange].rule)].plan.retry.covers(.status(status.code))
   }
 

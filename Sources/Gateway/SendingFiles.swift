@@ -14,6 +14,8 @@ extension Gateway {
   /// Bytes sent with one call, and calls in one turn.
   private static var filePiece: Int { 1 << 20 }
   private static var fileBudget: Int { 4 }
+  /// Bytes compressed in one turn.
+  private static var codedPiece: Int { 32 << 10 }
   /// Bytes that may wait for a client that is not sent to directly.
   private static var fileBacklog: Int { 128 << 10 }
 
@@ -43,7 +45,7 @@ extension Gateway {
   mutating func sendFile(_ exchange: Handle) {
     guard let session = exchanges[exchange].session else { return }
     let client = exchanges[exchange].client
-    for _ in 0..<Self.fileBudget {
+    for _ in 0..<(files[session].encoder == nil ? Self.fileBudget : 1) {
       guard clients[client].flags.isDisjoint(with: .doomed) else { return }
       if files[session].position == files[session].end {
         guard sendPart(exchange, session, client) else { return }
@@ -138,7 +140,9 @@ extension Gateway {
   }
 
   private mutating func sendThroughMemory(_ exchange: Handle, _ session: Handle, _ client: Handle, _ buffer: inout Buffer) -> Bool {
-    let position = files[session].position, limit = files[session].end - files[session].position
+    let position = files[session].position
+    // Compressing takes its time: the others come in between.
+    let limit = min(files[session].end - position, files[session].encoder == nil ? buffer.freeCapacity : Self.codedPiece)
     let outcome = files[session].file.read(at: position, limit: limit, into: &buffer)
     guard case .moved(let count) = outcome, count > 0 else {
       if case .failed = outcome { fail(exchange, .fileUnreadable) } else { fail(exchange, .fileTruncated) }
