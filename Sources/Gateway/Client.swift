@@ -66,6 +66,9 @@ struct ClientFlags: OptionSet, BitwiseCopyable {
   /// Its requests are looked at before they are routed (ClientAddress).
   static var screened: ClientFlags { [.trusted, .barred] }
 
+  /// There is nobody: it stands for the client of a copy, and what is sent to it is dropped.
+  static var void: ClientFlags { ClientFlags(rawValue: 1 << 25) }
+
   /// No further request may be begun on its socket in HTTP/1.
   static var finished: ClientFlags { [.closing, .doomed, .lingering, .stream, .multiplexed] }
 }
@@ -77,6 +80,15 @@ enum ClientWaiting: UInt8, BitwiseCopyable {
   case settling
 }
 
+/// What the streams of a connection have of it.
+struct StreamOrigin: BitwiseCopyable {
+  let peer: PeerAddress
+  let peerPort: UInt16
+  let address: PeerText
+  let listener: UInt16
+  let flags: ClientFlags
+}
+
 /// The state of one client connection.
 struct Client: ~Copyable {
   private(set) var socket: Socket
@@ -86,7 +98,7 @@ struct Client: ~Copyable {
   var peerPort: UInt16 = 0
   /// Whom requests come from: the peer, or whom a trusted proxy names, from the head of a request on. Set in ClientAddress alone.
   var address: PeerText
-  let listener: UInt16
+  private(set) var listener: UInt16
   var flags = ClientFlags.fresh
   var waiting = ClientWaiting.firstByte
   /// Milliseconds of the monotonic clock; meaningless while `waiting` is `nothing`.
@@ -154,7 +166,7 @@ struct Client: ~Copyable {
 
   /// Whether what is composed for it can go to its socket at once.
   @inline(__always)
-  var isClear: Bool { backlog.isEmpty && flags.isDisjoint(with: [.holding, .doomed, .stream]) }
+  var isClear: Bool { backlog.isEmpty && flags.isDisjoint(with: [.holding, .doomed, .stream, .void]) }
 
   /// The body that is framed so is to be read. A stream's has no framing of its own but the stream's end.
   @inline(__always)
@@ -175,6 +187,16 @@ struct Client: ~Copyable {
     self.listener = listener
   }
 
+  /// Nobody, in whose name a copy of a request from `address` is sent.
+  init(voidFrom address: PeerText) {
+    socket = Socket(Descriptor.none)
+    peer = PeerAddress(address)
+    self.address = address
+    listener = 0
+    flags = .void
+    waiting = .nothing
+  }
+
   /// Closes its socket and gives up what it holds, which others have taken what they want of.
   mutating func vacate() {
     socket = Socket(Descriptor.none)
@@ -182,15 +204,24 @@ struct Client: ~Copyable {
     backlog = BufferChain()
   }
 
-  /// A stream of `connection`: one request, and no other.
-  init(streamOf connection: borrowing Client, carrier: Handle) {
-    socket = Socket(Descriptor.none)
+  /// What its streams are to have.
+  @inline(__always)
+  var origin: StreamOrigin { StreamOrigin(peer: peer, peerPort: peerPort, address: address, listener: listener, flags: flags.intersection(.screened)) }
+
+  /// Becomes, being vacant, a stream of a connection: one request, and no other.
+  @inline(__always)
+  mutating func becomeStream(of connection: StreamOrigin, carrier: Handle, at now: Int64) {
     peer = connection.peer
     peerPort = connection.peerPort
     address = connection.address
     listener = connection.listener
     self.carrier = carrier
-    flags = connection.flags.intersection(.screened).union([.stream, .closing])
+    flags = connection.flags.union([.stream, .closing])
     waiting = .nothing
+    exchange = nil
+    bounds = 0
+    body = BodyReader(.none)
+    requestStart = now
+    received = 0
   }
 }

@@ -91,7 +91,18 @@ extension Gateway {
       case .brotli: coded.brotli
       case .zstd: coded.zstd
       }
-    unsafe answer(clients.pin(client), route, response: chosen < 0 ? coded.identity : chosen, id, length, &input)
+    let answer = chosen < 0 ? coded.identity : chosen
+    let context = contextOfHead(), before = services.responses.output.count
+    guard reserve(client, actions.codedAnswers[answer].byteCount + 160) else { return }
+    switch id {
+    case .generated:
+      services.ids.show(id)
+      services.responses.send(actions.codedAnswers[answer], context, requestID: services.ids.generated)
+    case .received(let text): services.responses.send(actions.codedAnswers[answer], context, requestID: text.text(in: input.bytes))
+    }
+    let body = context.isHead ? 0 : actions.codedAnswers[answer].bodyCount
+    finishLocal(
+      client, actions.codedAnswers[answer].status.code, .none, route: route, id, context, sent: services.responses.output.count - before, body: body, length, &input)
   }
 
   // MARK: Backends' responses

@@ -57,6 +57,8 @@ struct Services: ~Copyable {
   var rangeSize = 0
   /// What rate limits said of the request being dispatched.
   var rateNote = RateNote()
+  /// The route of the request that rate limits are asked about; -1: none.
+  var matchedRoute = -1
   /// What templates are told, and lines being composed from them; without memory where there are none.
   var facts = TemplateFacts.absent
   var editLines = Buffer.absent
@@ -127,9 +129,14 @@ public struct Gateway: ~Copyable {
   var unsettled = TokenQueue(capacity: 128)
   /// HTTP/2 connections that have frames to write.
   var unflushed = TokenQueue(capacity: 64)
+  /// Streams without a record, in the turn in which they are answered.
+  var answered = Stack<AnsweredStream>(capacity: 128)
   var pushes = Stack<PushedRequest>(capacity: 1)
   var exchanges: Slab<Exchange>
   var recoveries: Slab<Recovery>
+  /// Copies of requests being made, and those that are whole.
+  var mirrored: Slab<Mirrored>
+  var launching = TokenQueue(capacity: 16)
   var backends: Backends
   /// What only streams to backends have, and what only the HTTP/2 connections have that carry them.
   var backendStreams: Slab<BackendStream>
@@ -159,6 +166,8 @@ public struct Gateway: ~Copyable {
   var exchangeTimers: TimerWheel
   /// Whether there has been any such.
   var timesExchanges = false
+  /// Whether some route answers preflights.
+  let answersPreflights: Bool
   /// Whether some route has bounds of its own on what clients send and take.
   let hasOwnBounds: Bool
   /// Whether some route has rules for the header fields of answers.
@@ -208,7 +217,7 @@ public struct Gateway: ~Copyable {
     // Everything that can fail comes first: a noncopyable value is initialised whole or not at all.
     let table = try Self.makeTable(plan)
     let poller = try Self.makePoller()
-    let actions = try RouteActions(plan, table)
+    let actions = try RouteActions(plan, table, worker: worker.slot, of: worker.count)
     let lines = try Self.makeAccessLog(plan, worker, accessLog)
     let tickets = try Self.makeTickets(plan, ticketKeys)
     let servers = try Self.makeServers(plan, tickets)
@@ -228,7 +237,9 @@ public struct Gateway: ~Copyable {
     self.table = table
     self.poller = poller
     let editsAny = actions.edits.isActive
+    let mirrorCapacity = actions.mirrorCapacity
     hasOwnBounds = actions.hasOwnBounds
+    answersPreflights = actions.edits.hasCrossOrigin
     editsLocally = actions.edits.editsResponses
     self.actions = actions
     switch lines {
@@ -249,6 +260,7 @@ public struct Gateway: ~Copyable {
     checksHosts = servers.contains { $0?.isDivided == true }
     exchanges = Slab(capacity: clientCapacity)
     recoveries = Slab(capacity: clientCapacity)
+    mirrored = Slab(capacity: mirrorCapacity)
     tunnels = Slab(capacity: clientCapacity)
     webSockets = Slab(capacity: clientCapacity)
     pipes = Slab(capacity: Self.pipeLimit)
@@ -258,7 +270,7 @@ public struct Gateway: ~Copyable {
     streams = Slab(capacity: streamCapacity)
     multiplexers = Slab(capacity: plan.http2.enabled ? connectionCapacity : 0)
     var services = Services(plan.limits)
-    workspace = Workspace(sectionCapacity: services.small.bufferCapacity, fieldLimit: services.fieldLimit)
+    workspace = Self.makeWorkspace(plan, services)
     frames = Buffer(capacity: plan.http2.enabled || speaksHTTP2 ? Self.frameLimit + ServerSession.slack : 0)
     securedBackends = Slab(capacity: tlsClients.contains { $0 != nil } ? backendCapacity : 1)
     self.tlsClients = tlsClients
@@ -287,6 +299,14 @@ public struct Gateway: ~Copyable {
     self.board = board
     self.counters = counters
     self.log = log
+  }
+
+  private static func makeWorkspace(_ plan: Plan, _ services: borrowing Services) -> Workspace {
+    var workspace = Workspace(sectionCapacity: services.small.bufferCapacity, fieldLimit: services.fieldLimit)
+    for route in plan.http2.enabled ? plan.routes : [] {
+      if case .respond(let respond) = route.action { RouteActions.prepare(respond, server: plan.serverHeader, in: &workspace.answers) }
+    }
+    return workspace
   }
 
   private static func makeTable(_ plan: Plan) throws(GatewayFailure) -> RouteTable {
@@ -360,6 +380,7 @@ public struct Gateway: ~Copyable {
   @inline(__always)
   public mutating func turnEnded() -> CInt {
     if !pending.isEmpty { continuePending() }
+    if !launching.isEmpty { launchMirrors() }
     if !unflushed.isEmpty { flushConnections() }
     if !backends.retired.isEmpty { closeRetired() }
     fireTimers()

@@ -4,10 +4,12 @@
 // the settings of forwarding laid flat.
 
 import Compression
+import HTTP2
 import HTTPModel
 import Memory
 import Plan
 import Policy
+import Upstream
 import Wire
 
 /// What a route leads to; the index is into the table of its kind.
@@ -15,6 +17,8 @@ enum ActionIndex: BitwiseCopyable {
   case forward(Int)
   case respond(Int)
   case redirect(Int)
+  /// One of several forward rules.
+  case split(Int)
   case echo(Int)
   case health
   case stats
@@ -25,7 +29,7 @@ enum ActionIndex: BitwiseCopyable {
   case restricted(Int)
 }
 
-/// A fixed answer by coding: indices into the responses; negative: it is not there.
+/// A fixed answer by coding: indices into the coded answers; negative: it is not there.
 struct CodedResponse: BitwiseCopyable {
   var identity: Int
   var gzip = -1
@@ -111,6 +115,19 @@ struct RequestBounds: BitwiseCopyable {
   func exclude(_ length: Int) -> Bool { maxBodySize > 0 && length > maxBodySize }
 }
 
+extension ForwardPlan {
+  /// How copies are forwarded.
+  fileprivate init(_ mirror: MirrorPlan) {
+    self.init(upstream: mirror.upstream)
+    timeout = mirror.timeout
+    sendTimeout = mirror.timeout
+    responseTimeout = mirror.timeout
+    streamIdleTimeout = mirror.timeout
+    buffering = .never
+    webSocket = false
+  }
+}
+
 /// The actions of all routes.
 struct RouteActions: ~Copyable {
   var index: BoundedArray<ActionIndex>
@@ -124,9 +141,16 @@ struct RouteActions: ~Copyable {
   var redirectStatuses: [UInt16] = []
   /// The header rules of all routes, and all templates.
   var edits: RouteEdits
+  var splits = Splits()
+  var mirrors: BoundedArray<MirrorRule>
+  /// For each route its mirror; -1: none.
+  var mirrorOfRoute: BoundedArray<Int32>
+  let mirrorNames = MirrorNames()
   var echoes = Stack<EchoRule>()
   var files = Stack<FileRule>()
   var codedResponses: BoundedArray<CodedResponse>
+  /// The answers that these are indices of.
+  var codedAnswers = Stack<PreparedResponse>()
   var restricted: BoundedArray<RestrictedAction>
   /// Who may use which.
   var rules = Stack<AddressTable>()
@@ -134,35 +158,48 @@ struct RouteActions: ~Copyable {
   var hosts = Stack<Buffer>()
   var upstreamNames = Stack<Buffer>()
 
-  init(_ plan: Plan, _ table: borrowing RouteTable) throws(GatewayFailure) {
+  init(_ plan: Plan, _ table: borrowing RouteTable, worker: Int, of workers: Int) throws(GatewayFailure) {
     index = BoundedArray(capacity: max(1, plan.routes.count))
-    forwards = BoundedArray(capacity: max(1, plan.routes.count))
+    forwards = BoundedArray(capacity: plan.routes.reduce(1) { $0 + max(1, $1.rules.split.arms.count) + ($1.rules.mirror == nil ? 0 : 1) })
+    mirrors = BoundedArray(capacity: plan.routes.count { $0.rules.mirror != nil })
+    mirrorOfRoute = BoundedArray(capacity: plan.routes.count)
     codedResponses = BoundedArray(capacity: max(1, plan.routes.count))
     edits = RouteEdits(capacity: plan.routes.count)
     bounds = BoundedArray(capacity: plan.routes.count + 1)
     _ = bounds.append(RequestBounds(plan))
     restricted = BoundedArray(capacity: max(1, plan.routes.count { !$0.access.isEmpty }))
     for (position, route) in plan.routes.enumerated() {
-      let action: ActionIndex
+      var action: ActionIndex
+      var isMirrored = false
       let captures = table.captureNames(ofRoute: position)
       try edits.add(route, captures: captures)
       add(route.rules.bounds, to: RequestBounds(plan))
       switch route.action {
       case .forward(let forward):
-        guard plan.upstreams.indices.contains(forward.upstream) else { throw GatewayFailure("route \(route.pattern) names no upstream") }
-        _ = forwards.append(
-          ForwardRule(
-            forward, plan.upstreams[forward.upstream], judges: plan.clientAddress.isActive,
-            hasEdits: !route.rules.request.isEmpty || !route.rules.response.isEmpty, compresses: route.compresses))
-        action = .forward(forwards.count - 1)
+        isMirrored = true
+        let hasEdits = route.rules.mirror != nil || !route.rules.request.isEmpty || edits.routes[position].concernsResponses || edits.routes[position].rewrites
+        let arms = route.rules.split.arms.isEmpty ? [forward.upstream] : route.rules.split.arms.map(\.upstream)
+        let first = forwards.count
+        for upstream in arms {
+          guard plan.upstreams.indices.contains(upstream) else { throw GatewayFailure("route \(route.pattern) names no upstream") }
+          var own = forward
+          own.upstream = upstream
+          _ = forwards.append(ForwardRule(own, plan.upstreams[upstream], judges: plan.clientAddress.isActive, hasEdits: hasEdits, compresses: route.compresses))
+        }
+        if arms.count == 1 {
+          action = .forward(first)
+        } else {
+          let key = route.rules.split.key
+          let template = key.isEmpty ? nil : try edits.add(template: key, .requestField, route, captures: captures)
+          action = .split(splits.add(route.rules.split, first: first, route: route.pattern, key: template, empty: .empty))
+        }
       case .respond(let respond):
+        responses.append(RouteActions.prepare(respond, server: plan.serverHeader))
+        action = .respond(responses.count - 1)
         if route.compresses, RouteActions.isCompressible(respond, plan.compression) {
           _ = codedResponses.append(addCoded(respond, plan))
           action = .respondCoded(codedResponses.count - 1)
-          break
         }
-        responses.append(RouteActions.prepare(respond, server: plan.serverHeader))
-        action = .respond(responses.count - 1)
       case .redirect(let redirect):
         redirects.append(try edits.add(template: redirect.to, .redirect, route, captures: captures))
         redirectStatuses.append(redirect.status)
@@ -175,6 +212,18 @@ struct RouteActions: ~Copyable {
       case .echo(let echo):
         echoes.append(EchoRule(echo))
         action = .echo(echoes.count - 1)
+      }
+      if isMirrored, let mirror = route.rules.mirror {
+        guard plan.upstreams.indices.contains(mirror.upstream) else { throw GatewayFailure("route \(route.pattern) names no upstream") }
+        _ = mirrorOfRoute.append(Int32(mirrors.count))
+        _ = mirrors.append(
+          MirrorRule(
+            rule: Int32(forwards.count), share: mirror.percent, limit: max(1, Pool.share(mirror.maxConcurrent, worker, workers)),
+            maxBodySize: mirror.maxBodySize, copiesNonIdempotent: mirror.nonIdempotent))
+        _ = forwards.append(
+          ForwardRule(ForwardPlan(mirror), plan.upstreams[mirror.upstream], judges: false, hasEdits: false, compresses: false))
+      } else {
+        _ = mirrorOfRoute.append(-1)
       }
       guard !route.access.isEmpty else {
         _ = index.append(action)
@@ -190,6 +239,13 @@ struct RouteActions: ~Copyable {
     }
   }
 
+  /// Copies that can be made at the same time.
+  var mirrorCapacity: UInt32 {
+    var sum = 0
+    for index in 0..<mirrors.count { sum += mirrors[index].limit }
+    return UInt32(clamping: min(sum, 1 << 20))
+  }
+
   private mutating func add(_ own: RequestBoundsPlan, to general: RequestBounds) {
     var bounds = general
     if let size = own.maxBodySize { bounds.maxBodySize = size }
@@ -200,14 +256,26 @@ struct RouteActions: ~Copyable {
   }
 
   private static func prepare(_ plan: RespondPlan, server: Bool, more: String = "", body coded: [UInt8]? = nil) -> PreparedResponse {
+    let fields = fields(of: plan) + Array(more.utf8), body = coded ?? Array(plan.body.utf8)
+    return PreparedResponse(Status(plan.status), fields: fields.span, body: body.span, server: server)
+  }
+
+  /// The same for streams of HTTP/2, where answers have the same index as here.
+  static func prepare(_ plan: RespondPlan, server: Bool, in answers: inout PreparedAnswers) {
+    let status = Status(plan.status)
+    let body = PreparedResponse.hasBody(status) ? Array(plan.body.utf8) : []
+    var fields = fields(of: plan)
+    if !status.forbidsBody { fields += Array("Content-Length: \(body.count)\r\n".utf8) }
+    answers.append(status, fields: fields.span, body: body.span, server: server)
+  }
+
+  private static func fields(of plan: RespondPlan) -> [UInt8] {
     var fields: [UInt8] = []
     for header in plan.headers { fields += Array("\(header.name): \(header.value)\r\n".utf8) }
     if !plan.headers.contains(where: { $0.name.lowercased() == "content-type" }), !plan.body.isEmpty {
       fields += Array("Content-Type: text/plain; charset=utf-8\r\n".utf8)
     }
-    fields += Array(more.utf8)
-    let body = coded ?? Array(plan.body.utf8)
-    return PreparedResponse(Status(plan.status), fields: fields.span, body: body.span, server: server)
+    return fields
   }
 
   /// Whether a fixed answer is worth while to be had in other codings, and may be.
@@ -224,15 +292,15 @@ struct RouteActions: ~Copyable {
   /// Composes a fixed answer in every coding that makes it shorter; as small as can be, for it is done once.
   private mutating func addCoded(_ respond: RespondPlan, _ plan: Plan) -> CodedResponse {
     let vary = "Vary: Accept-Encoding\r\n"
-    responses.append(RouteActions.prepare(respond, server: plan.serverHeader, more: vary))
-    var coded = CodedResponse(identity: responses.count - 1)
+    codedAnswers.append(RouteActions.prepare(respond, server: plan.serverHeader, more: vary))
+    var coded = CodedResponse(identity: codedAnswers.count - 1)
     for (coding, level) in [(ContentCoding.gzip, 9), (.brotli, 9), (.zstd, 19)] {
       guard let bytes = RouteActions.encode(Array(respond.body.utf8), coding, level: level), bytes.count < respond.body.utf8.count else { continue }
-      responses.append(RouteActions.prepare(respond, server: plan.serverHeader, more: "Content-Encoding: \(coding.token)\r\n" + vary, body: bytes))
+      codedAnswers.append(RouteActions.prepare(respond, server: plan.serverHeader, more: "Content-Encoding: \(coding.token)\r\n" + vary, body: bytes))
       switch coding {
-      case .gzip: coded.gzip = responses.count - 1
-      case .brotli: coded.brotli = responses.count - 1
-      case .zstd: coded.zstd = responses.count - 1
+      case .gzip: coded.gzip = codedAnswers.count - 1
+      case .brotli: coded.brotli = codedAnswers.count - 1
+      case .zstd: coded.zstd = codedAnswers.count - 1
       case .identity: break
       }
     }
