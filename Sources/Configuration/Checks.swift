@@ -20,6 +20,7 @@ extension Settings {
     }
     checkRateLimits(&reading)
     checkAddressRules(&reading)
+    checkCompression(&reading)
     checkListeners(&reading)
     checkUpstreams(&reading)
     checkBreakers(&reading)
@@ -199,14 +200,14 @@ extension Settings {
       let actions = [
         reading.origins["\(path).upstream"] != nil && !route.upstream.isEmpty ? "upstream" : nil,
         route.rules.split.arms.isEmpty ? nil : "split", route.respond.map { _ in "respond" },
-        route.redirect.map { _ in "redirect" }, route.echo.map { _ in "echo" },
+        route.redirect.map { _ in "redirect" }, route.echo.map { _ in "echo" }, route.files.map { _ in "static" },
       ].compactMap { $0 }
       if actions.count != 1 {
         let rejected = reading.origins["\(path).upstream"] != nil && route.upstream.isEmpty && reading.errors.contains { $0.path == "\(path).upstream" }
         if actions.count > 1 {
-          reading.reject(path, "\(title) has \(actions.joined(separator: " and ")), but may have only one of upstream, split, respond, redirect and echo")
+          reading.reject(path, "\(title) has \(actions.joined(separator: " and ")), but may have only one of upstream, split, respond, redirect, echo and static")
         } else if !rejected {
-          reading.reject(path, "\(title) needs one of upstream, split, respond, redirect and echo")
+          reading.reject(path, "\(title) needs one of upstream, split, respond, redirect, echo and static")
         }
       }
       if !route.upstream.isEmpty { checkUpstreamName(route.upstream, "\(path).upstream", title, &reading) }
@@ -220,6 +221,7 @@ extension Settings {
         }
       }
       check(route.rules, path, isForwarded: isForwarded, pattern: route.path, &reading)
+      if let files = route.files { check(files, route, path, &reading) }
       if let respond = route.respond { check(respond, "\(path).respond", &reading) }
       if let redirect = route.redirect { check(redirect, route.path, "\(path).redirect.to", &reading) }
     }
@@ -280,6 +282,7 @@ extension Settings {
       requireAbsolute(upstream.tls.certificateFile, "upstreams[\(index)].tls.cert_file")
       requireAbsolute(upstream.tls.keyFile, "upstreams[\(index)].tls.key_file")
     }
+    for (index, route) in routes.enumerated() { requireAbsolute(route.files?.root ?? "", "routes[\(index)].static.root") }
     if let pidFile, !pidFile.hasPrefix("/") {
       reading.reject(.flag("-P"), "", "the PID file must be an absolute path to run in the background (found \(JSON.quoted(pidFile)))")
     }

@@ -21,6 +21,7 @@ extension Plan {
     tickets = settings.tls.tickets
     rateLimit = settings.rateLimit
     clientAddress = ClientAddressPlan(settings.clientAddress)
+    compression = settings.compression
     access = AddressRulePlan(settings.access)
     log = settings.log
     if !log.file.isEmpty { log.file = surroundings.absolute(log.file) }
@@ -48,6 +49,15 @@ extension Plan {
       upstreams.append(plan)
     }
     routes = RouteExpansion(settings, &reading).routes
+    for (index, route) in settings.routes.enumerated() {
+      guard let root = route.files?.root, !root.isEmpty, let complaint = surroundings.folderComplaint(surroundings.absolute(root)) else { continue }
+      reading.reject("routes[\(index)].static.root", "routes[\(index)].static.root \(JSON.quoted(root)) \(complaint)")
+    }
+    for index in routes.indices {
+      guard case .files(var files) = routes[index].action else { continue }
+      files.root = surroundings.absolute(files.root)
+      routes[index].action = .files(files)
+    }
   }
 
   /// Where an upstream's requests go, and what they call it.

@@ -31,6 +31,7 @@ public struct Settings: Equatable, Sendable {
   public var rateLimit = RateLimitPlan()
   public var clientAddress = ClientAddressSettings()
   public var access = AddressRuleSettings()
+  public var compression = CompressionPlan()
   public var upstreams: [UpstreamSettings] = []
   public var routes: [RouteSettings] = []
 
@@ -112,6 +113,7 @@ public struct UpstreamSettings: Equatable, Sendable {
   public var methods: [String] = []
   /// Who may use `routePrefix`.
   public var access = AddressRuleSettings()
+  public var compression = CompressionSwitch.inherit
   /// Its `upstream` has no meaning here.
   public var forward = ForwardPlan(upstream: 0)
   /// Of its own route.
@@ -173,7 +175,7 @@ public struct UpstreamTLSSettings: Equatable, Sendable {
   public init() {}
 }
 
-/// An element of `routes`: exactly one of `upstream`, `respond`, `redirect` and `echo` is given.
+/// An element of `routes`: exactly one of `upstream`, `respond`, `redirect`, `echo` and `static` is given.
 public struct RouteSettings: Equatable, Sendable {
   public var hosts: [String] = []
   public var path = ""
@@ -185,6 +187,8 @@ public struct RouteSettings: Equatable, Sendable {
   public var respond: RespondPlan?
   public var redirect: RedirectPlan?
   public var echo: EchoPlan?
+  public var files: StaticPlan?
+  public var compression = CompressionSwitch.inherit
   public var rules = RouteRulesPlan()
   public var access = AddressRuleSettings()
 

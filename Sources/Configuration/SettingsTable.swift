@@ -58,6 +58,7 @@ enum SettingsTable {
       .list("routes", \.routes, route, "Which requests are answered how; tried before the route_prefix of any upstream."),
       .section("rate_limit", \.rateLimit, rateLimit, "How many requests whom is allowed, over all workers."),
       .section("client_address", \.clientAddress, clientAddress, "How the address of a client is found that comes through proxies."),
+      .section("compression", \.compression, compression, "Compression of responses: forwarded ones, fixed answers and files."),
       .later("dns"), .later("auth"), .later("observability"),
     ] + Setting.addressRules(\.access, " at all"))
 
@@ -263,7 +264,7 @@ enum SettingsTable {
     [
       .text("route_prefix", \.routePrefix, .pattern, mayBeEmpty: true, "Path prefix or pattern of requests that go to this upstream; empty: only routes that name it.").example("/api"),
       .texts("methods", \.methods, .method, "Methods accepted on route_prefix; none given: all."),
-    ] + Setting.addressRules(\.access, " on route_prefix") + forward.settings.map { $0.lifted(\.forward) } + routeRules.settings.map { $0.lifted(\.rules) })
+    ] + Setting.addressRules(\.access, " on route_prefix") + [.compressionSwitch(\.compression)] + forward.settings.map { $0.lifted(\.forward) } + routeRules.settings.map { $0.lifted(\.rules) })
 
   /// How requests are forwarded: `proxy` of an upstream, and of a route that names one.
   static let forward = SettingTable<ForwardPlan>(
@@ -328,13 +329,13 @@ enum SettingsTable {
       .texts("hosts", \.hosts, .hostPattern, "Host names, exact or \"*.example.com\"; none given: every host."),
       .text("path", \.path, .pattern, "Pattern such as \"/users/:id([0-9]+)/*rest\"; matches exactly unless it ends in a catch-all.").required(example: "/old/*rest"),
       .texts("methods", \.methods, .method, "Methods; none given: all for an upstream, GET and HEAD otherwise."),
-      .text("upstream", \.upstream, .name, mayBeEmpty: true, "Forward to the upstream of this name. A route has exactly one of upstream, split, respond, redirect and echo.").example("demo"),
+      .text("upstream", \.upstream, .name, mayBeEmpty: true, "Forward to the upstream of this name. A route has exactly one of upstream, split, respond, redirect, echo and static.").example("demo"),
       .optional("proxy", \.forward, forward, "With upstream: how requests are forwarded. Independent of the upstream's own proxy."),
       .optional("respond", \.respond, respond, "Answer with fixed content."),
       .optional("redirect", \.redirect, redirect, "Answer with another address."),
       .optional("echo", \.echo, echo, "Be a WebSocket endpoint that sends each message back."),
-      .later("static"),
-    ] + Setting.addressRules(\.access, " on this route") + routeRules.settings.map { $0.lifted(\.rules) })
+      .optional("static", \.files, files, "Answer with files below a directory; path ends in a catch-all, and what it matches is the file."),
+    ] + Setting.addressRules(\.access, " on this route") + [.compressionSwitch(\.compression)] + routeRules.settings.map { $0.lifted(\.rules) })
 
   private static let respond = SettingTable<RespondPlan>(
     RespondPlan(),

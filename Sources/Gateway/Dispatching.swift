@@ -108,6 +108,8 @@ extension Gateway {
     case .redirect(let index): redirect(client.handle, route, template: index, isRewritten: isRewritten, id, length, &input)
     case .health: answerHealth(client.handle, route, id, length, &input)
     case .stats: answerStats(client.handle, route, id, length, &input)
+    case .file(let index): serveFile(client.handle, route, rule: index, isRewritten: isRewritten, id, length, &input)
+    case .respondCoded(let index): answerCoded(client.handle, route, index, id, length, &input)
     case .restricted(let index): performRestricted(index, client, route, isRewritten: isRewritten, id, length, &input)
     }
   }

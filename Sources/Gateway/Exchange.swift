@@ -63,6 +63,13 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   static var rewrites: ExchangeFlags { ExchangeFlags(rawValue: 1 << 19) }
   /// The request has been sent more than once at the same time, and there is no answer yet.
   static var hedged: ExchangeFlags { ExchangeFlags(rawValue: 1 << 20) }
+  /// The response may be compressed; whether it is, depends on the request; its head says that it is; and an encoder is at work.
+  static var mayCompress: ExchangeFlags { ExchangeFlags(rawValue: 1 << 27) }
+  static var varies: ExchangeFlags { ExchangeFlags(rawValue: 1 << 21) }
+  static var coded: ExchangeFlags { ExchangeFlags(rawValue: 1 << 29) }
+  static var compressing: ExchangeFlags { ExchangeFlags(rawValue: 1 << 30) }
+  /// A file is sent; there is no upstream.
+  static var file: ExchangeFlags { ExchangeFlags(rawValue: 1 << 31) }
   /// The head that was collected has come over HTTP/2.
   static var heldFromHTTP2: ExchangeFlags { ExchangeFlags(rawValue: 1 << 22) }
   /// The attempt under way has been let through by the upstream's guard, and is to be reported to it (`admission`).
@@ -124,7 +131,7 @@ struct Exchange: ~Copyable {
   var requestBody = BufferChain()
   /// What it takes to send the request again, from the time that it may be.
   var recovery: Handle?
-  /// The tunnel or the endpoint's session, from the request for a WebSocket to the end; with `.spliced` the pipe.
+  /// The tunnel or the endpoint's session, from the request for a WebSocket to the end; with `.spliced` the pipe, with `.file` the file, with `.compressing` the encoder.
   var session: Handle?
   /// A copy of the request, until its body is whole.
   var copy: Handle?

@@ -47,6 +47,14 @@ struct Services: ~Copyable {
   var ids = RequestIDs()
   /// For control frames, and for what is being compressed or decompressed; made when it is first needed.
   var scratch = Buffer.absent
+  /// The name and the entity tag of the file being looked for.
+  var fileName = Buffer(capacity: FilePath.limit + 1024)
+  var fileTag = Buffer(capacity: 64)
+  /// What an encoder has made; and the coding that the head at hand tells of.
+  var coded = Buffer.absent
+  var headCoding = ContentCoding.identity
+  /// Bytes of the file of which no range could be sent.
+  var rangeSize = 0
   /// What rate limits said of the request being dispatched.
   var rateNote = RateNote()
   /// The route of the request that rate limits are asked about; -1: none.
@@ -142,6 +150,13 @@ public struct Gateway: ~Copyable {
   /// What the exchanges that have become WebSockets keep: those through the proxy, and those that end here.
   var tunnels: Slab<Tunnel>
   var webSockets: Slab<WebSocketSession>
+  /// Responses being compressed.
+  var encodings: Slab<Encoding>
+  var activeEncoders: UInt32 = 0
+  var compression: CompressionRules
+  /// Files on their way, and the ranges that are asked for.
+  var files: Slab<FileBody>
+  var ranges = BoundedArray<ByteRange>(capacity: 16)
   /// Pipes through which long responses go.
   var pipes: Slab<Pipe>
   var services: Services
@@ -249,6 +264,9 @@ public struct Gateway: ~Copyable {
     tunnels = Slab(capacity: clientCapacity)
     webSockets = Slab(capacity: clientCapacity)
     pipes = Slab(capacity: Self.pipeLimit)
+    files = Slab(capacity: clientCapacity)
+    encodings = Slab(capacity: CompressionRules.encoderLimit)
+    compression = CompressionRules(plan.compression)
     streams = Slab(capacity: streamCapacity)
     multiplexers = Slab(capacity: plan.http2.enabled ? connectionCapacity : 0)
     var services = Services(plan.limits)

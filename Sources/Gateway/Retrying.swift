@@ -26,6 +26,7 @@ extension Gateway {
       if exchanges[exchange].deadline != before { exchanges[exchange].flags.remove(.deadlineIsCalls) }
     }
     if actions.forwards[Int(exchanges[exchange].rule)].rewrites { exchanges[exchange].flags.insert(.rewrites) }
+    if actions.forwards[Int(exchanges[exchange].rule)].compresses { exchanges[exchange].flags.insert(.mayCompress) }
     if actions.forwards[Int(exchanges[exchange].rule)].hasEdits { exchanges[exchange].flags.insert(.edits) }
     if plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 { prepare(exchange, plan) }
     guard guards.isActive else { return true }
@@ -181,6 +182,8 @@ extension Gateway {
       recoveries[recovery].hedgeAt = 0
       recoveries[recovery].isHedge = false
     }
+    if exchanges[exchange].flags.contains(.compressing) { releaseSession(exchange) }
+    exchanges[exchange].flags.remove([.varies, .coded, .compressing])
     exchanges[exchange].flags.remove([.requestComplete, .hedged, .hasHead, .holding, .chunked, .untilClose, .eventStream, .trailers, .retrying])
     exchanges[exchange].status = 0
     exchanges[exchange].sent = 0
@@ -271,7 +274,7 @@ extension Gateway {
   /// is its head to be rewritten.
   @inline(never)
   mutating func passes(_ exchange: Pin<Exchange>, _ status: Status) -> Bool {
-    exchanges[exchange].flags.isDisjoint(with: [.upgrading, .rewrites, .hedged])
+    exchanges[exchange].flags.isDisjoint(with: [.upgrading, .rewrites, .hedged, .mayCompress])
       && !actions.forwards[Int(exchanges[exchange].rule)].plan.retry.covers(.status(status.code))
   }
 

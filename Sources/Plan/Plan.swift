@@ -27,6 +27,7 @@ public struct Plan: Equatable, Sendable {
   public var tickets = TicketPlan()
   public var rateLimit = RateLimitPlan()
   public var clientAddress = ClientAddressPlan()
+  public var compression = CompressionPlan()
   /// Who is let in at all.
   public var access = AddressRulePlan()
   /// Whom upstreams trust.

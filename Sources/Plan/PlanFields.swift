@@ -22,6 +22,7 @@ extension Plan {
     tickets.code(with: &coder)
     rateLimit.code(with: &coder)
     clientAddress.code(with: &coder)
+    compression.code(with: &coder)
     access.code(with: &coder)
     coder.code(&authorities, blank: AuthorityPlan()) { $0.code(with: &$1) }
     coder.code(&upstreams, blank: UpstreamPlan(name: "", host: "", port: 0, addresses: [])) { $0.code(with: &$1) }
@@ -43,6 +44,18 @@ extension ClientAddressPlan {
   mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
     trusted.code(with: &coder)
     coder.code(&source, of: 2)
+  }
+}
+
+extension CompressionPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&enabled)
+    coder.code(&order, blank: .gzip) { $1.code(&$0, of: 3) }
+    coder.code(&types)
+    coder.code(&minLength)
+    coder.code(&gzipLevel)
+    coder.code(&brotliLevel)
+    coder.code(&zstdLevel)
   }
 }
 
@@ -317,6 +330,7 @@ extension RoutePlan {
     methods = MethodSet(rawValue: bits)
     action.code(with: &coder)
     access.code(with: &coder)
+    coder.code(&compresses)
     rules.code(with: &coder)
   }
 }
@@ -394,7 +408,7 @@ extension HeaderPlan {
 
 extension RouteAction {
   mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
-    var forward = ForwardPlan(upstream: 0), respond = RespondPlan(), redirect = RedirectPlan(to: ""), echo = EchoPlan()
+    var forward = ForwardPlan(upstream: 0), respond = RespondPlan(), redirect = RedirectPlan(to: ""), echo = EchoPlan(), files = StaticPlan(root: "")
     let kind =
       switch self {
       case .forward(let plan): { forward = plan; return 0 }()
@@ -403,8 +417,9 @@ extension RouteAction {
       case .health: 3
       case .stats: 4
       case .echo(let plan): { echo = plan; return 5 }()
+      case .files(let plan): { files = plan; return 6 }()
       }
-    switch coder.code(alternative: kind, of: 6) {
+    switch coder.code(alternative: kind, of: 7) {
     case 0:
       forward.code(with: &coder)
       self = .forward(forward)
@@ -416,6 +431,9 @@ extension RouteAction {
       self = .redirect(redirect)
     case 3: self = .health
     case 4: self = .stats
+    case 6:
+      files.code(with: &coder)
+      self = .files(files)
     default:
       echo.code(with: &coder)
       self = .echo(echo)
@@ -446,6 +464,24 @@ extension EchoPlan {
     coder.code(&windowBits)
     coder.code(&idleTimeout)
     coder.code(&pingInterval)
+  }
+}
+
+extension StaticPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&root)
+    coder.code(&index)
+    coder.code(&fallback)
+    coder.code(&hidden)
+    coder.code(&links, of: 3)
+    coder.code(&cacheControl)
+    coder.code(&otherType)
+    coder.code(&charset)
+    coder.code(&types, blank: MediaTypePlan()) { type, coder in
+      coder.code(&type.suffixes)
+      coder.code(&type.type)
+    }
+    coder.code(&precompressed, blank: .gzip) { $1.code(&$0, of: 3) }
   }
 }
 

@@ -56,6 +56,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case breakerTrips, breakerRefusals, breakerSpared, retryBudgetRefusals, retryBudgetSpared
   // Copies of requests: sent, those of them that failed, and those for which there was no room.
   case mirrorsSent, mirrorsFailed, mirrorsSkipped
+  // Compression: responses, and bytes before and after.
+  case responsesCompressed, compressionBytesIn, compressionBytesOut
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
   public var isGauge: Bool {

@@ -80,7 +80,7 @@ import Testing
   @Test func fieldsAreCounted() {
     func count(_ value: Any) -> Int { Mirror(reflecting: value).children.count }
     let plan = Plan()
-    #expect(count(plan) == 20)
+    #expect(count(plan) == 21)
     #expect(count(plan.rateLimit) == 5)
     #expect(count(RateZonePlan()) == 7)
     #expect(count(plan.limits) == 5)
@@ -94,6 +94,7 @@ import Testing
     #expect(count(ListenerPlan(address: .ip("", port: 0))) == 9)
     #expect(count(plan.clientAddress) == 2)
     #expect(count(plan.access) == 2)
+    #expect(count(plan.compression) == 7)
     #expect(count(TLSPlan()) == 9)
     #expect(count(CertificatePlan()) == 6)
     #expect(count(TicketPlan()) == 2)
@@ -104,7 +105,7 @@ import Testing
     #expect(count(AuthorityPlan()) == 2)
     #expect(count(PoolPlan()) == 7)
     #expect(count(BackendHTTP2Plan()) == 12)
-    #expect(count(RoutePlan(pattern: "", methods: .any, action: .health)) == 6)
+    #expect(count(RoutePlan(pattern: "", methods: .any, action: .health)) == 7)
     #expect(count(RouteRulesPlan()) == 7)
     #expect(count(MirrorPlan()) == 7)
     #expect(count(CORSPlan()) == 6)
@@ -116,6 +117,8 @@ import Testing
     #expect(count(HeaderPlan(name: "", value: "")) == 2)
     #expect(count(RedirectPlan(to: "")) == 2)
     #expect(count(EchoPlan()) == 6)
+    #expect(count(StaticPlan(root: "")) == 10)
+    #expect(count(MediaTypePlan()) == 2)
     #expect(count(ForwardPlan(upstream: 0)) == 28)
     #expect(count(RetryPlan()) == 12)
   }

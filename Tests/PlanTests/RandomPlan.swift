@@ -81,6 +81,13 @@ func randomPlan(_ seed: UInt64) -> Plan {
   plan.clientAddress.trusted = r.ranges()
   plan.clientAddress.source = r.flag() ? .xForwardedFor : .forwarded
   plan.access = r.rules()
+  plan.compression.enabled = r.flag()
+  plan.compression.order = (0..<r.below(4)).map { _ in [.gzip, .brotli, .zstd][r.below(3)] }
+  plan.compression.types = r.texts()
+  plan.compression.minLength = r.int()
+  plan.compression.gzipLevel = r.int()
+  plan.compression.brotliLevel = r.int()
+  plan.compression.zstdLevel = r.int()
   plan.timeouts.idle = r.int()
   plan.timeouts.request = r.int()
   plan.timeouts.send = r.int()
@@ -190,6 +197,7 @@ func randomPlan(_ seed: UInt64) -> Plan {
       hosts: r.texts(), pattern: r.text(), methods: MethodSet(rawValue: r.short()), action: randomAction(&r, upstreams: plan.upstreams.count),
       rules: randomRules(&r, upstreams: plan.upstreams.count))
     route.access = r.rules()
+    route.compresses = r.flag()
     return route
   }
   return plan
@@ -285,7 +293,24 @@ private func randomUpstreamTLS(_ r: inout Seeded) -> UpstreamTLSPlan {
 }
 
 private func randomAction(_ r: inout Seeded, upstreams: Int) -> RouteAction {
-  switch r.below(6) {
+  switch r.below(7) {
+  case 5:
+    var files = StaticPlan(root: r.text())
+    files.index = r.texts()
+    files.fallback = r.text()
+    files.hidden = r.flag()
+    files.links = [.none, .beneath, .all][r.below(3)]
+    files.cacheControl = r.text()
+    files.otherType = r.text()
+    files.charset = r.text()
+    files.types = (0..<r.below(3)).map { _ in
+      var type = MediaTypePlan()
+      type.suffixes = r.texts()
+      type.type = r.text()
+      return type
+    }
+    files.precompressed = (0..<r.below(3)).map { _ in [.gzip, .brotli, .zstd][r.below(3)] }
+    return .files(files)
   case 0:
     return .respond(RespondPlan(status: r.short(), headers: (0..<r.below(3)).map { _ in HeaderPlan(name: r.text(), value: r.text()) }, body: r.text()))
   case 1: return .redirect(RedirectPlan(to: r.text(), status: r.short()))
