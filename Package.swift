@@ -55,15 +55,15 @@ let package = Package(
     step("Policy", ["HTTPModel", "Memory", "CLinux", "Plan", "SharedState"]),
     // 6: backends
     step("Resolution", ["Kernel", "Plan", "SharedState", "CCares"]),
-    step("Upstream", ["Kernel", "Memory", "HTTPModel", "Wire", "Plan"]),
+    step("Upstream", ["Policy", "SharedState", "Kernel", "Memory", "HTTPModel", "Wire", "Plan"]),
     // 7: text to plan; the master and gatewayctl only, a worker is handed the plan
     step("Configuration", ["Plan", "Policy", "Telemetry", "TLS", "HTTPModel", "Kernel", "CYAML"]),
     // 8: the life of a request
-    step("Gateway", ["HTTP2", "WebSocket", "Upstream", "Policy", "SharedState", "Telemetry", "Transport", "TLS", "Wire", "HTTPModel", "Plan", "Memory", "Kernel"]),
+    step("Gateway", ["HTTP2", "WebSocket", "Upstream", "Resolution", "Policy", "SharedState", "Telemetry", "Transport", "TLS", "Wire", "HTTPModel", "Plan", "Memory", "Kernel"]),
     // 9: the two roles, and what they say to each other
     step("Control", ["SharedState", "Plan", "Kernel"]),
     step("Worker", ["Gateway", "Control", "SharedState", "Telemetry", "Transport", "Plan", "Kernel", "Memory"]),
-    step("Master", ["Configuration", "Control", "Policy", "SharedState", "Telemetry", "TLS", "Plan", "Kernel"]),
+    step("Master", ["Configuration", "Resolution", "Control", "Policy", "SharedState", "Telemetry", "TLS", "Plan", "Kernel"]),
     // 10: the programs
     .executableTarget(name: "gatewayd", dependencies: ["Master", "Worker", "Configuration", "Control", "TLS", "Kernel"], swiftSettings: settings),
     .executableTarget(
@@ -88,7 +88,7 @@ let package = Package(
     tests("Telemetry", ["Telemetry", "HTTPModel", "Memory", "Plan", "Kernel"]),
     tests("Policy", ["Policy", "Plan", "Memory", "HTTPModel", "SharedState"]),
     tests("Resolution", ["Resolution", "SharedState", "Plan", "Kernel"]),
-    tests("Upstream", ["Upstream", "Plan", "Kernel", "Memory"]),
+    tests("Upstream", ["Upstream", "Policy", "SharedState", "Plan", "Kernel", "Memory"]),
     tests("Configuration", ["Configuration", "Plan", "HTTPModel", "TLS", "TLSTestSupport"]),
     tests("Control", ["Control", "SharedState", "Plan", "Kernel"]),
     tests("Master", ["Master", "Plan", "Kernel"]),

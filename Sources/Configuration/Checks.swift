@@ -103,6 +103,7 @@ extension Settings {
       } else {
         seen[upstream.name] = path
       }
+      checkEndpoints(upstream, path, &reading)
       let pool = upstream.pool
       if pool.maxIdleConnections > pool.maxConnections {
         reading.reject(
@@ -115,6 +116,39 @@ extension Settings {
       if upstream.routePrefix.isEmpty, !upstream.methods.isEmpty {
         reading.reject("\(path).proxy.methods", "\(path).proxy.methods has no effect without route_prefix")
       }
+    }
+  }
+
+  private func checkEndpoints(_ upstream: UpstreamSettings, _ path: String, _ reading: inout Reading) {
+    if upstream.endpoints.isEmpty {
+      if reading.origins["\(path).endpoints"] != nil, !reading.errors.contains(where: { $0.path.hasPrefix("\(path).endpoints") }) {
+        reading.reject("\(path).endpoints", "\(path).endpoints needs at least one element")
+      } else if upstream.host.isEmpty, !reading.errors.contains(where: { $0.path == "\(path).host" || $0.path.hasPrefix("\(path).endpoints") }) {
+        reading.reject(path, "\(path) needs \"host\" or \"endpoints\"")
+      }
+      return
+    }
+    var seen: [String: String] = [:]
+    for (index, endpoint) in upstream.endpoints.enumerated() {
+      let place = "\(path).endpoints[\(index)]"
+      if endpoint.host.isEmpty == endpoint.unix.isEmpty || !endpoint.unix.isEmpty && endpoint.port != nil {
+        let rejected = reading.errors.contains { $0.path.hasPrefix(place + ".") }
+        if !rejected { reading.reject(place, endpoint.unix.isEmpty ? "\(place) needs \"host\" or \"unix\"" : "\(place) has both \"unix\" and \"host\" or \"port\"") }
+        continue
+      }
+      let name = endpoint.plan(upstream).name.lowercased()
+      if let first = seen[name] {
+        reading.reject(place, "\(place) is the same as \(first) (\(reading.place(of: first)))")
+      } else {
+        seen[name] = place
+      }
+    }
+    if upstream.endpoints.allSatisfy(\.isBackup) {
+      reading.reject("\(path).endpoints", "\(path).endpoints are all backups: one at least must not be")
+    }
+    guard upstream.tls.enabled, upstream.tls.serverName.isEmpty, upstream.host.isEmpty else { return }
+    if Set(upstream.endpoints.map { $0.host.lowercased() }).count > 1 || upstream.endpoints.contains(where: { $0.host.isEmpty }) {
+      reading.reject("\(path).tls", "\(path).tls needs \"sni_hostname\": the name that the certificates of all endpoints are good for")
     }
   }
 

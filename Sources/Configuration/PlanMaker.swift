@@ -33,9 +33,7 @@ extension Plan {
       listeners[index].tls = Plan.tls(settings, settings.listeners.isEmpty ? nil : settings.listeners[index], path, surroundings, &reading)
     }
     for (index, upstream) in settings.upstreams.enumerated() {
-      let path = "upstreams[\(index)].host"
-      var plan = UpstreamPlan(
-        name: upstream.name, host: upstream.host, port: UInt16(clamping: upstream.port), addresses: addresses.look(up: upstream.host, path, &reading))
+      var plan = Plan.upstream(upstream, "upstreams[\(index)]", &addresses, &reading)
       plan.requestMode = upstream.requestMode
       plan.pool = upstream.pool
       plan.http2 = upstream.http2
@@ -43,6 +41,26 @@ extension Plan {
       upstreams.append(plan)
     }
     routes = RouteExpansion(settings, &reading).routes
+  }
+
+  /// Where an upstream's requests go, and what they call it.
+  private static func upstream(_ upstream: UpstreamSettings, _ path: String, _ addresses: inout AddressBook, _ reading: inout Reading) -> UpstreamPlan {
+    guard !upstream.endpoints.isEmpty else {
+      return UpstreamPlan(
+        name: upstream.name, host: upstream.host, port: UInt16(clamping: upstream.port), addresses: addresses.look(up: upstream.host, "\(path).host", &reading))
+    }
+    var plan = UpstreamPlan(name: upstream.name, host: upstream.host, port: UInt16(clamping: upstream.port), addresses: [])
+    for (index, settings) in upstream.endpoints.enumerated() {
+      var endpoint = settings.plan(upstream)
+      if endpoint.unix.isEmpty { endpoint.addresses = addresses.look(up: endpoint.host, "\(path).endpoints[\(index)].host", &reading) }
+      plan.endpoints.append(endpoint)
+    }
+    if plan.host.isEmpty {
+      let named = plan.endpoints.first { !$0.host.isEmpty }
+      plan.host = named?.host ?? "localhost"
+      plan.port = named?.port ?? plan.port
+    }
+    return plan
   }
 
   /// TLS of one listener, with its files read.
@@ -88,7 +106,7 @@ extension Plan {
   private mutating func tls(_ upstream: UpstreamSettings, _ path: String, _ surroundings: Surroundings, _ reading: inout Reading) -> UpstreamTLSPlan {
     let own = upstream.tls
     var tls = UpstreamTLSPlan()
-    tls.serverName = own.serverName.isEmpty ? upstream.host : own.serverName
+    tls.serverName = own.serverName.isEmpty ? (upstream.host.isEmpty ? upstream.endpoints.first?.host ?? "" : upstream.host) : own.serverName
     if tls.serverName.hasSuffix(".") { tls.serverName.removeLast() }
     tls.serverNameIsAddress = HostSyntax.isAddress(tls.serverName)
     tls.minVersion = own.minVersion

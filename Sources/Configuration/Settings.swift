@@ -93,6 +93,8 @@ public struct UpstreamSettings: Equatable, Sendable {
   public var name = ""
   public var host = ""
   public var port = 80
+  /// Empty: the upstream has but one, `host`.
+  public var endpoints: [EndpointSettings] = []
   public var requestMode = UpstreamPlan.RequestMode.streaming
   public var tls = UpstreamTLSSettings()
   public var pool = PoolPlan()
@@ -104,6 +106,30 @@ public struct UpstreamSettings: Equatable, Sendable {
   public var forward = ForwardPlan(upstream: 0)
 
   public init() {}
+}
+
+/// An element of `upstreams[].endpoints`.
+public struct EndpointSettings: Equatable, Sendable {
+  public var host = ""
+  /// Nil: that of the upstream.
+  public var port: Int?
+  /// Absolute path of a Unix socket; empty for none.
+  public var unix = ""
+  public var weight = EndpointPlan().weight
+  public var isBackup = false
+
+  public init() {}
+
+  /// As in the plan.
+  func plan(_ upstream: UpstreamSettings) -> EndpointPlan {
+    var plan = EndpointPlan()
+    plan.host = host
+    plan.port = UInt16(clamping: unix.isEmpty ? port ?? upstream.port : 0)
+    plan.unix = unix
+    plan.weight = weight
+    plan.isBackup = isBackup
+    return plan
+  }
 }
 
 /// `upstreams[].tls`.

@@ -188,14 +188,28 @@ enum SettingsTable {
     UpstreamSettings(),
     [
       .text("name", \.name, .name, "Name for routes, logs and metrics; each upstream has another.").required(example: "demo"),
-      .text("host", \.host, .host, "Host name or address of the backend; a name is looked up when the configuration is loaded.").required(example: "127.0.0.1"),
-      .integer("port", \.port, 1...65535, "Port of the backend.").example(9001),
+      .text(
+        "host", \.host, .host, mayBeEmpty: true,
+        "Host name or address of the backend; a name is looked up when the configuration is loaded. With endpoints, only what they are called in Host and TLS; empty: the first of them.")
+        .example("127.0.0.1"),
+      .integer("port", \.port, 1...65535, "Port of the backend, and of endpoints that give none.").example(9001),
+      .list("endpoints", \.endpoints, endpoint, "Several backends that requests are divided among, instead of host alone."),
       .choice("request_mode", \.requestMode, [("streaming", .streaming), ("buffered", .buffered)], "Whether a body is sent on as it arrives, or collected first."),
       .section("pool", \.pool, pool, "Connections to the backend, over all workers."),
       .section("proxy", \.self, proxy, "A route to the backend, and how requests are forwarded on it."),
       .section("tls", \.tls, upstreamTLS, "TLS to the backend."),
       .section("http2", \.http2, upstreamHTTP2, "HTTP/2 to the backend."),
-      .later("circuit_breaker"), .later("endpoints"),
+      .later("circuit_breaker"),
+    ])
+
+  private static let endpoint = SettingTable<EndpointSettings>(
+    EndpointSettings(),
+    [
+      .text("host", \.host, .host, mayBeEmpty: true, "Host name or address; a name is looked up when the configuration is loaded.").example("10.0.0.1"),
+      .integer("port", \.port, 1...65535, "Port; without it, that of the upstream.").example(8080),
+      .text("unix", \.unix, .socketPath, mayBeEmpty: true, "Path of a Unix socket, instead of host and port."),
+      .integer("weight", \.weight, 1...EndpointPlan.maxWeight, "Its share of the requests, beside the weights of the others."),
+      .boolean("backup", \.isBackup, "Used only when none of those that are no backups can be."),
     ])
 
   private static let upstreamTLS = SettingTable<UpstreamTLSSettings>(

@@ -60,6 +60,8 @@ public struct StartRecord: Equatable, Sendable {
   public var ticketKeys: [UInt8] = []
   /// Tables of rate limits, in the order of the plan's zones.
   public var rateTableCount = 0
+  /// What workers share of endpoints comes along; it is there whenever there are upstreams.
+  public var hasEndpointTable = false
 
   public init() {}
 
@@ -75,6 +77,7 @@ public struct StartRecord: Equatable, Sendable {
     archive.flag(&hasConsole)
     archive.data(&ticketKeys)
     archive.number(&rateTableCount)
+    archive.flag(&hasEndpointTable)
     if slot < 0 || rateTableCount < 0 || rateTableCount > 64 || workerCount < 1 || slot >= workerCount || row < 0 || listenerCount < 0 { archive.fail() }
   }
 }

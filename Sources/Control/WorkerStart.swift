@@ -34,6 +34,8 @@ public struct WorkerStart: ~Copyable {
   public var listeners: ListenerSockets
   /// The tables of rate limits, in the order of the plan's zones.
   public let rateTables: [RateTable]
+  /// What workers share of endpoints.
+  public let endpoints: EndpointTable?
   /// What to accept on from the start, without waiting for `adopt`: all slots in a single process, else none.
   public let servedSlots: [Int]
   /// Where the error log goes; nil: standard output.
@@ -42,13 +44,14 @@ public struct WorkerStart: ~Copyable {
   public var accessLog: Descriptor?
 
   public init(
-    record: StartRecord, plan: Plan, scoreboard: Scoreboard, rateTables: [RateTable], listeners: consuming ListenerSockets, servedSlots: [Int],
+    record: StartRecord, plan: Plan, scoreboard: Scoreboard, rateTables: [RateTable], endpoints: EndpointTable?, listeners: consuming ListenerSockets, servedSlots: [Int],
     errorLog: consuming Descriptor?, accessLog: consuming Descriptor?
   ) {
     self.record = record
     self.plan = plan
     self.scoreboard = scoreboard
     self.rateTables = rateTables
+    self.endpoints = endpoints
     self.listeners = listeners
     self.servedSlots = servedSlots
     self.errorLog = errorLog
@@ -100,6 +103,12 @@ extension WorkerChannel {
       guard let file = files.take(next + position) else { throw StartFailure(reason: "the start came without its tables") }
       do { rateTables.append(try RateTable(file)) } catch { throw StartFailure(reason: "cannot map a table of rate limits: \(error.text)") }
     }
+    next += record.rateTableCount
+    var endpoints: EndpointTable? = nil
+    if record.hasEndpointTable {
+      guard let file = files.take(next) else { throw StartFailure(reason: "the start came without the table of endpoints") }
+      do { endpoints = try EndpointTable(file) } catch { throw StartFailure(reason: "cannot map the table of endpoints: \(error.text)") }
+    }
 
     var listeners = ListenerSockets()
     while listeners.count < record.listenerCount {
@@ -123,7 +132,7 @@ extension WorkerChannel {
     do { scoreboard = try Scoreboard(boardFile) } catch { throw StartFailure(reason: "cannot map the scoreboard: \(error.text)") }
     guard scoreboard.page(record.row) != nil else { throw StartFailure(reason: "there is no row \(record.row) in the scoreboard") }
     return WorkerStart(
-      record: record, plan: plan, scoreboard: scoreboard, rateTables: rateTables, listeners: listeners, servedSlots: [], errorLog: errorLog, accessLog: accessLog)
+      record: record, plan: plan, scoreboard: scoreboard, rateTables: rateTables, endpoints: endpoints, listeners: listeners, servedSlots: [], errorLog: errorLog, accessLog: accessLog)
   }
 
   private enum StartStep: ~Copyable {

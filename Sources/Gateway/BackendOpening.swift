@@ -1,7 +1,7 @@
 // BackendOpening — connections to HTTP/2 backends that are opened before a request needs them.
 //
 // Nobody has leased such a connection while it is made ready; when that fails, it is closed and nothing more: the request that
-// needs one will say why there is none. Only one is being opened at a time, for each upstream.
+// needs one will say why there is none. Only one is being opened at a time, for each endpoint.
 
 import HTTPModel
 import Kernel
@@ -23,7 +23,7 @@ extension Gateway {
   /// Opens another connection when the sessions of a pool are as full as they may become without one.
   @inline(never)
   mutating func watchLoad(_ pool: Int) {
-    let settings = plan.upstreams[pool].http2
+    let settings = plan.upstreams[Int(backends.pools[pool].upstream)].http2
     guard backends.pools[pool].opening == 0 else { return }
     var next = backends.pools[pool].firstSession
     while let session = next {
@@ -35,10 +35,10 @@ extension Gateway {
     openAhead(pool)
   }
 
-  /// Opens a connection that nobody waits for, to the first address.
+  /// Opens a connection that nobody waits for, to the first address of an endpoint.
   mutating func openAhead(_ pool: Int) {
     counters.add(.upstreamPreconnects)
-    let lease = backends.open(pool, address: 0, now: services.now, mayMultiplex: mayMultiplex(nil, pool)) { socket, handle throws(Errno) in
+    let lease = backends.open(pool, address: 0, now: services.now, mayMultiplex: mayMultiplex(nil, pool), isForRequest: false) { socket, handle throws(Errno) in
       try poller.watch(socket.descriptor, token: Token.make(.backend, handle))
     }
     switch lease {
@@ -62,14 +62,14 @@ extension Gateway {
 
   /// There will be no connection; those who wait for it open one of their own.
   mutating func openingAheadFailed(_ backend: Handle, _ fault: Fault) {
-    let pool = Int(backends.connections[backend].upstream)
+    let pool = Int(backends.connections[backend].pool), upstream = Int(backends.connections[backend].upstream)
     if .info >= log.level {
       let address = Int(backends.connections[backend].address)
       log.write(
-        .info, key: EventKey("upstream opening", pool << 8 | Int(fault.rawValue)),
-        "upstream \(plan.upstreams[pool].name) (\(backends.describe(address: address, of: pool))): no further connection: \(fault.row.token): \(fault.row.sentence)")
+        .info, key: EventKey("upstream opening", upstream << 8 | Int(fault.rawValue)),
+        "upstream \(plan.upstreams[upstream].name) (\(backends.describe(address: address, of: pool))): no further connection: \(fault.row.token): \(fault.row.sentence)")
     }
     closeBackend(backend)
-    if backends.pools[pool].waiting > 0 { serveWaiting(pool) }
+    if backends.sets[upstream].waiting > 0 { serveWaiting(upstream) }
   }
 }

@@ -51,8 +51,9 @@ struct BackendSession: ~Copyable {
   var session: ClientSession
   /// The connection that carries it.
   let connection: Handle
-  /// Index of its upstream.
+  /// Index of its upstream, and of its endpoint's pool.
   let upstream: Int
+  let pool: Int
   var firstStream: Handle?
   var streamCount = 0
   /// Requests sent on it.
@@ -78,10 +79,11 @@ struct BackendSession: ~Copyable {
   var next: Handle?
   var previous: Handle?
 
-  init(_ session: consuming ClientSession, connection: Handle, upstream: Int, now: Int64) {
+  init(_ session: consuming ClientSession, connection: Handle, upstream: Int, pool: Int, now: Int64) {
     self.session = session
     self.connection = connection
     self.upstream = upstream
+    self.pool = pool
     heardAt = now
     idleSince = now
   }

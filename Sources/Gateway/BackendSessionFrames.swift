@@ -112,7 +112,7 @@ extension Gateway {
       case .settings:
         backendSessions[session].hasSettings = true
         backends.settleProtocol(backendSessions[session].connection)
-        serveWaitingStreams(backendSessions[session].upstream)
+        serveWaitingStreams(backendSessions[session].pool)
       case .goAway(let last, let code): wentAway(session, last, code)
       case .pong: break  // whatever comes is a sign of life
       case .connectionError(let code): sessionBroke(session, code)
@@ -153,7 +153,7 @@ extension Gateway {
     guard level >= log.level else { return }
     let upstream = backendSessions[session].upstream, address = Int(backends.connections[backendSessions[session].connection].address)
     log.write(
-      level, key: EventKey("upstream http2", upstream << 8), "upstream \(plan.upstreams[upstream].name) (\(backends.describe(address: address, of: upstream))): \(text)")
+      level, key: EventKey("upstream http2", upstream << 8), "upstream \(plan.upstreams[upstream].name) (\(backends.describe(address: address, of: backendSessions[session].pool))): \(text)")
   }
 
   // MARK: Frames out

@@ -12,8 +12,8 @@ import Upstream
 extension Gateway {
   /// Sets the timer of a session for what becomes due first.
   mutating func armSessionTimer(_ session: Handle) {
-    let pool = backendSessions[session].upstream, connection = backendSessions[session].connection
-    let settings = plan.upstreams[pool].http2
+    let pool = backendSessions[session].pool, connection = backendSessions[session].connection
+    let settings = plan.upstreams[backendSessions[session].upstream].http2
     var due = Int64.max
     if !backendSessions[session].isRetiring {
       if backendSessions[session].pingedAt > 0 {
@@ -37,8 +37,8 @@ extension Gateway {
     case .securing: return securingFailed(backend, nil, .tlsHandshakeTimeout)
     default: return closeBackend(backend)
     }
-    let session = backends.connections[backend].session, pool = backendSessions[session].upstream
-    let settings = plan.upstreams[pool].http2
+    let session = backends.connections[backend].session, pool = backendSessions[session].pool
+    let settings = plan.upstreams[backendSessions[session].upstream].http2
     if backendSessions[session].drainDeadline > 0, services.now >= backendSessions[session].drainDeadline { return endSession(session, .http2DrainTimeout) }
     if backendSessions[session].streamCount == 0, services.now >= backendSessions[session].idleSince + backends.pools[pool].idleTimeout {
       retireSession(session)

@@ -20,23 +20,24 @@ extension Gateway {
   /// Looks for a stream: on a connection that has room, on one that is being opened, or on a new one.
   @inline(never)
   mutating func seekStream(_ exchange: Handle) {
-    let pool = Int(exchanges[exchange].upstream)
+    guard let pool = endpoint(for: exchange) else { return failWithoutEndpoint(exchange) }
     if exchanges[exchange].flags.contains(.upgrading) {
       // WebSockets need a connection of their own.
-      return backends.pools[pool].speaks == .http2 ? fail(exchange, .http2UpgradeUnsupported) : seekConnection(exchange)
+      return backends.pools[pool].speaks == .http2 ? fail(exchange, .http2UpgradeUnsupported) : seekConnection(exchange, pool)
     }
-    guard seeksStreams(pool) else { return seekConnection(exchange) }
+    guard seeksStreams(pool) else { return seekConnection(exchange, pool) }
     if let session = usableSession(pool) {
       counters.add(.upstreamReuses)
       return beginBackendStream(exchange, session)
     }
     // Those who come while a connection is being opened share it.
-    guard backends.pools[pool].opening == 0 else { return wait(exchange, pool) }
+    guard backends.pools[pool].opening == 0 else { return wait(exchange) }
     exchanges[exchange].addressesTried = 0
+    exchanges[exchange].pool = Int32(truncatingIfNeeded: pool)
     openBackend(exchange)
   }
 
-  /// Whether requests to an upstream go out on streams, as far as is known.
+  /// Whether requests to an endpoint go out on streams, as far as is known.
   func seeksStreams(_ pool: Int) -> Bool {
     switch backends.pools[pool].speaks {
     case .http1: false
@@ -55,7 +56,7 @@ extension Gateway {
   /// The first session of a pool that may carry another stream. One that is nearly full, or whose window others have used up, is
   /// taken only when there is no other, and another connection is opened then.
   private mutating func usableSession(_ pool: Int) -> Handle? {
-    let saturation = plan.upstreams[pool].http2.saturation
+    let saturation = plan.upstreams[Int(backends.pools[pool].upstream)].http2.saturation
     var fuller: Handle?
     var next = backends.pools[pool].firstSession
     while let session = next {
@@ -88,10 +89,11 @@ extension Gateway {
 
   /// Gives those who wait for a connection what sessions have room for.
   mutating func serveWaitingStreams(_ pool: Int) {
+    let upstream = Int(backends.pools[pool].upstream)
     // Whoever finds nothing goes to the end of the queue: each is asked once.
-    for _ in 0..<backends.pools[pool].waiting {
-      guard backends.pools[pool].waiting > 0, usableSession(pool) != nil || backends.pools[pool].opening == 0 && backends.hasRoom(pool) else { return }
-      serveWaiting(pool)
+    for _ in 0..<backends.sets[upstream].waiting {
+      guard backends.sets[upstream].waiting > 0, usableSession(pool) != nil || backends.pools[pool].opening == 0 && backends.hasRoom(pool) else { return }
+      serveWaiting(upstream)
     }
   }
 
@@ -99,7 +101,7 @@ extension Gateway {
 
   /// What a new connection speaks is known: it becomes a session, or serves the exchange that has opened it.
   mutating func protocolIsKnown(_ connection: Handle, _ exchange: Handle?, _ agreed: AgreedProtocol) {
-    let pool = Int(backends.connections[connection].upstream)
+    let pool = Int(backends.connections[connection].pool), upstream = Int(backends.connections[connection].upstream)
     let isSecure = backends.connections[connection].carriage == .secure
     if agreed == .h2 || !isSecure {
       backends.pools[pool].knowsHTTP1 = false
@@ -111,14 +113,14 @@ extension Gateway {
     backends.established(connection)
     sendRequest(exchange, connection)
     // Those who waited look for connections of their own.
-    for _ in 0..<backends.pools[pool].waiting where backends.pools[pool].waiting > 0 { serveWaiting(pool) }
+    for _ in 0..<backends.sets[upstream].waiting where backends.sets[upstream].waiting > 0 { serveWaiting(upstream) }
   }
 
   /// A new connection carries HTTP/2 from here on; the exchange that has opened it gets the first stream.
   private mutating func beginSession(_ connection: Handle, _ exchange: Handle?) {
-    let pool = Int(backends.connections[connection].upstream)
-    guard let made = makeBackendSession(pool),
-      let session = backendSessions.insert(BackendSession(made, connection: connection, upstream: pool, now: services.now))
+    let pool = Int(backends.connections[connection].pool), upstream = Int(backends.connections[connection].upstream)
+    guard let made = makeBackendSession(upstream),
+      let session = backendSessions.insert(BackendSession(made, connection: connection, upstream: upstream, pool: pool, now: services.now))
     else {
       if let exchange { return fail(exchange, .proxyInternalError) }
       return closeBackend(connection)
@@ -136,9 +138,9 @@ extension Gateway {
     if backends.connections.contains(connection), backends.connections[connection].isReadable { pending.append(Token.make(.backend, connection)) }
   }
 
-  private func makeBackendSession(_ pool: Int) -> ClientSession? {
+  private func makeBackendSession(_ upstream: Int) -> ClientSession? {
     switch backendProfile {
-    case .some(let profile): ClientSession(profile, ClientSettings(plan.upstreams[pool].http2))
+    case .some(let profile): ClientSession(profile, ClientSettings(plan.upstreams[upstream].http2))
     case .none: nil
     }
   }
@@ -157,7 +159,7 @@ extension Gateway {
 
   /// Closes a session's connection; its streams fail.
   mutating func endSession(_ session: Handle, _ fault: Fault) {
-    let pool = backendSessions[session].upstream, connection = backendSessions[session].connection
+    let pool = backendSessions[session].pool, connection = backendSessions[session].connection
     backendSessions[session].isRetiring = true
     while let backend = backendSessions[session].firstStream {
       backendStreams[backends.connections[backend].carrier].flags.insert(.closed)

@@ -190,7 +190,7 @@ extension Gateway {
     backendStreams[stream].flags.insert(.closed)
     // A response that is whole does not fail any more.
     if backendStreams[stream].flags.contains(.ended) { return }
-    let pool = Int(backends.connections[backend].upstream)
+    let pool = Int(backends.connections[backend].pool)
     switch ErrorCode(rawValue: code) {
     case .refusedStream:
       // Where the connection is ended from here, requests that have not gone are refused, too.

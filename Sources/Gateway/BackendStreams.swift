@@ -16,7 +16,7 @@ import Wire
 extension Gateway {
   /// Gives an exchange a stream of a session that has room, and sends its request.
   mutating func beginBackendStream(_ exchange: Handle, _ session: Handle) {
-    let connection = backendSessions[session].connection, upstream = backendSessions[session].upstream
+    let connection = backendSessions[session].connection, upstream = backendSessions[session].upstream, pool = backendSessions[session].pool
     guard let stream = backendStreams.insert(BackendStream(session)) else { return fail(exchange, .poolExhausted) }
     backendSessions[session].requests &+= 1
     guard let backend = backends.addStream(of: connection, carrier: stream, requests: backendSessions[session].requests, now: services.now) else {
@@ -32,9 +32,10 @@ extension Gateway {
     counters.add(.upstreamStreams)
     counters.add(.upstreamStreamsActive)
     exchanges[exchange].backend = backend
+    exchanges[exchange].pool = Int32(truncatingIfNeeded: pool)
     backends.connections[backend].exchange = exchange
     sendRequest(exchange, backend)
-    if plan.upstreams[upstream].http2.preconnectWatermark > 0 { watchLoad(upstream) }
+    if plan.upstreams[upstream].http2.preconnectWatermark > 0 { watchLoad(pool) }
   }
 
   /// Whether the exchange's request goes out on a stream, where it needs no framing.
@@ -149,7 +150,7 @@ extension Gateway {
     }
     if backendSessions[session].streamCount == 0 {
       backendSessions[session].idleSince = services.now
-      if backends.pools[backendSessions[session].upstream].idleLimit == 0 { retireSession(session) } else { armSessionTimer(session) }
+      if backends.pools[backendSessions[session].pool].idleLimit == 0 { retireSession(session) } else { armSessionTimer(session) }
     }
     queueSession(session)
   }

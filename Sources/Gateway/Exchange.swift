@@ -6,6 +6,7 @@
 
 import HTTPModel
 import Memory
+import Policy
 import Wire
 
 /// What is true of an exchange.
@@ -31,7 +32,7 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   static var collecting: ExchangeFlags { ExchangeFlags(rawValue: 128) }
   /// The response is a stream of events: no idle limit, nothing held back.
   static var eventStream: ExchangeFlags { ExchangeFlags(rawValue: 256) }
-  /// The exchange is in the queue of its pool.
+  /// The exchange is in the queue of its upstream.
   static var waiting: ExchangeFlags { ExchangeFlags(rawValue: 512) }
   /// The response's end is marked by closing the connection.
   static var untilClose: ExchangeFlags { ExchangeFlags(rawValue: 1024) }
@@ -85,8 +86,12 @@ struct Exchange: ~Copyable {
   var attempts: UInt8 = 0
   /// Interim responses passed on.
   var interims: UInt8 = 0
-  /// Addresses of the upstream tried for the current attempt.
+  /// Addresses of the endpoint tried for the current attempt.
   var addressesTried: UInt8 = 0
+  /// The endpoint it has gone to last, by its pool; -1: none yet.
+  var pool: Int32 = -1
+  /// The endpoints it has been sent to, where there are several.
+  var tried = TriedEndpoints()
   var status: UInt16 = 0
   var fault = Fault.none
   /// What became of a gRPC call; -1: not known. Only with `.grpc`.
@@ -121,7 +126,7 @@ struct Exchange: ~Copyable {
   var trailers: Buffer?
   /// What rate limits said of the request; set where there are any.
   var rateNote = RateNote()
-  /// Neighbours in the pool's queue.
+  /// Neighbours in the upstream's queue.
   var nextWaiting: Handle?
   var previousWaiting: Handle?
 
@@ -144,6 +149,8 @@ struct Exchange: ~Copyable {
     attempts = 0
     interims = 0
     addressesTried = 0
+    pool = -1
+    tried.removeAll()
     status = 0
     fault = .none
     self.requestID = requestID

@@ -112,7 +112,7 @@ extension Gateway {
     }
     var address = ""
     if let backend = exchanges[exchange].backend, backends.connections.contains(backend) {
-      address = " (\(backends.describe(address: Int(backends.connections[backend].address), of: upstream)))"
+      address = " (\(backends.describe(address: Int(backends.connections[backend].address), of: Int(backends.connections[backend].pool))))"
     }
     log.write(
       level, key: EventKey("upstream fault", upstream << 8 | Int(fault.rawValue)),
@@ -128,7 +128,7 @@ extension Gateway {
 
   @inline(__always)
   mutating func detach(_ exchange: Handle, _ backend: Pin<BackendConnection>, isReusable: Bool, servesWaiting: Bool = true) {
-    let pool = Int(backends.connections[backend].upstream)
+    let pool = Int(backends.connections[backend].pool), upstream = Int(backends.connections[backend].upstream)
     exchanges[exchange].backend = nil
     if isReusable {
       backends.connections[backend].waiting = .nothing
@@ -140,7 +140,7 @@ extension Gateway {
     } else {
       closeBackend(backend.handle)
     }
-    if servesWaiting, backends.pools[pool].waiting > 0 { serveWaiting(pool) }
+    if servesWaiting, backends.sets[upstream].waiting > 0 { serveWaiting(upstream) }
   }
 
   /// Closes a connection that no exchange uses any more.
@@ -163,37 +163,40 @@ extension Gateway {
 
   // MARK: The queue
 
-  /// Puts an exchange at the end of its pool's queue.
-  mutating func wait(_ exchange: Handle, _ pool: Int) {
-    guard backends.pools[pool].waiting < Pool.waitLimit else {
+  /// Puts an exchange at the end of its upstream's queue.
+  mutating func wait(_ exchange: Handle) {
+    let upstream = Int(exchanges[exchange].upstream)
+    // Where it goes is decided anew.
+    exchanges[exchange].tried.removeLast()
+    guard backends.sets[upstream].waiting < EndpointSet.waitLimit else {
       counters.add(.queueRejections)
       return fail(exchange, .poolExhausted)
     }
     exchanges[exchange].flags.insert(.waiting)
-    exchanges[exchange].previousWaiting = backends.pools[pool].lastWaiting
+    exchanges[exchange].previousWaiting = backends.sets[upstream].lastWaiting
     exchanges[exchange].nextWaiting = nil
-    if let last = backends.pools[pool].lastWaiting { exchanges[last].nextWaiting = exchange } else { backends.pools[pool].firstWaiting = exchange }
-    backends.pools[pool].lastWaiting = exchange
-    backends.pools[pool].waiting += 1
+    if let last = backends.sets[upstream].lastWaiting { exchanges[last].nextWaiting = exchange } else { backends.sets[upstream].firstWaiting = exchange }
+    backends.sets[upstream].lastWaiting = exchange
+    backends.sets[upstream].waiting += 1
     counters.add(.waiting)
-    setClientTimer(exchanges[exchange].client, .queue, Int(backends.pools[pool].connectTimeout))
+    setClientTimer(exchanges[exchange].client, .queue, plan.upstreams[upstream].pool.connectTimeout)
   }
 
   mutating func leaveQueue(_ exchange: Handle) {
-    let pool = Int(exchanges[exchange].upstream)
+    let upstream = Int(exchanges[exchange].upstream)
     let previous = exchanges[exchange].previousWaiting, next = exchanges[exchange].nextWaiting
-    if let previous { exchanges[previous].nextWaiting = next } else { backends.pools[pool].firstWaiting = next }
-    if let next { exchanges[next].previousWaiting = previous } else { backends.pools[pool].lastWaiting = previous }
+    if let previous { exchanges[previous].nextWaiting = next } else { backends.sets[upstream].firstWaiting = next }
+    if let next { exchanges[next].previousWaiting = previous } else { backends.sets[upstream].lastWaiting = previous }
     exchanges[exchange].flags.remove(.waiting)
-    backends.pools[pool].waiting -= 1
+    backends.sets[upstream].waiting -= 1
     counters.subtract(.waiting)
     let client = exchanges[exchange].client
     if clients[client].waiting == .queue { clients[client].waiting = .nothing }
   }
 
   /// The first of those who wait looks for a connection again.
-  mutating func serveWaiting(_ pool: Int) {
-    guard let exchange = backends.pools[pool].firstWaiting, exchanges.contains(exchange) else { return }
+  mutating func serveWaiting(_ upstream: Int) {
+    guard let exchange = backends.sets[upstream].firstWaiting, exchanges.contains(exchange) else { return }
     leaveQueue(exchange)
     seekBackend(exchange)
   }
@@ -274,6 +277,7 @@ extension Gateway {
     let peer = clients[exchanges[handle].client].peer
     describeConnection(exchanges[handle].client)
     if exchanges[handle].recovery != nil { describeAttempts(handle) }
+    if exchanges[handle].pool >= 0 { accessLog?.note(endpoint: backends.name(of: Int(exchanges[handle].pool)).utf8Span.span) }
     let id = exchanges[handle].requestID
     var bytes = Buffer.absent
     swap(&bytes, &exchanges[handle].bytes)

@@ -52,15 +52,16 @@ extension Gateway {
 
   /// Looks for a connection: an idle one, a new one, or a place in the queue.
   mutating func seekBackend(_ exchange: Handle) {
-    guard backends.pools[Int(exchanges[exchange].upstream)].speaks == .http1 else { return seekStream(exchange) }
-    seekConnection(exchange)
+    let sole = Int(backends.sets[Int(exchanges[exchange].upstream)].sole)
+    guard sole >= 0, backends.pools[sole].speaks == .http1 else { return seekStream(exchange) }
+    seekConnection(exchange, sole)
   }
 
   /// Looks for a connection that serves this exchange alone.
   @inline(__always)
-  mutating func seekConnection(_ exchange: Handle) {
+  mutating func seekConnection(_ exchange: Handle, _ pool: Int) {
     let pinned = unsafe exchanges.pin(exchange)
-    let pool = Int(exchanges[pinned].upstream)
+    exchanges[pinned].pool = Int32(truncatingIfNeeded: pool)
     // A request that cannot be sent twice goes only to a connection that was just looked at.
     let checked = !exchanges[pinned].head.method.isIdempotent || exchanges[pinned].head.body != .none
     if let backend = backends.reuse(pool, now: services.now, checked: checked) {
@@ -72,9 +73,9 @@ extension Gateway {
     openBackend(exchange)
   }
 
-  /// Opens a connection to the next address that was not tried.
+  /// Opens a connection to the next address of the exchange's endpoint that was not tried.
   mutating func openBackend(_ exchange: Handle) {
-    let pool = Int(exchanges[exchange].upstream)
+    let pool = Int(exchanges[exchange].pool), upstream = Int(exchanges[exchange].upstream)
     var error = Errno.other(0)
     exchanges[exchange].attemptStart = services.nowMicroseconds
     backends.pools[pool].refreshIdleLimit(now: services.now)
@@ -93,15 +94,16 @@ extension Gateway {
         counters.add(.upstreamConnects)
         unsafe attach(exchanges.pin(exchange), backend)
         return setBackendTimer(backend, .connect, backends.pools[pool].connectTimeout)
-      case .exhausted: return wait(exchange, pool)
+      case .exhausted: return wait(exchange)
       case .reused: return
       case .failed(let reason):
         error = reason
         exchanges[exchange].addressesTried &+= 1
       }
     }
+    if triesAnother(exchange, Fault(connecting: error)) { return }
     fail(exchange, Fault(connecting: error))
-    if backends.pools[pool].waiting > 0 { serveWaiting(pool) }
+    if backends.sets[upstream].waiting > 0 { serveWaiting(upstream) }
   }
 
   @inline(__always)
@@ -119,21 +121,22 @@ extension Gateway {
   /// A connection could not be made ready: the next address is tried, if there is one.
   mutating func connectFailed(_ backend: Handle, _ exchange: Handle?, _ fault: Fault) {
     guard let exchange else { return openingAheadFailed(backend, fault) }
-    let pool = Int(backends.connections[backend].upstream)
+    let pool = Int(backends.connections[backend].pool), upstream = Int(backends.connections[backend].upstream)
     exchanges[exchange].addressesTried &+= 1
     if Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) {
       exchanges[exchange].backend = nil
       closeBackend(backend)
       return openBackend(exchange)
     }
+    if triesAnother(exchange, fault) { return }
     fail(exchange, fault)
-    if backends.pools[pool].waiting > 0 { serveWaiting(pool) }
+    if backends.sets[upstream].waiting > 0 { serveWaiting(upstream) }
   }
 
   /// There is a TCP connection: TLS comes next, where the upstream speaks it.
   mutating func isConnected(_ backend: Handle, _ exchange: Handle?) {
     let upstream = Int(backends.connections[backend].upstream)
-    if let client = upgradingClients[upstream], !mayMultiplex(exchange, upstream) { return secure(backend, exchange, client) }
+    if let client = upgradingClients[upstream], !mayMultiplex(exchange, Int(backends.connections[backend].pool)) { return secure(backend, exchange, client) }
     if let client = tlsClients[upstream] { return secure(backend, exchange, client) }
     isReady(backend, exchange, .none)
   }
@@ -141,7 +144,7 @@ extension Gateway {
   /// A new connection is ready for use: decides what becomes of it, by what was agreed on.
   mutating func isReady(_ backend: Handle, _ exchange: Handle?, _ agreed: AgreedProtocol) {
     if let exchange { exchanges[exchange].connectedAt = services.nowMicroseconds - exchanges[exchange].attemptStart }
-    guard let exchange, backends.pools[Int(backends.connections[backend].upstream)].speaks == .http1 else { return protocolIsKnown(backend, exchange, agreed) }
+    guard let exchange, backends.pools[Int(backends.connections[backend].pool)].speaks == .http1 else { return protocolIsKnown(backend, exchange, agreed) }
     backends.established(backend)
     sendRequest(exchange, backend)
     // What has come with the connection is not announced again.
@@ -163,7 +166,7 @@ extension Gateway {
     counters.add(.upstreamRequests)
     exchanges[pinned].attempts &+= 1
     exchanges[pinned].attemptStart = services.nowMicroseconds
-    let pool = Int(exchanges[pinned].upstream)
+    let upstream = Int(exchanges[pinned].upstream)
     let client = exchanges[pinned].client
     services.request.removeAll()
     let peer = clients[client].peer
@@ -172,7 +175,7 @@ extension Gateway {
     var bytes = Buffer.absent
     swap(&bytes, &exchanges[pinned].bytes)
     RequestComposer.compose(
-      &exchanges[pinned], bytes.bytes, actions.forwards[rule].style, without: actions.forwards[rule].dropped, host: actions.hosts[pool],
+      &exchanges[pinned], bytes.bytes, actions.forwards[rule].style, without: actions.forwards[rule].dropped, host: actions.hosts[upstream],
       peer: peer.span, isSecure: isSecure, ids: &services.ids, into: &services.request)
     swap(&bytes, &exchanges[pinned].bytes)
     if isSecure, actions.forwards[rule].plan.setClientCertificate { composeIdentity(client) }

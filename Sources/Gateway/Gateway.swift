@@ -149,6 +149,8 @@ public struct Gateway: ~Copyable {
   /// Whether there is one: asking the optional itself takes a call.
   let logsAccess: Bool
   var nextAccessFlush: Int64 = 0
+  /// When the endpoints are said to exist again.
+  var nextEndpointTouch: Int64 = 0
   /// An open descriptor to give up when there are no others, so that a connection can be accepted and closed.
   var spare: Descriptor?
   /// Milliseconds at which listeners that ran out of descriptors are looked at again; 0: not needed.
@@ -165,9 +167,10 @@ public struct Gateway: ~Copyable {
   ///   - accessLog: where the access log goes; nil: nowhere.
   ///   - ticketKeys: keys of session tickets, one behind the other, the newest first.
   ///   - rateTables: the tables of rate limits, in the order of the plan's zones.
+  ///   - endpoints: what workers share of endpoints; nil: this is the only one.
   public init(
     _ plan: Plan, worker: WorkerIdentity, board: Scoreboard?, counters: consuming CounterPage, log: EventLog, accessLog: consuming Descriptor?,
-    ticketKeys: [UInt8], rateTables: [RateTable] = []
+    ticketKeys: [UInt8], rateTables: [RateTable] = [], endpoints: EndpointTable? = nil
   ) throws(GatewayFailure) {
     // Everything that can fail comes first: a noncopyable value is initialised whole or not at all.
     let table = try Self.makeTable(plan)
@@ -194,7 +197,7 @@ public struct Gateway: ~Copyable {
     self.actions = actions
     logsAccess = lines != nil
     self.accessLog = lines
-    backends = Backends(plan.upstreams, worker: worker.slot, of: worker.count, capacity: backendCapacity + backendStreamCapacity)
+    backends = Backends(plan.upstreams, worker: worker.slot, of: worker.count, capacity: backendCapacity + backendStreamCapacity, table: endpoints, column: worker.row, now: now)
     backendStreams = Slab(capacity: backendStreamCapacity)
     backendSessions = Slab(capacity: speaksHTTP2 ? backendCapacity : 0)
     backendWorkspace = ClientWorkspace(
@@ -286,6 +289,7 @@ public struct Gateway: ~Copyable {
     guard isNewSecond else { return }
     services.responses.update(date: clock.date)
     if limits.isActive { limits.sweep(microseconds: clock.now) }
+    watchEndpoints()
   }
 
   /// Handles one event; returns the token of a foreign one.
@@ -356,10 +360,13 @@ public struct WorkerIdentity: Sendable {
   public let slot: Int
   public let count: Int
   public let generation: UInt64
+  /// In the scoreboard, which no other process has.
+  public let row: Int
   /// "slot.generation", for logs.
   public var name: String { "\(slot).\(generation)" }
 
-  public init(slot: Int, count: Int, generation: UInt64) {
+  public init(slot: Int, count: Int, generation: UInt64, row: Int = 0) {
+    self.row = row
     self.slot = slot
     self.count = count
     self.generation = generation

@@ -19,6 +19,7 @@ struct Leg: BitwiseCopyable {
   /// As in `Recovery`.
   var attemptStart: Int64 = 0
   var address: Int32 = -1
+  var pool: Int32 = -1
   /// It is not the one that was begun with.
   var isHedge = false
 }
@@ -50,6 +51,7 @@ extension Gateway {
     }
     recoveries[recovery].attemptStart = leg.attemptStart
     recoveries[recovery].address = leg.address
+    recoveries[recovery].pool = leg.pool
     recoveries[recovery].isHedge = leg.isHedge
     exchanges[exchange].backend = leg.backend
   }
@@ -73,9 +75,8 @@ extension Gateway {
   /// Sends the request once more, if there is a connection for it at once.
   mutating func hedge(_ exchange: Handle, _ recovery: Handle) {
     recoveries[recovery].hedgeAt = 0
-    let pool = Int(exchanges[exchange].upstream)
     guard let current = exchanges[exchange].backend, recoveries[recovery].legCount < Leg.limit, !drain.isOver,
-      backends.hasRoom(pool) || seeksStreams(pool)
+      case let pool = Int(backends.connections[current].pool), backends.hasRoom(pool) || seeksStreams(pool)
     else { return }
     counters.add(.upstreamHedges)
     recoveries[recovery].legs[recoveries[recovery].legCount] = recoveries[recovery].leg(current)
@@ -84,6 +85,7 @@ extension Gateway {
     recoveries[recovery].isHedge = true
     recoveries[recovery].attemptStart = max(1, services.nowMicroseconds)
     recoveries[recovery].address = -1
+    recoveries[recovery].pool = -1
     exchanges[exchange].flags.insert(.hedged)
     exchanges[exchange].backend = nil
     seekBackend(exchange)
@@ -98,8 +100,8 @@ extension Gateway {
     leaveBackend(exchange, isReusable: false)
     let index = recoveries[recovery].legCount - 1
     take(recoveries[recovery].legs[index], exchange, recovery, leaving: nil, in: index)
-    let pool = Int(exchanges[exchange].upstream)
-    if backends.pools[pool].waiting > 0 { serveWaiting(pool) }
+    let upstream = Int(exchanges[exchange].upstream)
+    if backends.sets[upstream].waiting > 0 { serveWaiting(upstream) }
     return true
   }
 
@@ -112,8 +114,8 @@ extension Gateway {
     if exchanges[exchange].flags.contains(.waiting) { leaveQueue(exchange) }
     let hadLegs = recoveries[recovery].legCount > 0
     closeLegs(recovery)
-    let pool = Int(exchanges[exchange].upstream)
-    if hadLegs, backends.pools[pool].waiting > 0 { serveWaiting(pool) }
+    let upstream = Int(exchanges[exchange].upstream)
+    if hadLegs, backends.sets[upstream].waiting > 0 { serveWaiting(upstream) }
   }
 
   /// Closes the connections that a recovery still has.
@@ -122,7 +124,7 @@ extension Gateway {
       recoveries[recovery].legCount -= 1
       let leg = recoveries[recovery].legs[recoveries[recovery].legCount]
       recoveries[recovery].note(
-        EndedAttempt(address: leg.address, duration: max(0, services.nowMicroseconds - leg.attemptStart)))
+        EndedAttempt(address: leg.address, pool: leg.pool, duration: max(0, services.nowMicroseconds - leg.attemptStart)))
       if backends.connections.contains(leg.backend) { closeBackend(leg.backend) }
     }
   }

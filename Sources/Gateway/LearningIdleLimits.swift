@@ -12,7 +12,7 @@ extension Gateway {
     for index in 0..<services.responseHead.fieldCount {
       let field = services.responseHead.field(at: index)
       guard field.isNamed(.keepAlive), let seconds = KeepAlive.timeout(in: field.value.text(in: bytes)) else { continue }
-      let pool = Int(backends.connections[backend].upstream)
+      let pool = Int(backends.connections[backend].pool)
       backends.pools[pool].announceIdleLimit(seconds * 1000, now: services.now)
       return shortenIdleTimes(pool)
     }
@@ -32,7 +32,7 @@ extension Gateway {
   }
 
   private mutating func observeClose(_ backend: Handle, after duration: Int64) {
-    let pool = Int(backends.connections[backend].upstream)
+    let pool = Int(backends.connections[backend].pool)
     backends.pools[pool].observeClose(after: duration, now: services.now)
     shortenIdleTimes(pool)
   }

@@ -9,8 +9,9 @@ import Memory
 
 /// An attempt that is over.
 struct EndedAttempt: BitwiseCopyable {
-  /// Which of the upstream's addresses; -1: none was come to.
+  /// Which of the addresses of which endpoint, by its pool; -1: none was come to.
   var address: Int32 = -1
+  var pool: Int32 = -1
   var fault = Fault.none
   /// Of the response, where there was one; without it and without a fault, the attempt was cancelled.
   var status: UInt16 = 0
@@ -29,8 +30,9 @@ struct Recovery: ~Copyable {
   var wasResent = false
   /// Microseconds of the monotonic clock at which the attempt at hand began; 0: none is being made.
   var attemptStart: Int64 = 0
-  /// The address it goes to; -1: not known yet.
+  /// The address it goes to, and the endpoint by its pool; -1: not known yet.
   var address: Int32 = -1
+  var pool: Int32 = -1
   /// Milliseconds of the monotonic clock by which its response's head must have come; 0: no limit.
   var attemptDeadline: Int64 = 0
   /// Milliseconds of the monotonic clock at which the next attempt begins; 0: none is waited for.
@@ -54,10 +56,11 @@ struct Recovery: ~Copyable {
   /// The attempt at hand has come to its end.
   mutating func endAttempt(_ fault: Fault, _ status: UInt16, now: Int64) {
     guard attemptStart > 0 else { return }
-    note(EndedAttempt(address: address, fault: fault, status: status, duration: max(0, now - attemptStart)))
+    note(EndedAttempt(address: address, pool: pool, fault: fault, status: status, duration: max(0, now - attemptStart)))
     attemptStart = 0
     attemptDeadline = 0
     address = -1
+    pool = -1
   }
 
   /// Remembers an attempt that is over.
@@ -68,5 +71,5 @@ struct Recovery: ~Copyable {
   }
 
   /// The attempt at hand, which is on `backend`.
-  func leg(_ backend: Handle) -> Leg { Leg(backend: backend, attemptStart: attemptStart, address: address, isHedge: isHedge) }
+  func leg(_ backend: Handle) -> Leg { Leg(backend: backend, attemptStart: attemptStart, address: address, pool: pool, isHedge: isHedge) }
 }

@@ -38,6 +38,7 @@ extension Gateway {
     guard let recovery = exchanges[exchange].recovery else { return }
     recoveries[recovery].attemptStart = max(1, services.nowMicroseconds)
     recoveries[recovery].address = -1
+    recoveries[recovery].pool = -1
     let limit = actions.forwards[Int(exchanges[exchange].rule)].plan.retry.attemptTimeout
     guard limit > 0 else { return }
     recoveries[recovery].attemptDeadline = services.now + Int64(limit)
@@ -49,6 +50,7 @@ extension Gateway {
   mutating func noteSending(_ exchange: Handle, _ backend: Handle) {
     guard let recovery = exchanges[exchange].recovery else { return }
     recoveries[recovery].address = Int32(truncatingIfNeeded: backends.connections[backend].address)
+    recoveries[recovery].pool = Int32(truncatingIfNeeded: backends.connections[backend].pool)
     if hedges { scheduleHedge(exchange, recovery) }
   }
 
@@ -75,7 +77,7 @@ extension Gateway {
       facts.isStale = backends.connections[backend].isReused
       if facts.isStale, backends.connections[backend].carriage != .stream { observeStale(backend, exchange) }
     }
-    facts.isReturned = fault == .http2StreamUnprocessed || fault == .http2HTTP1Required && backends.pools[Int(exchanges[exchange].upstream)].speaks == .either
+    facts.isReturned = fault == .http2StreamUnprocessed || fault == .http2HTTP1Required && backends.pools[max(0, Int(exchanges[exchange].pool))].speaks == .either
     let decision = decide(exchange, facts)
     if case .deny(let reason) = decision {
       if exchanges[exchange].head.body != .none { denial = reason }
@@ -132,8 +134,10 @@ extension Gateway {
     if recoveries[recovery].address < 0 {
       if let backend = exchanges[exchange].backend {
         recoveries[recovery].address = Int32(truncatingIfNeeded: backends.connections[backend].address)
+        recoveries[recovery].pool = Int32(truncatingIfNeeded: backends.connections[backend].pool)
       } else if exchanges[exchange].addressesTried > 0 {
         recoveries[recovery].address = Int32(exchanges[exchange].addressesTried) - 1
+        recoveries[recovery].pool = exchanges[exchange].pool
       }
     }
     recoveries[recovery].endAttempt(fault, status, now: services.nowMicroseconds)
@@ -175,7 +179,7 @@ extension Gateway {
   /// Does what has been decided for an exchange that has been rewound.
   private mutating func sendAgain(_ exchange: Handle, _ decision: RetryDecision, onNewConnection: Bool) {
     guard let recovery = exchanges[exchange].recovery else { return }
-    let pool = Int(exchanges[exchange].upstream)
+    let upstream = Int(exchanges[exchange].upstream)
     switch decision {
     case .deny: return
     case .resend:
@@ -187,13 +191,14 @@ extension Gateway {
       if delay > 0 {
         recoveries[recovery].resumesAt = services.now + delay
         armExchangeTimer(exchange)
-        if backends.pools[pool].waiting > 0 { serveWaiting(pool) }
+        if backends.sets[upstream].waiting > 0 { serveWaiting(upstream) }
         return
       }
     }
     beginAttempt(exchange)
     // On a new connection where the old one was stale: the others of the pool may be as stale. HTTP/2 sessions are known to live.
-    if onNewConnection, !seeksStreams(pool) { openBackend(exchange) } else { seekBackend(exchange) }
+    let pool = Int(exchanges[exchange].pool)
+    if onNewConnection, pool >= 0, !backends.pools[pool].isRetired, !seeksStreams(pool) { openBackend(exchange) } else { seekBackend(exchange) }
   }
 
   // MARK: Timing
@@ -271,7 +276,7 @@ extension Gateway {
   @inline(never)
   mutating func retryInstead(_ exchange: Handle, isReusable: Bool) {
     guard let recovery = exchanges[exchange].recovery else { return fail(exchange, .proxyInternalError) }
-    let client = exchanges[exchange].client, pool = Int(exchanges[exchange].upstream)
+    let client = exchanges[exchange].client, upstream = Int(exchanges[exchange].upstream)
     let status = exchanges[exchange].status
     recoveries[recovery].heldHead = exchanges[exchange].heldHead.take()
     recoveries[recovery].heldBody.removeAll(&services.large)
@@ -286,11 +291,11 @@ extension Gateway {
     leaveBackend(exchange, isReusable: isReusable)
     if case .retry = decision { return sendAgain(exchange, decision, onNewConnection: false) }
     deliverHeld(exchange)
-    serveWaitingIfAny(pool)
+    serveWaitingIfAny(upstream)
   }
 
-  private mutating func serveWaitingIfAny(_ pool: Int) {
-    if backends.pools[pool].waiting > 0 { serveWaiting(pool) }
+  private mutating func serveWaitingIfAny(_ upstream: Int) {
+    if backends.sets[upstream].waiting > 0 { serveWaiting(upstream) }
   }
 
   /// The last attempt has failed: where an earlier one has brought a response, that is delivered. True if so.
@@ -300,13 +305,13 @@ extension Gateway {
       exchanges[exchange].flags.isDisjoint(with: .committed), clients[exchanges[exchange].client].flags.isDisjoint(with: .doomed)
     else { return false }
     report(exchange, fault)
-    let pool = Int(exchanges[exchange].upstream)
+    let upstream = Int(exchanges[exchange].upstream)
     endAttempt(exchange, fault, 0)
     recoveries[recovery].resumesAt = 0
     rewind(exchange)
     leaveBackend(exchange, isReusable: false)
     deliverHeld(exchange)
-    serveWaitingIfAny(pool)
+    serveWaitingIfAny(upstream)
     return true
   }
 
@@ -355,10 +360,9 @@ extension Gateway {
     guard let recovery = exchanges[exchange].recovery, recoveries[recovery].endedCount > 0 else { return }
     let fault = exchanges[exchange].fault
     if recoveries[recovery].attemptStart > 0 { endAttempt(exchange, fault, fault == .none ? exchanges[exchange].status : 0) }
-    let upstream = Int(exchanges[exchange].upstream)
     for index in 0..<recoveries[recovery].endedCount {
       let attempt = recoveries[recovery].ended[index]
-      let endpoint = attempt.address < 0 ? "" : backends.describe(address: Int(attempt.address), of: upstream)
+      let endpoint = attempt.address < 0 ? "" : backends.describe(address: Int(attempt.address), of: Int(attempt.pool))
       accessLog?.note(attemptAt: endpoint.utf8Span.span, fault: attempt.fault, status: attempt.status, duration: attempt.duration)
     }
   }

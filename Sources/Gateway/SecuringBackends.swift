@@ -80,7 +80,7 @@ extension Gateway {
     }
     backends.secure(backend, carrier: handle)
     let upstream = Int(backends.connections[backend].upstream)
-    var limit = backends.pools[upstream].connectTimeout - (services.now - backends.connections[backend].createdAt)
+    var limit = backends.pools[Int(backends.connections[backend].pool)].connectTimeout - (services.now - backends.connections[backend].createdAt)
     if let own = plan.upstreams[upstream].tls?.handshakeTimeout, own > 0 { limit = min(limit, Int64(own)) }
     setBackendTimer(backend, .handshake, max(1, limit))
     shakeHands(backend, exchange, handle)
@@ -193,8 +193,8 @@ extension Gateway {
   /// The handshake has failed, or took too long.
   mutating func securingFailed(_ backend: Handle, _ exchange: Handle?, _ fault: Fault) {
     counters.add(.upstreamTLSFailures)
-    let upstream = Int(backends.connections[backend].upstream)
-    if let exchange, Int(exchanges[exchange].addressesTried) + 1 < backends.addressCount(of: upstream) {
+    let pool = Int(backends.connections[backend].pool)
+    if let exchange, Int(exchanges[exchange].addressesTried) + 1 < backends.addressCount(of: pool) {
       // It must not go unnoticed that only some of the addresses can be used.
       report(exchange, fault)
     }

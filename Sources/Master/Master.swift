@@ -23,6 +23,8 @@ struct GenerationRecord {
   let listeners: Set<ListenerKey>
   let logs: LogFiles
   let rates: [RateSegment]
+  /// Nil: there are no upstreams.
+  let endpoints: EndpointSegment?
   let startedAt: Int64
 }
 
@@ -213,6 +215,7 @@ public final class Master {
 
   func bury(_ worker: WorkerProcess, reason: String) {
     board.retire(worker.row)
+    dropColumns(worker.row)
     workers[worker.id] = nil
     buried = worker.process
     perform(supervisor.exited(worker.id, reason: reason, now: Time.milliseconds))

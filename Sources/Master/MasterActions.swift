@@ -52,6 +52,12 @@ extension Master {
     } catch {
       throw ListenerFailure(reason: "cannot make the tables of rate limits: \(error.text)")
     }
+    let endpoints: EndpointSegment?
+    do {
+      endpoints = try EndpointSegment.make(for: plan, previous: supervisor.serving.flatMap { generations[$0]?.endpoints })
+    } catch {
+      throw ListenerFailure(reason: "cannot make the table of endpoints: \(error.text)")
+    }
     do throws(ListenerFailure) {
       try listeners.claim(plan, attempts: attempts)
     } catch {
@@ -59,7 +65,7 @@ extension Master {
       throw error
     }
     let record = GenerationRecord(
-      number: nextGeneration, plan: plan, planFile: planFile, listeners: Set(ListenerTable.keys(of: plan)), logs: logs, rates: rates, startedAt: Time.wallSeconds)
+      number: nextGeneration, plan: plan, planFile: planFile, listeners: Set(ListenerTable.keys(of: plan)), logs: logs, rates: rates, endpoints: endpoints, startedAt: Time.wallSeconds)
     generations[record.number] = record
     nextGeneration += 1
     checkDescriptors(plan)
@@ -168,9 +174,11 @@ extension Master {
     start.hasConsole = journal.hasConsole
     start.ticketKeys = tls.tickets.bytes
     start.rateTableCount = record.rates.count
+    start.hasEndpointTable = record.endpoints != nil
     do {
       let lent = try record.logs.lend()
       let files = [record.planFile.file.raw, boardFile.raw] + (0..<lent.count).compactMap { lent.raw(at: $0) } + record.rates.map { $0.file.raw }
+        + (record.endpoints.map { [$0.file.raw] } ?? [])
       let worker = try WorkerProcess.spawn(id, record: start, startedAt: now, files: files, sockets: listeners.sockets(of: record.plan))
       board.assign(worker.process, row: row)
       workers[id] = worker

@@ -50,8 +50,10 @@ public func makeSingleProcess(_ plan: Plan) throws(SingleProcessFailure) -> Work
     record.hasAccessLog = logs.hasAccessFile
     let rates = try RateSegment.make(for: plan.rateLimit, previous: [])
     record.rateTableCount = rates.count
+    let endpoints = try EndpointSegment.make(for: plan, previous: nil)
+    record.hasEndpointTable = endpoints != nil
     return WorkerStart(
-      record: record, plan: plan, scoreboard: board, rateTables: rates.map(\.limiter.memory), listeners: listeners, servedSlots: [0],
+      record: record, plan: plan, scoreboard: board, rateTables: rates.map(\.limiter.memory), endpoints: endpoints?.table, listeners: listeners, servedSlots: [0],
       errorLog: try logs.errorDuplicate(), accessLog: try logs.accessDuplicate())
   } catch {
     throw SingleProcessFailure(reason: "cannot set up a single process: \(error.text)")

@@ -207,8 +207,10 @@ public struct UpstreamPlan: Equatable, Sendable {
   /// As configured, for Host and for messages.
   public var host: String
   public var port: UInt16
-  /// What `host` resolved to when the plan was made: literal addresses, the preferred one first; never empty.
+  /// What `host` resolved to when the plan was made: literal addresses, the preferred one first; empty where there are `endpoints`.
   public var addresses: [String]
+  /// Where its requests go, instead of `host` alone; empty: to `addresses`, the next one when one cannot be connected to.
+  public var endpoints: [EndpointPlan] = []
   public var requestMode = RequestMode.streaming
   public var pool = PoolPlan()
   public var http2 = BackendHTTP2Plan()
@@ -220,6 +222,45 @@ public struct UpstreamPlan: Equatable, Sendable {
     self.host = host
     self.port = port
     self.addresses = addresses
+  }
+}
+
+/// One of several places that requests of an upstream go to.
+public struct EndpointPlan: Equatable, Sendable {
+  /// As configured; empty with `unix`.
+  public var host = ""
+  public var port: UInt16 = 0
+  /// What `host` resolved to: literal addresses, the preferred one first.
+  public var addresses: [String] = []
+  /// The absolute path of a Unix socket; empty for none.
+  public var unix = ""
+  /// Its share, beside those of the others; at least 1.
+  public var weight = 1
+  /// It is used only when none of those that are no backups can be.
+  public var isBackup = false
+
+  public static let maxWeight = 1000
+
+  public init() {}
+
+  /// What it is called in logs, metrics and shared memory: `app1:8080`, `[::1]:8080` or `unix:/run/app.sock`.
+  public var name: String { EndpointPlan.name(host: host, port: port, unix: unix) }
+
+  static func name(host: String, port: UInt16, unix: String) -> String {
+    if !unix.isEmpty { return "unix:" + unix }
+    return host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+  }
+}
+
+extension UpstreamPlan {
+  /// Its endpoints, be they one or several.
+  public var allEndpoints: [EndpointPlan] {
+    guard endpoints.isEmpty else { return endpoints }
+    var only = EndpointPlan()
+    only.host = host
+    only.port = port
+    only.addresses = addresses
+    return [only]
   }
 }
 

@@ -23,7 +23,7 @@ public enum PlanError: Error, Equatable, Sendable {
 extension Plan {
   static let magic: [UInt8] = Array("GWPLAN\r\n".utf8)
   /// To be raised with every change of the fields.
-  static let version: UInt32 = 9
+  static let version: UInt32 = 10
   static let headerSize = 20
 
   /// The plan as bytes.
@@ -64,11 +64,19 @@ extension Plan {
 
   /// Whether indices and counts are such that a worker can rely on them.
   private var isSound: Bool {
-    workers >= 1 && upstreams.allSatisfy { !$0.addresses.isEmpty }
+    workers >= 1 && upstreams.allSatisfy { $0.isSound }
       && routes.allSatisfy { route in
         if case .forward(let forward) = route.action { upstreams.indices.contains(forward.upstream) } else { true }
       }
   }
+}
+
+extension UpstreamPlan {
+  fileprivate var isSound: Bool { endpoints.isEmpty ? !addresses.isEmpty : endpoints.allSatisfy { $0.isSound } }
+}
+
+extension EndpointPlan {
+  fileprivate var isSound: Bool { (unix.isEmpty ? !addresses.isEmpty : true) && (1...EndpointPlan.maxWeight).contains(weight) }
 }
 
 /// One direction of the codec: writes a field, or replaces it by what is read.

@@ -206,10 +206,22 @@ extension UpstreamPlan {
     coder.code(&host)
     coder.code(&port)
     coder.code(&addresses)
+    coder.code(&endpoints, blank: EndpointPlan()) { $0.code(with: &$1) }
     coder.code(&requestMode, of: 2)
     pool.code(with: &coder)
     http2.code(with: &coder)
     coder.code(&tls, blank: UpstreamTLSPlan()) { $0.code(with: &$1) }
+  }
+}
+
+extension EndpointPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&host)
+    coder.code(&port)
+    coder.code(&addresses)
+    coder.code(&unix)
+    coder.code(&weight)
+    coder.code(&isBackup)
   }
 }
 

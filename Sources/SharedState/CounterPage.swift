@@ -46,6 +46,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case upstreamSessionsActive, upstreamStreamsActive
   case upstreamSessions, upstreamStreams, upstreamResetsReceived, upstreamResetsSent, upstreamGoAways, upstreamPingTimeouts
   case upstreamPreconnects, upstreamPreconnectsSkipped
+  // Requests that went to another endpoint because one could not be connected to.
+  case upstreamFailovers
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
   public var isGauge: Bool {

@@ -36,7 +36,7 @@ struct AccessLine: ~Escapable {
   @inline(never)
   func write(
     _ entry: borrowing AccessEntry, _ head: borrowing RequestHead, _ program: borrowing AccessProgram, _ connection: borrowing ConnectionFacts,
-    _ attempts: borrowing AttemptList, _ time: borrowing LogTime, into lines: inout LineBuffer
+    _ attempts: borrowing AttemptList, _ endpoint: borrowing Buffer, _ time: borrowing LogTime, into lines: inout LineBuffer
   ) {
     var line = lines.newLine(upTo: AccessProgram.lineLimit, reserve: program.reserve)
     let style = program.style
@@ -74,6 +74,7 @@ struct AccessLine: ~Escapable {
       case .attempts: line.append(decimal: UInt64(entry.attempts))
       case .attemptList: AccessLine.put(attempts.text.bytes, style, &line)
       case .upstream: AccessLine.put(name: program.upstreams[entry.upstream], style, &line)
+      case .endpoint: AccessLine.put(endpoint.bytes, style, &line)
       case .route: AccessLine.put(name: program.routes[entry.route], style, &line)
       case .scheme: if connection.isSecure { line.append("https") } else { line.append("http") }
       case .tlsVersion: AccessLine.put(connection.version.text(in: connection.text.bytes), style, &line)

@@ -15,7 +15,7 @@ extension AccessLine {
   @inline(__always)
   func writeJSON(
     _ entry: borrowing AccessEntry, _ head: borrowing RequestHead, _ program: borrowing AccessProgram, _ connection: borrowing ConnectionFacts,
-    _ attempts: borrowing AttemptList, _ time: borrowing LogTime, into lines: inout LineBuffer
+    _ attempts: borrowing AttemptList, _ endpoint: borrowing Buffer, _ time: borrowing LogTime, into lines: inout LineBuffer
   ) {
     var line = lines.newLine(upTo: AccessProgram.lineLimit, reserve: program.reserve + attempts.text.count + 24)
     line.append("{\"time\":\"")
@@ -58,7 +58,7 @@ extension AccessLine {
       AccessLine.put(name: program.routes[entry.route], .json, &line)
       line.append(UInt8(ascii: "\""))
     }
-    if entry.upstream >= 0 { writeUpstream(entry, program, &line) }
+    if entry.upstream >= 0 { writeUpstream(entry, program, endpoint, &line) }
     if !attempts.isEmpty {
       line.append(",\"gateway.attempts\":[")
       line.append(attempts.text.bytes)
@@ -108,9 +108,13 @@ extension AccessLine {
   }
 
   @inline(__always)
-  private func writeUpstream(_ entry: borrowing AccessEntry, _ program: borrowing AccessProgram, _ line: inout LineWriter) {
+  private func writeUpstream(_ entry: borrowing AccessEntry, _ program: borrowing AccessProgram, _ endpoint: borrowing Buffer, _ line: inout LineWriter) {
     line.append(",\"gateway.upstream\":\"")
     AccessLine.put(name: program.upstreams[entry.upstream], .json, &line)
+    if !endpoint.isEmpty {
+      line.append("\",\"gateway.upstream.endpoint\":\"")
+      line.append(text: endpoint.bytes, style: .json)
+    }
     line.append("\",\"gateway.upstream.attempts\":")
     line.append(decimal: UInt64(entry.attempts))
     if entry.upstreamConnect >= 0 {

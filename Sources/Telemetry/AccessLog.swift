@@ -18,6 +18,9 @@ public struct AccessLog: ~Copyable {
   private var isStalled = false
   /// TLS of the connection that the next line is about; to be cleared behind it.
   var connection = ConnectionFacts()
+  /// The endpoint that the request of the next line was sent to last.
+  private var endpoint = Buffer(capacity: AccessLog.endpointLimit)
+  private static var endpointLimit: Int { 128 }
   /// Attempts of the exchange that the next line is about.
   var attempts: AttemptList
   /// Lines that were lost so far.
@@ -75,17 +78,19 @@ public struct AccessLog: ~Copyable {
     guard lines.freeCapacity >= AccessProgram.lineLimit || makeRoom() else {
       dropped &+= 1
       attempts.clear()
+      endpoint.removeAll()
       return
     }
     let request = AccessLine(
       bytes: bytes, client: client, requestID: requestID, endedAt: UInt64(max(0, entry.startedAt &+ max(0, entry.duration))))
     time.update(seconds: Int(request.seconds))
     if program.isBuiltInJSON {
-      request.writeJSON(entry, head, program, connection, attempts, time, into: &lines)
+      request.writeJSON(entry, head, program, connection, attempts, endpoint, time, into: &lines)
     } else {
-      request.write(entry, head, program, connection, attempts, time, into: &lines)
+      request.write(entry, head, program, connection, attempts, endpoint, time, into: &lines)
     }
     if !attempts.isEmpty { attempts.clear() }
+    endpoint.removeAll()
     if lines.count >= bufferSize, !isStalled { flush() }
   }
 
@@ -94,6 +99,12 @@ public struct AccessLog: ~Copyable {
 
   /// Takes other facts of the connection for the next line, and gives those that were there: so they are filled in where they lie.
   public mutating func exchange(connection other: inout ConnectionFacts) { swap(&connection, &other) }
+
+  /// Notes the endpoint that the request of the next line was sent to last.
+  public mutating func note(endpoint name: Span<UInt8>) {
+    endpoint.removeAll()
+    endpoint.append(name.extracting(first: min(name.count, Self.endpointLimit)))
+  }
 
   /// Notes an attempt of the exchange that the next line is about.
   /// - Parameters:

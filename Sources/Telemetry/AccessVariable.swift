@@ -35,6 +35,7 @@ public struct AccessVariable: Sendable {
     row("duration", .duration, "Seconds from first byte received to last byte sent, to the microsecond."),
     row("request_time", .duration, "The same as $duration."),
     row("upstream", .upstream, "The name of the upstream."),
+    row("endpoint", .endpoint, "The endpoint of the upstream that the request was sent to last: address and port, name and port, or unix: and a path."),
     row("upstream_connect_time", .upstreamConnect, "Seconds to connect to the backend; absent when a kept connection was used."),
     row("upstream_header_time", .upstreamHeader, "Seconds from sending the request to the backend's response head."),
     row("attempts", .attempts, "Times the request was sent to a backend; 0 for a local answer."),
@@ -65,7 +66,7 @@ enum AccessValue: UInt8, Sendable, BitwiseCopyable {
   case client, requestID, protocolName, protocolVersion
   case status, bytesSent, bodyBytesSent, bytesReceived, duration
   case scheme, tlsVersion, tlsCipher, tlsServerName, tlsResumed, tlsSubject, tlsFingerprint
-  case upstream, upstreamConnect, upstreamHeader, attempts, attemptList, callStatus, fault, route
+  case upstream, endpoint, upstreamConnect, upstreamHeader, attempts, attemptList, callStatus, fault, route
   /// Known when the log is made, so it becomes text.
   case worker
   // Parts of the request head.
@@ -89,7 +90,7 @@ enum AccessValue: UInt8, Sendable, BitwiseCopyable {
     case .duration, .upstreamConnect, .upstreamHeader: 21
     case .request: 9
     case .tlsVersion, .tlsCipher, .tlsServerName, .tlsSubject, .tlsFingerprint: 1
-    case .client, .requestID, .method, .uri, .path, .query, .host, .upstream, .route, .fault, .header, .attemptList: 1
+    case .client, .requestID, .method, .uri, .path, .query, .host, .upstream, .endpoint, .route, .fault, .header, .attemptList: 1
     }
   }
 }

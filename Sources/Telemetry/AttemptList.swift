@@ -35,7 +35,11 @@ struct AttemptList: ~Copyable {
     text.append(text.isEmpty ? "{" : ",{")
     if !endpoint.isEmpty {
       text.append("\"endpoint\":\"")
-      text.append(endpoint)
+      for index in endpoint.indices {
+        // The path of a socket may have any byte.
+        let byte = endpoint[index]
+        text.append(byte < 0x20 || byte > 0x7e || byte == 0x22 || byte == 0x5c ? UInt8(ascii: "?") : byte)
+      }
       text.append("\",")
     }
     if fault != .none {

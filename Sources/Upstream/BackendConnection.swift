@@ -31,8 +31,9 @@ public struct BackendConnection: ~Copyable {
   public enum Waiting: UInt8, Sendable { case nothing, connect, handshake, send, head, body, idle, tunnel, session }
 
   public private(set) var socket: Socket
-  /// Index of the upstream, which is that of the pool.
+  /// Index of the upstream, and of the pool, which is that of the endpoint.
   public let upstream: UInt32
+  public let pool: UInt32
   public internal(set) var state: State
   public var carriage = Carriage.plain
   /// The carrier's record, unless the carriage is `.plain`.
@@ -43,7 +44,9 @@ public struct BackendConnection: ~Copyable {
   var mayMultiplex = false
   /// The exchange that leases the connection.
   public var exchange: Handle?
-  /// Which of the upstream's addresses was connected to.
+  /// It counts as a request in flight.
+  var isCounted = false
+  /// Which of the endpoint's addresses was connected to.
   public let address: UInt32
   /// Requests sent on the connection, the current one included.
   public internal(set) var requests: UInt32 = 0
@@ -68,9 +71,10 @@ public struct BackendConnection: ~Copyable {
   var newer: UInt32 = .max
   var older: UInt32 = .max
 
-  init(_ socket: consuming Socket, upstream: Int, address: Int, state: State, now: Int64) {
+  init(_ socket: consuming Socket, upstream: UInt32, pool: Int, address: Int, state: State, now: Int64) {
     self.socket = socket
-    self.upstream = UInt32(upstream)
+    self.upstream = upstream
+    self.pool = UInt32(pool)
     self.address = UInt32(address)
     self.state = state
     createdAt = now
@@ -84,9 +88,10 @@ public struct BackendConnection: ~Copyable {
   }
 
   /// A stream of the connection to `address`: one request, and no other.
-  init(streamTo address: UInt32, upstream: UInt32, carrier: Handle, requests: UInt32, now: Int64) {
+  init(streamTo address: UInt32, upstream: UInt32, pool: UInt32, carrier: Handle, requests: UInt32, now: Int64) {
     socket = Socket(Descriptor.none)
     self.upstream = upstream
+    self.pool = pool
     self.address = address
     self.carrier = carrier
     self.requests = requests

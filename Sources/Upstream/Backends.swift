@@ -1,5 +1,6 @@
 // Backends — all connections of a worker to its upstreams: leasing, returning, opening, closing.
 //
+// An upstream is a set of endpoints (EndpointSet; Membership has their coming and going, Choosing the choice among them), each endpoint a pool.
 // Idle connections of a pool form a list from the most to the least recently used; the newest is leased
 // first, so that surplus ones grow old and are retired. Invariants: a pool's counts agree with its lists; a connection that is
 // closed is parked and never removed, which is what makes it safe to pin it (see `Slab.pin`).
@@ -7,6 +8,7 @@
 import Kernel
 import Memory
 import Plan
+import SharedState
 
 /// What asking for a connection gave.
 public enum Lease {
@@ -25,30 +27,53 @@ public enum Lease {
 /// The connections and pools of one worker.
 public struct Backends: ~Copyable {
   public var connections: Slab<BackendConnection>
-  public var pools: BoundedArray<Pool>
+  /// One for each endpoint; those of an upstream are named by its set.
+  public var pools: PoolTable
+  /// One for each upstream.
+  public var sets: Stack<EndpointSet>
   /// Connections of all pools, and those of them that are idle.
   public private(set) var connectionCount = 0
   public private(set) var idleCount = 0
-  private var addresses: [[SocketAddress]]
+  /// Of each pool.
+  var endpoints: [Endpoint] = []
+  /// What new pools are made by.
+  let upstreams: [UpstreamPlan]
+  let worker: Int
+  let workerCount: Int
+  /// When the standing of endpoints was last looked at; see `EndpointTable.epoch`.
+  var epoch: UInt64 = 0
   /// Connections that are out of their pools already, and whose owner has to close them: tokens made of their handles.
   public var retired = TokenQueue(capacity: 16)
 
   /// - Parameters:
   ///   - capacity: connections at most, over all pools.
-  public init(_ upstreams: [UpstreamPlan], worker: Int, of workers: Int, capacity: UInt32) {
+  ///   - table: what workers share of endpoints; nil: nothing.
+  ///   - column: this worker's in the table.
+  public init(
+    _ upstreams: [UpstreamPlan], worker: Int, of workers: Int, capacity: UInt32, table: EndpointTable? = nil, column: Int = 0, now: Int64 = 0
+  ) {
     connections = Slab(capacity: capacity)
-    pools = BoundedArray(capacity: max(1, upstreams.count))
-    for upstream in upstreams { _ = pools.append(Pool(upstream.pool, speaks: PoolProtocol(upstream.http2), worker: worker, of: workers)) }
-    addresses = upstreams.map { upstream in upstream.addresses.compactMap { SocketAddress(host: $0, port: upstream.port) } }
+    pools = PoolTable(table, column: column)
+    sets = Stack(capacity: max(1, upstreams.count))
+    self.upstreams = upstreams
+    self.worker = worker
+    workerCount = workers
+    for (index, upstream) in upstreams.enumerated() {
+      sets.append(EndpointSet(connectionLimit: max(1, Pool.share(upstream.pool.maxConnections, worker, workers))))
+      _ = update(index, upstream.allEndpoints.map { Endpoint($0) }, now: now)
+    }
   }
 
-  /// How many addresses upstream `index` has.
-  public func addressCount(of index: Int) -> Int { addresses[index].count }
+  /// How many addresses the endpoint of a pool has.
+  public func addressCount(of pool: Int) -> Int { endpoints.indices.contains(pool) ? endpoints[pool].addresses.count : 0 }
 
   /// One of them, as text for logs.
-  public func describe(address: Int, of index: Int) -> String {
-    addresses.indices.contains(index) && addresses[index].indices.contains(address) ? addresses[index][address].description : "?"
+  public func describe(address: Int, of pool: Int) -> String {
+    addressCount(of: pool) > address && address >= 0 ? endpoints[pool].addresses[address].description : "?"
   }
+
+  /// What the endpoint of a pool is called.
+  public func name(of pool: Int) -> String { endpoints.indices.contains(pool) ? endpoints[pool].name : "" }
 
   // MARK: Leasing
 
@@ -62,6 +87,7 @@ public struct Backends: ~Copyable {
       unlinkNewest(connection, pool)
       if isFit(connection, pool, now), !(checked && connections[connection].socket.hasInput) {
         connections[connection].requests += 1
+        if pools[pool].countsLoad { beginLoad(connection, pool) }
         return handle
       }
       retire(handle)
@@ -76,26 +102,32 @@ public struct Backends: ~Copyable {
     return pools[pool].requestLimit == 0 || connections[connection].requests < pools[pool].requestLimit
   }
 
-  /// Opens a connection for one exchange, making room by closing the oldest idle one when the pool is full.
+  /// Opens a connection for one exchange, making room by closing the oldest idle one when the upstream has as many as it may.
   /// - Parameters:
   ///   - mayMultiplex: whether it may turn out to speak HTTP/2, so that others can wait for it.
+  ///   - isForRequest: whether it counts as a request in flight.
   ///   - watch: registers the new socket; when it throws, the connection is dropped.
   public mutating func open(
-    _ pool: Int, address: Int, now: Int64, mayMultiplex: Bool = false, watch: (borrowing Socket, Handle) throws(Errno) -> Void
+    _ pool: Int, address: Int, now: Int64, mayMultiplex: Bool = false, isForRequest: Bool = true,
+    watch: (borrowing Socket, Handle) throws(Errno) -> Void
   ) -> Lease {
-    if pools[pool].connections >= pools[pool].connectionLimit {
-      guard pools[pool].oldest != .max, let oldest = connections.handle(at: pools[pool].oldest) else { return .exhausted }
+    let set = Int(pools[pool].upstream)
+    if sets[set].connections >= sets[set].connectionLimit {
+      guard let oldest = oldestIdle(preferring: pool) else { return .exhausted }
       retire(oldest)
     }
-    guard addresses[pool].indices.contains(address) else { return .failed(.other(0)) }
+    guard address < addressCount(of: pool), address >= 0 else { return .failed(.other(0)) }
     do throws(Errno) {
       var isConnected = false
-      let socket = try Socket.connect(to: addresses[pool][address], isConnected: &isConnected)
-      let connection = BackendConnection(socket, upstream: pool, address: address, state: isConnected ? .leased : .connecting, now: now)
+      let socket = try Socket.connect(to: endpoints[pool].addresses[address], isConnected: &isConnected)
+      let connection = BackendConnection(
+        socket, upstream: pools[pool].upstream, pool: pool, address: address, state: isConnected ? .leased : .connecting, now: now)
       guard let handle = connections.insert(connection) else { return .exhausted }
       pools[pool].connections += 1
+      sets[set].connections += 1
       connectionCount += 1
       connections[handle].requests = 1
+      if pools[pool].countsLoad, isForRequest { unsafe beginLoad(connections.pin(handle), pool) }
       if mayMultiplex {
         connections[handle].mayMultiplex = true
         pools[pool].opening += 1
@@ -129,19 +161,35 @@ public struct Backends: ~Copyable {
   public mutating func settleProtocol(_ handle: Handle) {
     guard connections[handle].mayMultiplex else { return }
     connections[handle].mayMultiplex = false
-    pools[Int(connections[handle].upstream)].opening -= 1
+    pools[Int(connections[handle].pool)].opening -= 1
   }
 
   // MARK: HTTP/2
 
   /// Whether another connection can be opened.
-  public func hasRoom(_ pool: Int) -> Bool { pools[pool].connections < pools[pool].connectionLimit || pools[pool].idle > 0 }
+  public func hasRoom(_ pool: Int) -> Bool {
+    let set = Int(pools[pool].upstream)
+    return sets[set].connections < sets[set].connectionLimit || oldestIdle(preferring: pool) != nil
+  }
+
+  /// The idle connection that makes room for another: of the pool itself, or else the oldest of its upstream.
+  private func oldestIdle(preferring pool: Int) -> Handle? {
+    if let own = connections.handle(at: pools[pool].oldest) { return own }
+    let set = Int(pools[pool].upstream)
+    var oldest: Handle?
+    for index in 0..<sets[set].members.count {
+      guard let other = connections.handle(at: pools[Int(sets[set].members[index])].oldest) else { continue }
+      if oldest.map({ connections[other].idleSince < connections[$0].idleSince }) ?? true { oldest = other }
+    }
+    return oldest
+  }
 
   /// The connection carries HTTP/2 from now on, and is leased by nobody. Others wait until its protocol is settled.
   public mutating func multiplex(_ handle: Handle, session: Handle) {
     connections[handle].state = .multiplexed
     connections[handle].session = session
     connections[handle].exchange = nil
+    if connections[handle].isCounted { unsafe endLoad(connections.pin(handle)) }
   }
 
   /// A stream of the connection `handle`; nil when there is no room for it. It counts as no connection.
@@ -149,8 +197,10 @@ public struct Backends: ~Copyable {
   ///   - carrier: its record.
   ///   - requests: sent on the connection, this one included.
   public mutating func addStream(of handle: Handle, carrier: Handle, requests: UInt32, now: Int64) -> Handle? {
-    let address = connections[handle].address, upstream = connections[handle].upstream
-    return connections.insert(BackendConnection(streamTo: address, upstream: upstream, carrier: carrier, requests: requests, now: now))
+    let address = connections[handle].address, upstream = connections[handle].upstream, pool = connections[handle].pool
+    let stream = connections.insert(BackendConnection(streamTo: address, upstream: upstream, pool: pool, carrier: carrier, requests: requests, now: now))
+    if let stream, pools[Int(pool)].countsLoad { unsafe beginLoad(connections.pin(stream), Int(pool)) }
+    return stream
   }
 
   /// The connection carries something other than HTTP from now on, and will not be given back.
@@ -173,8 +223,9 @@ public struct Backends: ~Copyable {
   /// - Precondition: its response has been read completely, and its request sent completely.
   public mutating func giveBack(_ handle: Handle, now: Int64) -> Bool {
     let connection = unsafe connections.pin(handle)
-    let pool = Int(connections[connection].upstream)
+    let pool = Int(connections[connection].pool)
     connections[connection].exchange = nil
+    if connections[connection].isCounted { endLoad(connection) }
     guard pools[pool].idle < pools[pool].idleLimit, isFit(connection, pool, now) else {
       retire(handle)
       return false
@@ -198,6 +249,7 @@ public struct Backends: ~Copyable {
   public mutating func close(_ handle: Handle) {
     guard connections.contains(handle) else { return }
     if connections[handle].state == .idle { unlinkIdle(handle) }
+    if connections[handle].isCounted { unsafe endLoad(connections.pin(handle)) }
     settleProtocol(handle)
     if connections[handle].state != .retired, connections[handle].state != .stream { leavePool(handle) }
     connections[handle].vacate()
@@ -205,12 +257,13 @@ public struct Backends: ~Copyable {
   }
 
   private mutating func leavePool(_ handle: Handle) {
-    pools[Int(connections[handle].upstream)].connections -= 1
+    pools[Int(connections[handle].pool)].connections -= 1
+    sets[Int(connections[handle].upstream)].connections -= 1
     connectionCount -= 1
   }
 
   /// Takes a connection out of its pool. What has a carrier must be closed by who keeps that.
-  private mutating func retire(_ handle: Handle) {
+  mutating func retire(_ handle: Handle) {
     guard connections[handle].carriage != .plain else { return close(handle) }
     if connections[handle].state == .idle { unlinkIdle(handle) }
     leavePool(handle)
@@ -230,7 +283,7 @@ public struct Backends: ~Copyable {
   }
 
   private mutating func unlinkIdle(_ handle: Handle) {
-    let pool = Int(connections[handle].upstream)
+    let pool = Int(connections[handle].pool)
     let newer = connections[handle].newer, older = connections[handle].older
     if let next = connections.handle(at: newer) { connections[next].older = older } else { pools[pool].newest = older }
     if let next = connections.handle(at: older) { connections[next].newer = newer } else { pools[pool].oldest = newer }
@@ -239,5 +292,23 @@ public struct Backends: ~Copyable {
     connections[handle].state = .leased
     pools[pool].idle -= 1
     idleCount &-= 1
+  }
+
+  // MARK: In flight
+
+  @inline(never)
+  private mutating func beginLoad(_ connection: Pin<BackendConnection>, _ pool: Int) {
+    guard !connections[connection].isCounted else { return }
+    connections[connection].isCounted = true
+    pools[pool].inFlight &+= 1
+    pools.publish(pool)
+  }
+
+  @inline(never)
+  private mutating func endLoad(_ connection: Pin<BackendConnection>) {
+    connections[connection].isCounted = false
+    let pool = Int(connections[connection].pool)
+    if pools[pool].inFlight > 0 { pools[pool].inFlight &-= 1 }
+    pools.publish(pool)
   }
 }

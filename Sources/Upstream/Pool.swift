@@ -1,6 +1,7 @@
-// Pool — the bounds and counts of the connections that one worker has to one upstream.
+// Pool — the bounds and counts of the connections that one worker has to one endpoint of an upstream.
 //
-// The configured counts are for all workers together; each worker gets an even share, never less than one.
+// The configured counts are for all workers together; each worker gets an even share, never less than one. How many connections there may be
+// in all is a matter of the upstream (see EndpointSet); how many may be idle is divided among its endpoints.
 
 import Memory
 import Plan
@@ -24,13 +25,22 @@ extension PoolProtocol {
   }
 }
 
-/// One worker's pool for one upstream.
+/// One worker's pool for one endpoint.
 public struct Pool: BitwiseCopyable {
-  /// Exchanges that may wait for a connection.
-  public static var waitLimit: UInt32 { 256 }
+  /// Index of the upstream.
+  public let upstream: UInt32
+  /// The endpoint's row in shared memory; -1: it has none.
+  public internal(set) var row: Int32 = -1
+  /// Whether what is in flight is counted: where it takes part in a choice.
+  var countsLoad = false
+  /// The endpoint is no member of its upstream any more: the pool ends with its last connection.
+  public internal(set) var isRetired = false
+  /// Requests on their way, as far as they are counted: connections leased or being made for one, and streams.
+  public internal(set) var inFlight: UInt32 = 0
 
+  /// Of all pools of the upstream together.
   public let connectionLimit: UInt32
-  public let idleLimit: UInt32
+  public internal(set) var idleLimit: UInt32
   /// Milliseconds; 0 means none.
   public let connectTimeout: Int64
   /// As configured, or a little less than what the backend keeps to.
@@ -50,11 +60,6 @@ public struct Pool: BitwiseCopyable {
   var newest: UInt32 = .max
   var oldest: UInt32 = .max
 
-  /// The first and last of the exchanges that wait, linked through the exchanges themselves.
-  public var firstWaiting: Handle?
-  public var lastWaiting: Handle?
-  public var waiting: UInt32 = 0
-
   /// The first of its HTTP/2 sessions, linked through their records.
   public var firstSession: Handle?
   /// Connections being opened that may turn out to speak HTTP/2, or that do but have not said how much they take.
@@ -64,7 +69,8 @@ public struct Pool: BitwiseCopyable {
   /// A backend that had chosen HTTP/2 has asked for HTTP/1.1: it is not offered again.
   public var wantsHTTP1 = false
 
-  public init(_ plan: PoolPlan, speaks: PoolProtocol = .http1, worker: Int, of workers: Int) {
+  public init(_ plan: PoolPlan, upstream: Int = 0, speaks: PoolProtocol = .http1, worker: Int, of workers: Int) {
+    self.upstream = UInt32(upstream)
     self.speaks = speaks
     connectionLimit = UInt32(clamping: max(1, Pool.share(plan.maxConnections, worker, workers)))
     idleLimit = UInt32(clamping: plan.maxIdleConnections == 0 ? 0 : max(1, Pool.share(plan.maxIdleConnections, worker, workers)))

@@ -63,7 +63,7 @@ private func run(
   let record = start.record, plan = start.plan, board = start.scoreboard
   let isSingle = channel == nil
   let signals = try openSignals(isSingle: isSingle)
-  let identity = WorkerIdentity(slot: record.slot, count: record.workerCount, generation: record.generation)
+  let identity = WorkerIdentity(slot: record.slot, count: record.workerCount, generation: record.generation, row: record.row)
   guard let counters = board.page(record.row) else { throw Failure(reason: "there is no row \(record.row) in the scoreboard") }
   let console = record.hasConsole && !record.hasErrorLog ? try? Descriptor.standard(1) : nil
   let log = EventLog(
@@ -71,7 +71,8 @@ private func run(
   let accessLog = try accessDestination(plan, start.accessLog.take())
   var gateway: Gateway
   do throws(GatewayFailure) {
-    gateway = try Gateway(plan, worker: identity, board: board, counters: counters, log: log, accessLog: accessLog, ticketKeys: record.ticketKeys, rateTables: start.rateTables)
+    gateway = try Gateway(plan, worker: identity, board: board, counters: counters, log: log, accessLog: accessLog, ticketKeys: record.ticketKeys, rateTables: start.rateTables,
+      endpoints: start.endpoints)
   } catch {
     if let channel = channel.take() { channel.send(.failed(error.reason)) }
     throw Failure(reason: error.reason)

@@ -68,6 +68,7 @@ import Testing
     plan.routes = [RoutePlan(pattern: "/", methods: .any, action: .forward(ForwardPlan(upstream: plan.upstreams.count)))]
     #expect(throws: PlanError.self) { try Plan(decoding: plan.encoded()) }
     plan.routes = []
+    plan.upstreams[0].endpoints = []
     plan.upstreams[0].addresses = []
     #expect(throws: PlanError.self) { try Plan(decoding: plan.encoded()) }
     plan.upstreams = []
@@ -94,7 +95,8 @@ import Testing
     #expect(count(TLSPlan()) == 9)
     #expect(count(CertificatePlan()) == 6)
     #expect(count(TicketPlan()) == 2)
-    #expect(count(UpstreamPlan(name: "", host: "", port: 0, addresses: [])) == 8)
+    #expect(count(UpstreamPlan(name: "", host: "", port: 0, addresses: [])) == 9)
+    #expect(count(EndpointPlan()) == 6)
     #expect(count(UpstreamTLSPlan()) == 7)
     #expect(count(AuthorityPlan()) == 2)
     #expect(count(PoolPlan()) == 7)

@@ -113,6 +113,16 @@ func randomPlan(_ seed: UInt64) -> Plan {
   plan.authorities = (0..<r.below(3)).map { _ in AuthorityPlan(file: r.text(), certificates: r.bytes()) }
   plan.upstreams = (0..<1 + r.below(4)).map { _ in
     var upstream = UpstreamPlan(name: r.text(), host: r.text(), port: r.short(), addresses: r.texts() + ["::1"])
+    upstream.endpoints = (0..<r.below(4)).map { _ in
+      var endpoint = EndpointPlan()
+      endpoint.host = r.text()
+      endpoint.port = r.short()
+      endpoint.addresses = r.texts() + ["::1"]
+      endpoint.unix = r.flag() ? "" : r.text()
+      endpoint.weight = 1 + r.below(1000)
+      endpoint.isBackup = r.flag()
+      return endpoint
+    }
     upstream.requestMode = r.flag() ? .streaming : .buffered
     upstream.pool.maxConnections = r.int()
     upstream.pool.maxIdleConnections = r.int()

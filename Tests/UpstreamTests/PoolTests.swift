@@ -52,6 +52,6 @@ import Testing
     let pool = Pool(plan, worker: 0, of: 1)
     #expect(pool.connectionLimit == .max && pool.requestLimit == .max)
     #expect(pool.connectTimeout == 250 && pool.idleTimeout == 1000 && pool.lifetime == 2000)
-    #expect(pool.connections == 0 && pool.idle == 0 && pool.waiting == 0 && pool.firstWaiting == nil && pool.lastWaiting == nil)
+    #expect(pool.connections == 0 && pool.idle == 0)
   }
 }

@@ -126,15 +126,19 @@ class Backend:
         self.connections: list[Connection] = []
         #: What went wrong in the threads of connections, beside the peer's going away.
         self.errors: list[BaseException] = []
-        self.listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if receive_buffer is not None:
-            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.listener.bind((host, port))
+        self.listener = self._listen(host, port, receive_buffer)
         self.listener.listen(backlog)
         self.host = host
-        self.port: int = self.listener.getsockname()[1]
+        self.port: int = self.listener.getsockname()[1] if self.listener.family != socket.AF_UNIX else 0
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def _listen(self, host: str, port: int, receive_buffer: int | None) -> socket.socket:
+        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if receive_buffer is not None:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        listener.bind((host, port))
+        return listener
 
     def stop(self) -> None:
         self.stop_listening()
@@ -168,7 +172,8 @@ class Backend:
                 sock, _ = self.listener.accept()
             except OSError:
                 return
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = Connection(sock, len(self.connections))
             self.connections.append(connection)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
