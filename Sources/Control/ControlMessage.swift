@@ -62,6 +62,8 @@ public struct StartRecord: Equatable, Sendable {
   public var rateTableCount = 0
   /// What workers share of endpoints comes along; it is there whenever there are upstreams.
   public var hasEndpointTable = false
+  /// …and what they share of names, where there are any to be resolved.
+  public var hasNameTable = false
 
   public init() {}
 
@@ -78,6 +80,7 @@ public struct StartRecord: Equatable, Sendable {
     archive.data(&ticketKeys)
     archive.number(&rateTableCount)
     archive.flag(&hasEndpointTable)
+    archive.flag(&hasNameTable)
     if slot < 0 || rateTableCount < 0 || rateTableCount > 64 || workerCount < 1 || slot >= workerCount || row < 0 || listenerCount < 0 { archive.fail() }
   }
 }

@@ -36,6 +36,8 @@ public struct WorkerStart: ~Copyable {
   public let rateTables: [RateTable]
   /// What workers share of endpoints.
   public let endpoints: EndpointTable?
+  /// What workers share of names.
+  public let names: NameTable?
   /// What to accept on from the start, without waiting for `adopt`: all slots in a single process, else none.
   public let servedSlots: [Int]
   /// Where the error log goes; nil: standard output.
@@ -44,7 +46,7 @@ public struct WorkerStart: ~Copyable {
   public var accessLog: Descriptor?
 
   public init(
-    record: StartRecord, plan: Plan, scoreboard: Scoreboard, rateTables: [RateTable], endpoints: EndpointTable?, listeners: consuming ListenerSockets, servedSlots: [Int],
+    record: StartRecord, plan: Plan, scoreboard: Scoreboard, rateTables: [RateTable], endpoints: EndpointTable?, names: NameTable?, listeners: consuming ListenerSockets, servedSlots: [Int],
     errorLog: consuming Descriptor?, accessLog: consuming Descriptor?
   ) {
     self.record = record
@@ -52,6 +54,7 @@ public struct WorkerStart: ~Copyable {
     self.scoreboard = scoreboard
     self.rateTables = rateTables
     self.endpoints = endpoints
+    self.names = names
     self.listeners = listeners
     self.servedSlots = servedSlots
     self.errorLog = errorLog
@@ -108,6 +111,12 @@ extension WorkerChannel {
     if record.hasEndpointTable {
       guard let file = files.take(next) else { throw StartFailure(reason: "the start came without the table of endpoints") }
       do { endpoints = try EndpointTable(file) } catch { throw StartFailure(reason: "cannot map the table of endpoints: \(error.text)") }
+      next += 1
+    }
+    var names: NameTable? = nil
+    if record.hasNameTable {
+      guard let file = files.take(next) else { throw StartFailure(reason: "the start came without the table of names") }
+      do { names = try NameTable(file) } catch { throw StartFailure(reason: "cannot map the table of names: \(error.text)") }
     }
 
     var listeners = ListenerSockets()
@@ -132,7 +141,7 @@ extension WorkerChannel {
     do { scoreboard = try Scoreboard(boardFile) } catch { throw StartFailure(reason: "cannot map the scoreboard: \(error.text)") }
     guard scoreboard.page(record.row) != nil else { throw StartFailure(reason: "there is no row \(record.row) in the scoreboard") }
     return WorkerStart(
-      record: record, plan: plan, scoreboard: scoreboard, rateTables: rateTables, endpoints: endpoints, listeners: listeners, servedSlots: [], errorLog: errorLog, accessLog: accessLog)
+      record: record, plan: plan, scoreboard: scoreboard, rateTables: rateTables, endpoints: endpoints, names: names, listeners: listeners, servedSlots: [], errorLog: errorLog, accessLog: accessLog)
   }
 
   private enum StartStep: ~Copyable {

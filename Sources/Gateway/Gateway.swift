@@ -16,6 +16,7 @@ import Kernel
 import Memory
 import Plan
 import Policy
+import Resolution
 import SharedState
 import TLS
 import Telemetry
@@ -160,6 +161,10 @@ public struct Gateway: ~Copyable {
   var checksHosts: Bool
   var drain = DrainState()
   var limits: RateLimits
+  /// What finds the addresses of names; nil: there are none.
+  let resolver: Resolver?
+  /// Milliseconds of the monotonic clock at which the gateway was made.
+  let startedAt: Int64
 
   /// Makes a gateway that serves `plan`; it has no listeners yet.
   /// - Parameters:
@@ -168,9 +173,10 @@ public struct Gateway: ~Copyable {
   ///   - ticketKeys: keys of session tickets, one behind the other, the newest first.
   ///   - rateTables: the tables of rate limits, in the order of the plan's zones.
   ///   - endpoints: what workers share of endpoints; nil: this is the only one.
+  ///   - names: …and of names.
   public init(
     _ plan: Plan, worker: WorkerIdentity, board: Scoreboard?, counters: consuming CounterPage, log: EventLog, accessLog: consuming Descriptor?,
-    ticketKeys: [UInt8], rateTables: [RateTable] = [], endpoints: EndpointTable? = nil
+    ticketKeys: [UInt8], rateTables: [RateTable] = [], endpoints: EndpointTable? = nil, names: NameTable? = nil
   ) throws(GatewayFailure) {
     // Everything that can fail comes first: a noncopyable value is initialised whole or not at all.
     let table = try Self.makeTable(plan)
@@ -182,6 +188,7 @@ public struct Gateway: ~Copyable {
     let tlsClients = try Self.makeClients(plan)
     let upgradingClients = try Self.makeClients(plan, upgrading: true)
     let now = Clock().milliseconds
+    let resolver = try Self.makeResolver(plan, worker, names, now: now)
     let backendCapacity = UInt32(clamping: plan.upstreams.reduce(64) { $0 + max(1, $1.pool.maxConnections) })
     let speaksHTTP2 = plan.upstreams.contains { PoolProtocol($0.http2) != .http1 }
     let backendProfile = try Self.makeBackendProfile(speaksHTTP2)
@@ -193,6 +200,8 @@ public struct Gateway: ~Copyable {
     // No more streams to backends than requests.
     let backendStreamCapacity = speaksHTTP2 ? clientCapacity : 0
     self.table = table
+    self.resolver = resolver
+    startedAt = now
     self.poller = poller
     self.actions = actions
     logsAccess = lines != nil
@@ -239,6 +248,8 @@ public struct Gateway: ~Copyable {
     self.board = board
     self.counters = counters
     self.log = log
+    self.services.now = now
+    applyNames()
   }
 
   private static func makeTable(_ plan: Plan) throws(GatewayFailure) -> RouteTable {
@@ -290,6 +301,7 @@ public struct Gateway: ~Copyable {
     services.responses.update(date: clock.date)
     if limits.isActive { limits.sweep(microseconds: clock.now) }
     watchEndpoints()
+    if resolver != nil { watchNames() }
   }
 
   /// Handles one event; returns the token of a foreign one.

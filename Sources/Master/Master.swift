@@ -25,6 +25,8 @@ struct GenerationRecord {
   let rates: [RateSegment]
   /// Nil: there are no upstreams.
   let endpoints: EndpointSegment?
+  /// Nil: there is nothing to be resolved.
+  let names: NameSegment?
   let startedAt: Int64
 }
 

@@ -53,7 +53,7 @@ public func makeSingleProcess(_ plan: Plan) throws(SingleProcessFailure) -> Work
     let endpoints = try EndpointSegment.make(for: plan, previous: nil)
     record.hasEndpointTable = endpoints != nil
     return WorkerStart(
-      record: record, plan: plan, scoreboard: board, rateTables: rates.map(\.limiter.memory), endpoints: endpoints?.table, listeners: listeners, servedSlots: [0],
+      record: record, plan: plan, scoreboard: board, rateTables: rates.map(\.limiter.memory), endpoints: endpoints?.table, names: nil, listeners: listeners, servedSlots: [0],
       errorLog: try logs.errorDuplicate(), accessLog: try logs.accessDuplicate())
   } catch {
     throw SingleProcessFailure(reason: "cannot set up a single process: \(error.text)")

@@ -48,6 +48,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case upstreamPreconnects, upstreamPreconnectsSkipped
   // Requests that went to another endpoint because one could not be connected to.
   case upstreamFailovers
+  // Lookups of names, and those of them that have not found all.
+  case dnsLookups, dnsFailures
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
   public var isGauge: Bool {

@@ -72,7 +72,7 @@ private func run(
   var gateway: Gateway
   do throws(GatewayFailure) {
     gateway = try Gateway(plan, worker: identity, board: board, counters: counters, log: log, accessLog: accessLog, ticketKeys: record.ticketKeys, rateTables: start.rateTables,
-      endpoints: start.endpoints)
+      endpoints: start.endpoints, names: start.names)
   } catch {
     if let channel = channel.take() { channel.send(.failed(error.reason)) }
     throw Failure(reason: error.reason)
@@ -90,8 +90,7 @@ private func run(
   } catch {
     throw Failure(reason: "cannot set up the reactor: \(error.text)")
   }
-  worker.announce()
-  if isSingle { worker.adopt(served) }
+  worker.begin(serving: served)
   var reactor = Reactor()
   reactor.run(&worker)
   return 0
