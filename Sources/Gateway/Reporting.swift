@@ -4,6 +4,7 @@ import HTTPModel
 import Kernel
 import Memory
 import Plan
+import Resolution
 import SharedState
 import TLS
 import Wire
@@ -51,6 +52,21 @@ extension Gateway {
     return "\"rate_limit\":{\"refused\":\(total(.rateLimitRefusals)),\"dry_run_refused\":\(total(.rateLimitSpared)),\"zones\":{\(zones.joined(separator: ","))}},"
   }
 
+  /// The names of backends, as this worker knows them, with what follows them; empty where there are none.
+  private var names: String {
+    guard let resolver else { return "" }
+    let names = zip(plan.names, resolver.states).map { name, state in
+      let fields = [
+        "\"service\":\(name.isService)", "\"addresses\":[\(state.addresses.map { quoted($0.text) }.joined(separator: ","))]",
+        "\"age_ms\":\(state.resolvedAt == 0 ? "null" : "\(max(0, services.now - state.resolvedAt))")",
+        "\"ttl_left_ms\":\(state.resolvedAt == 0 ? "null" : "\(max(0, state.goodUntil - services.now))")", "\"stale\":\(state.isStale(now: services.now))",
+        "\"error\":\(state.problem == .none ? "null" : quoted(state.problem.text))",
+      ]
+      return "\(quoted(name.host)):{\(fields.joined(separator: ","))}"
+    }
+    return "\"dns\":{\"lookups\":\(total(.dnsLookups)),\"failures\":\(total(.dnsFailures)),\"names\":{\(names.joined(separator: ","))}},"
+  }
+
   private func stats() -> String {
     var faults: [String] = []
     for fault in Fault.allCases where fault != .none {
@@ -84,7 +100,7 @@ extension Gateway {
       "http2":{"connections_active":\(total(.http2ConnectionsActive)),"connections":\(total(.http2Connections)),"streams_active":\(total(.http2StreamsActive)),"streams":\(total(.http2Streams)),"resets_received":\(total(.http2ResetsReceived)),"resets_sent":\(total(.http2ResetsSent)),"pushes":\(total(.http2Pushes))},\
       "grpc":{"calls":\(total(.grpcCalls)),"statuses":{\(calls.joined(separator: ","))},"without_status":\(total(.grpcNoStatus))},\
       "upstream_http2":{"connections_active":\(total(.upstreamSessionsActive)),"connections":\(total(.upstreamSessions)),"streams_active":\(total(.upstreamStreamsActive)),"streams":\(total(.upstreamStreams)),"resets_received":\(total(.upstreamResetsReceived)),"resets_sent":\(total(.upstreamResetsSent)),"goaways":\(total(.upstreamGoAways)),"ping_timeouts":\(total(.upstreamPingTimeouts)),"preconnects":\(total(.upstreamPreconnects)),"preconnects_skipped":\(total(.upstreamPreconnectsSkipped))},\
-      \(rateLimits)\
+      \(rateLimits)\(names)\
       "faults":{\(faults.joined(separator: ","))},\
       "log_lines_dropped":\(total(.logLinesDropped)),\
       "config":{"listeners":[\(listeners.joined(separator: ","))],"workers":\(plan.workers),"max_connections":\(plan.limits.maxConnections),"idle_timeout_sec":\(plan.timeouts.idle / 1000),"request_timeout_sec":\(plan.timeouts.request / 1000)},\

@@ -113,7 +113,7 @@ extension Gateway {
   private func tellAddresses(_ name: Int, _ resolver: Resolver) {
     let state = resolver.states[name]
     guard loudness >= log.level, !state.addresses.isEmpty else { return }
-    let shown = state.addresses.prefix(8).map { $0.port == 0 ? $0.address.text : $0.address.isIPv6 ? "[\($0.address.text)]:\($0.port)" : "\($0.address.text):\($0.port)" }
+    let shown = state.addresses.prefix(8).map(\.text)
     let rest = state.addresses.count - shown.count
     let surplus = state.surplus > 0 ? "; \(state.surplus) more are not used" : ""
     log.write(

@@ -26,6 +26,7 @@ extension Master {
       }
       describeListeners(&json)
       describeCertificates(&json)
+      describeNames(&json)
       describeReload(&json)
       json.object("totals") { json in
         for counter in Counter.allCases { json.field(Self.snake("\(counter)"), board.sum(of: counter)) }

@@ -43,3 +43,29 @@ final class NameSegment {
   /// What is known of a name; nil: nothing.
   func state(of position: Int) -> NameState? { table.read(position).flatMap { NameState(words: $0) } }
 }
+
+extension Master {
+  /// The names of the generation that serves, and what its workers have found.
+  func describeNames(_ json: inout JSONText) {
+    guard let segment = supervisor.serving.flatMap({ generations[$0]?.names }) else { return }
+    let now = Time.milliseconds
+    json.list("names") { json in
+      for (position, name) in segment.names.enumerated() {
+        let state = segment.state(of: position) ?? NameState()
+        json.object { json in
+          json.field("name", name.host)
+          json.field("service", name.isService)
+          json.list("addresses") { json in
+            for address in state.addresses { json.field(nil, address.text) }
+          }
+          if state.resolvedAt > 0 {
+            json.field("age_ms", max(0, now - state.resolvedAt))
+            json.field("ttl_left_ms", max(0, state.goodUntil - now))
+          }
+          json.field("stale", state.isStale(now: now))
+          if state.problem == .none { json.null("error") } else { json.field("error", state.problem.text) }
+        }
+      }
+    }
+  }
+}
