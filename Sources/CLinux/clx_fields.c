@@ -11,7 +11,7 @@ static const struct { char text[31]; uint8_t count; } names[] = {
   NAME("via"), NAME("x-forwarded-for"), NAME("x-forwarded-proto"), NAME("x-forwarded-host"), NAME("x-request-id"), NAME("date"),
   NAME("server"), NAME("authorization"), NAME("content-type"), NAME("content-range"), NAME("content-disposition"), NAME("accept"),
   NAME("x-accel-buffering"), NAME("content-encoding"), NAME("user-agent"), NAME("referer"), NAME("x-client-cert-subject"),
-  NAME("x-client-cert-fingerprint"),
+  NAME("x-client-cert-fingerprint"), NAME("forwarded"), NAME("x-forwarded-port"), NAME("x-real-ip"),
 #undef NAME
 };
 enum { NAME_COUNT = sizeof names / sizeof names[0] };

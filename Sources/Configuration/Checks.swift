@@ -20,6 +20,7 @@ extension Settings {
     }
     checkRateLimits(&reading)
     checkNames(&reading)
+    checkAddressRules(&reading)
     checkListeners(&reading)
     checkUpstreams(&reading)
     checkRoutes(&reading)
@@ -122,9 +123,7 @@ extension Settings {
 
   private func checkEndpoints(_ upstream: UpstreamSettings, _ path: String, _ reading: inout Reading) {
     if upstream.endpoints.isEmpty {
-      if reading.origins["\(path).endpoints"] != nil, !reading.errors.contains(where: { $0.path.hasPrefix("\(path).endpoints") }) {
-        reading.reject("\(path).endpoints", "\(path).endpoints needs at least one element")
-      } else if upstream.host.isEmpty, !reading.errors.contains(where: { $0.path == "\(path).host" || $0.path.hasPrefix("\(path).endpoints") }) {
+      if upstream.host.isEmpty, !reading.errors.contains(where: { $0.path == path || $0.path == "\(path).host" || $0.path.hasPrefix("\(path).endpoints") }) {
         reading.reject(path, "\(path) needs \"host\" or \"endpoints\"")
       }
       return

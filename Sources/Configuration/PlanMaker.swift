@@ -20,6 +20,8 @@ extension Plan {
     tickets = settings.tls.tickets
     rateLimit = settings.rateLimit
     dns = settings.dns
+    clientAddress = ClientAddressPlan(settings.clientAddress)
+    access = AddressRulePlan(settings.access)
     log = settings.log
     if !log.file.isEmpty { log.file = surroundings.absolute(log.file) }
     accessLog = settings.accessLog
@@ -152,7 +154,9 @@ extension Plan {
       } else {
         address = .unix(listener.unix, mode: UInt16(listener.mode, radix: 8) ?? 0o660)
       }
-      plans.append(ListenerPlan(address: address, backlog: listener.backlog, ipv6Only: listener.ipv6Only, http2: listener.http2))
+      var plan = ListenerPlan(address: address, backlog: listener.backlog, ipv6Only: listener.ipv6Only, http2: listener.http2)
+      plan.access = AddressRulePlan(listener.access)
+      plans.append(plan)
     }
     return plans
   }

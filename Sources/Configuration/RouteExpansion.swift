@@ -32,7 +32,9 @@ struct RouteExpansion {
         if case .forward = action { methods = .any } else { methods = MethodSet(.get) }
       }
       let hosts = route.hosts.map { $0.lowercased() }
-      add(RoutePlan(hosts: hosts, pattern: route.path, methods: methods, action: action), "routes[\(index)].path", &reading)
+      var plan = RoutePlan(hosts: hosts, pattern: route.path, methods: methods, action: action)
+      plan.access = AddressRulePlan(route.access)
+      add(plan, "routes[\(index)].path", &reading)
     }
     for (index, upstream) in settings.upstreams.enumerated() where !upstream.routePrefix.isEmpty {
       guard let path = reading.routePath(upstream.routePrefix) else { continue }
@@ -41,7 +43,9 @@ struct RouteExpansion {
       var forward = upstream.forward
       forward.upstream = index
       let methods = upstream.methods.isEmpty ? MethodSet.any : MethodNames.set(upstream.methods)
-      add(RoutePlan(pattern: pattern, methods: methods, action: .forward(forward)), "upstreams[\(index)].proxy.route_prefix", &reading)
+      var plan = RoutePlan(pattern: pattern, methods: methods, action: .forward(forward))
+      plan.access = AddressRulePlan(upstream.access)
+      add(plan, "upstreams[\(index)].proxy.route_prefix", &reading)
     }
     if settings.health { append(RoutePlan(pattern: "/health", methods: MethodSet(.get), action: .health), "") }
     if settings.stats { append(RoutePlan(pattern: "/stats", methods: MethodSet(.get), action: .stats), "") }

@@ -30,6 +30,8 @@ public struct Settings: Equatable, Sendable {
   public var identity = IdentityPlan()
   public var rateLimit = RateLimitPlan()
   public var dns = DNSPlan()
+  public var clientAddress = ClientAddressSettings()
+  public var access = AddressRuleSettings()
   public var upstreams: [UpstreamSettings] = []
   public var routes: [RouteSettings] = []
 
@@ -85,6 +87,7 @@ public struct ListenerSettings: Equatable, Sendable {
   /// Nil: in the clear.
   public var tls: ListenerTLSSettings?
   public var http2 = ListenerPlan(address: .ip("", port: 0)).http2
+  public var access = AddressRuleSettings()
 
   public init() {}
 }
@@ -105,6 +108,8 @@ public struct UpstreamSettings: Equatable, Sendable {
   /// Empty: no route of its own.
   public var routePrefix = ""
   public var methods: [String] = []
+  /// Who may use `routePrefix`.
+  public var access = AddressRuleSettings()
   /// Its `upstream` has no meaning here.
   public var forward = ForwardPlan(upstream: 0)
 
@@ -175,6 +180,7 @@ public struct RouteSettings: Equatable, Sendable {
   public var respond: RespondPlan?
   public var redirect: RedirectPlan?
   public var echo: EchoPlan?
+  public var access = AddressRuleSettings()
 
   public init() {}
 }

@@ -54,8 +54,9 @@ enum SettingsTable {
       .list("routes", \.routes, route, "Which requests are answered how; tried before the route_prefix of any upstream."),
       .section("rate_limit", \.rateLimit, rateLimit, "How many requests whom is allowed, over all workers."),
       .section("dns", \.dns, dns, "How names of backends are resolved, again and again while they are in use."),
+      .section("client_address", \.clientAddress, clientAddress, "How the address of a client is found that comes through proxies."),
       .later("auth"), .later("observability"),
-    ])
+    ] + Setting.addressRules(\.access, " at all"))
 
   static let listener = SettingTable<ListenerSettings>(
     ListenerSettings(),
@@ -69,7 +70,7 @@ enum SettingsTable {
       .boolean("http2", \.http2, "Whether clients may speak HTTP/2 on it, as far as http2.enabled allows."),
       .optional("tls", \.tls, listenerTLS, "TLS: clients speak it on this address, and nothing else."),
       .later("proxy_protocol"),
-    ])
+    ] + Setting.addressRules(\.access, " on this listener"))
 
   private static let versions: [(name: String, value: TLSPlan.Version)] = [("1.2", .tls12), ("1.3", .tls13)]
 
@@ -277,7 +278,7 @@ enum SettingsTable {
     [
       .text("route_prefix", \.routePrefix, .pattern, mayBeEmpty: true, "Path prefix or pattern of requests that go to this upstream; empty: only routes that name it.").example("/api"),
       .texts("methods", \.methods, .method, "Methods accepted on route_prefix; none given: all."),
-    ] + forward.settings.map { $0.lifted(\.forward) })
+    ] + Setting.addressRules(\.access, " on route_prefix") + forward.settings.map { $0.lifted(\.forward) })
 
   /// How requests are forwarded: `proxy` of an upstream, and of a route that names one.
   static let forward = SettingTable<ForwardPlan>(
@@ -328,6 +329,7 @@ enum SettingsTable {
       .boolean("set_x_forwarded_for", \.setForwardedFor, "Append the client's address to X-Forwarded-For."),
       .boolean("set_x_forwarded_proto", \.setForwardedProto, "Set X-Forwarded-Proto."),
       .boolean("set_x_forwarded_host", \.setForwardedHost, "Set X-Forwarded-Host."),
+      .boolean("set_forwarded", \.setForwarded, "Append the client's address, host and scheme to Forwarded (RFC 7239)."),
       .boolean("set_via_header", \.setVia, "Append to Via, in requests and responses."),
       .boolean("rewrite_host", \.rewriteHost, "Send the upstream's host as Host; otherwise the client's."),
       .boolean(
@@ -347,7 +349,7 @@ enum SettingsTable {
       .optional("redirect", \.redirect, redirect, "Answer with another address."),
       .optional("echo", \.echo, echo, "Be a WebSocket endpoint that sends each message back."),
       .later("static"),
-    ])
+    ] + Setting.addressRules(\.access, " on this route"))
 
   private static let respond = SettingTable<RespondPlan>(
     RespondPlan(),

@@ -81,6 +81,7 @@ extension Gateway {
       vacate(handle)
       return counters.add(.acceptFailures)
     }
+    if addresses.isActive { judgePeer(handle) }
     noteOpened()
     counters.add(.connectionsActive)
     setClientTimer(handle, .firstByte, plan.timeouts.request)

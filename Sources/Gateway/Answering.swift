@@ -54,8 +54,10 @@ extension Gateway {
   }
 
   /// Refuses what cannot be understood or must not go on, and closes the connection after the answer.
+  /// - Parameter isScreened: it is known whom the request comes from.
   @inline(never)
-  mutating func refuse(_ client: Handle, _ fault: Fault, _ input: borrowing Buffer) {
+  mutating func refuse(_ client: Handle, _ fault: Fault, _ input: borrowing Buffer, isScreened: Bool = false) {
+    if !isScreened, clients[client].flags.contains(.trusted) { forgetAddress(client) }
     let known = !services.head.target.isEmpty && fault != .httpRequestError
     let context = ResponseContext(
       isHead: known && services.head.method == .head, isVersion11: !known || services.head.flags.contains(.version11), isPersistent: false)
@@ -87,7 +89,7 @@ extension Gateway {
     let status = Status(actions.redirectStatuses[template])
     services.responses.begin(status, context, server: plan.serverHeader)
     services.responses.output.append("Location: ")
-    let isSecure = clients[connection(of: client)].flags.contains(.secure)
+    let isSecure = isSeenAsSecure(client)
     var output = Buffer.absent
     swap(&output, &services.responses.output)
     let fits =
@@ -303,7 +305,7 @@ extension Gateway {
     entry.bodyBytesSent = UInt64(max(0, body))
     entry.duration = services.nowMicroseconds - clients[client].requestStart
     entry.startedAt = services.wall - entry.duration
-    let peer = clients[client].peer
+    let peer = clients[client].address
     describeConnection(client)
     switch id {
     case .generated:

@@ -54,6 +54,16 @@ struct ClientFlags: OptionSet, BitwiseCopyable {
   /// Bytes for it wait in the pipe of its exchange.
   static var pouring: ClientFlags { ClientFlags(rawValue: 131072) }
 
+  /// Its peer is a trusted proxy: who a request has come from, and how, is what that says.
+  static var trusted: ClientFlags { ClientFlags(rawValue: 1 << 18) }
+  /// Its address is not let in.
+  static var barred: ClientFlags { ClientFlags(rawValue: 1 << 19) }
+  /// A trusted proxy has said that the request was made over TLS, or in the clear.
+  static var toldSecure: ClientFlags { ClientFlags(rawValue: 1 << 20) }
+  static var toldPlain: ClientFlags { ClientFlags(rawValue: 1 << 21) }
+  /// Its requests are looked at before they are routed (ClientAddress).
+  static var screened: ClientFlags { [.trusted, .barred] }
+
   /// No further request may be begun on its socket in HTTP/1.
   static var finished: ClientFlags { [.closing, .doomed, .lingering, .stream, .multiplexed] }
 }
@@ -68,7 +78,10 @@ enum ClientWaiting: UInt8, BitwiseCopyable {
 /// The state of one client connection.
 struct Client: ~Copyable {
   private(set) var socket: Socket
-  let peer: PeerText
+  /// Who is at the other end of the connection.
+  private(set) var peer: PeerAddress
+  /// Whom requests come from: the peer, or whom a trusted proxy names, from the head of a request on. Set in ClientAddress alone.
+  var address: PeerText
   let listener: UInt16
   var flags = ClientFlags.fresh
   var waiting = ClientWaiting.firstByte
@@ -151,7 +164,8 @@ struct Client: ~Copyable {
 
   init(_ socket: consuming Socket, peer: PeerText, listener: UInt16) {
     self.socket = socket
-    self.peer = peer
+    self.peer = PeerAddress(peer)
+    address = peer
     self.listener = listener
   }
 
@@ -162,13 +176,14 @@ struct Client: ~Copyable {
     backlog = BufferChain()
   }
 
-  /// A stream of the connection that `peer` and `listener` are of: one request, and no other.
-  init(streamOf peer: PeerText, listener: UInt16, carrier: Handle) {
+  /// A stream of `connection`: one request, and no other.
+  init(streamOf connection: borrowing Client, carrier: Handle) {
     socket = Socket(Descriptor.none)
-    self.peer = peer
-    self.listener = listener
+    peer = connection.peer
+    address = connection.address
+    listener = connection.listener
     self.carrier = carrier
-    flags = [.stream, .closing]
+    flags = connection.flags.intersection(.screened).union([.stream, .closing])
     waiting = .nothing
   }
 }

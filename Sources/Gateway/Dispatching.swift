@@ -14,8 +14,9 @@ extension Gateway {
   @inline(__always)
   mutating func dispatch(_ client: Pin<Client>, _ length: Int, _ input: inout Buffer) {
     counters.add(.requests)
-    if let fault = objection() { return refuse(client.handle, fault, input) }
-    if checksHosts, isMisdirected(client.handle, input) { return refuse(client.handle, .misdirectedRequest, input) }
+    if !clients[client].flags.isDisjoint(with: .screened), !screen(client.handle, length, &input) { return }
+    if let fault = objection() { return refuse(client.handle, fault, input, isScreened: true) }
+    if checksHosts, isMisdirected(client.handle, input) { return refuse(client.handle, .misdirectedRequest, input, isScreened: true) }
     let id = services.ids.make(services.head, input.bytes)
     switch services.head.flags.contains(.regularPath) ? .unchanged : normalise(input.bytes) {
     case .unchanged:
@@ -31,7 +32,7 @@ extension Gateway {
       swap(&path, &services.path)
       act(client, match, isRewritten: true, id, length, &input)
     case .rejected:
-      refuse(client.handle, .httpRequestError, input)
+      refuse(client.handle, .httpRequestError, input, isScreened: true)
     }
   }
 
@@ -39,8 +40,14 @@ extension Gateway {
   @inline(__always)
   private func objection() -> Fault? {
     if services.head.flags.contains(.expectsUnknown) { return .expectationFailed }
-    if case .length(let length) = services.head.body, plan.limits.maxBodySize > 0, length > plan.limits.maxBodySize { return .bodyTooLarge }
-    return nil
+    return isBodyTooLong ? .bodyTooLarge : nil
+  }
+
+  /// Whether the body's declared length is more than is allowed.
+  @inline(__always)
+  var isBodyTooLong: Bool {
+    if case .length(let length) = services.head.body, plan.limits.maxBodySize > 0 { return length > plan.limits.maxBodySize }
+    return false
   }
 
   /// Brings the path into its normal form, in `services.path` where that is another one.
@@ -61,19 +68,41 @@ extension Gateway {
     switch match {
     case .route(let route):
       if services.head.flags.contains(.extendedConnect), !admitConnect(client.handle, route, id, length, &input) { return }
-      switch actions.index[route] {
-      case .respond(let index): answer(client, route, response: index, id, length, &input)
-      case .forward(let rule): forward(client, route, rule, isRewritten: isRewritten, id, length, &input)
-      case .echo(let index): beginWebSocket(client.handle, route, echo: index, id, length, &input)
-      case .redirect(let index): redirect(client.handle, route, template: index, isRewritten: isRewritten, id, length, &input)
-      case .health: answerHealth(client.handle, route, id, length, &input)
-      case .stats: answerStats(client.handle, route, id, length, &input)
-      }
+      perform(actions.index[route], client, route, isRewritten: isRewritten, id, length, &input)
     case .notFound:
       if services.head.path.count == 1, services.head.path.text(in: input.bytes).equals("*") { return answerServerOptions(client.handle, id, length, &input) }
       decline(client.handle, .routeNotFound, allow: nil, id, length, &input)
     case .methodNotAllowed(let allowed): decline(client.handle, .methodNotAllowed, allow: allowed, id, length, &input)
     }
+  }
+
+  @inline(__always)
+  private mutating func perform(
+    _ action: ActionIndex, _ client: Pin<Client>, _ route: Int, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer
+  ) {
+    switch action {
+    case .respond(let index): answer(client, route, response: index, id, length, &input)
+    case .forward(let rule): forward(client, route, rule, isRewritten: isRewritten, id, length, &input)
+    case .echo(let index): beginWebSocket(client.handle, route, echo: index, id, length, &input)
+    case .redirect(let index): redirect(client.handle, route, template: index, isRewritten: isRewritten, id, length, &input)
+    case .health: answerHealth(client.handle, route, id, length, &input)
+    case .stats: answerStats(client.handle, route, id, length, &input)
+    case .restricted(let index): performRestricted(index, client, route, isRewritten: isRewritten, id, length, &input)
+    }
+  }
+
+  /// What the route does, if the client's address may use it.
+  @inline(never)
+  private mutating func performRestricted(
+    _ index: Int, _ client: Pin<Client>, _ route: Int, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer
+  ) {
+    let restricted = actions.restricted[index]
+    guard actions.rules[restricted.rule].permits(PeerAddress(clients[client].address)) else {
+      return decline(client.handle, .requestDenied, allow: nil, id, length, &input)
+    }
+    // Its action is none of this kind.
+    if case .restricted = restricted.action { return }
+    perform(restricted.action, client, route, isRewritten: isRewritten, id, length, &input)
   }
 
   /// Makes the exchange for a request to be forwarded, and sends it on its way.

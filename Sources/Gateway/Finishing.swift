@@ -274,7 +274,7 @@ extension Gateway {
     entry.duration = services.nowMicroseconds - exchanges[handle].started
     entry.upstreamConnect = exchanges[handle].connectedAt
     entry.upstreamHeader = exchanges[handle].headAt
-    let peer = clients[exchanges[handle].client].peer
+    let peer = clients[exchanges[handle].client].address
     describeConnection(exchanges[handle].client)
     if exchanges[handle].recovery != nil { describeAttempts(handle) }
     if exchanges[handle].pool >= 0 { accessLog?.note(endpoint: backends.name(of: Int(exchanges[handle].pool)).utf8Span.span) }

@@ -169,14 +169,18 @@ extension Gateway {
     let upstream = Int(exchanges[pinned].upstream)
     let client = exchanges[pinned].client
     services.request.removeAll()
-    let peer = clients[client].peer
     let rule = Int(exchanges[pinned].rule)
+    let peer = clients[client].address
     let isSecure = clients[connection(of: client)].flags.contains(.secure)
     var bytes = Buffer.absent
     swap(&bytes, &exchanges[pinned].bytes)
-    RequestComposer.compose(
-      &exchanges[pinned], bytes.bytes, actions.forwards[rule].style, without: actions.forwards[rule].dropped, host: actions.hosts[upstream],
-      peer: peer.span, isSecure: isSecure, ids: &services.ids, into: &services.request)
+    if actions.forwards[rule].tellsWay {
+      composeTellingWay(exchange, bytes.bytes)
+    } else {
+      RequestComposer.compose(
+        &exchanges[pinned], bytes.bytes, actions.forwards[rule].style, without: actions.forwards[rule].dropped, host: actions.hosts[upstream],
+        peer: peer.span, isSecure: isSecure, ids: &services.ids, into: &services.request)
+    }
     swap(&bytes, &exchanges[pinned].bytes)
     if isSecure, actions.forwards[rule].plan.setClientCertificate { composeIdentity(client) }
     services.request.append("\r\n")

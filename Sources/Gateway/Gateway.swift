@@ -160,6 +160,8 @@ public struct Gateway: ~Copyable {
   /// Whether a request may be meant for another certificate than its connection's.
   var checksHosts: Bool
   var drain = DrainState()
+  /// Who is let in, and whose word on addresses is taken.
+  let addresses: AddressRules
   var limits: RateLimits
   /// What finds the addresses of names; nil: there are none.
   let resolver: Resolver?
@@ -233,6 +235,7 @@ public struct Gateway: ~Copyable {
     if tlsClients.contains(where: { $0 != nil }) {
       ciphertext.prepare(small: services.small.bufferCapacity + 1024, large: services.large.bufferCapacity)
     }
+    addresses = AddressRules(plan)
     limits = RateLimits(plan.rateLimit, tables: rateTables, keyLimit: services.small.bufferCapacity)
     self.services = services
     self.profile = profile

@@ -77,7 +77,7 @@ extension Gateway {
 
   func report(_ failure: TLSFailure, _ client: Handle) {
     guard .info >= log.level else { return }
-    let peer = clients[client].peer, address = peer.span
+    let peer = clients[client].address, address = peer.span
     let text = String(decoding: address.indices.map { address[$0] }, as: UTF8.self)
     log.write(.info, key: EventKey("tls handshake", Int(failure.rawValue)), "TLS handshake with \(text) failed: \(failure.name)")
   }

@@ -211,8 +211,8 @@ extension Gateway {
   @inline(__always)
   mutating func makeStream(_ connection: Handle, _ multiplexer: Handle, _ id: Int32, flags: StreamFlags) -> Handle? {
     guard let stream = streams.insert(Stream(id, connection: connection, multiplexer: multiplexer, flags: flags)) else { return nil }
-    let peer = clients[connection].peer
-    guard let client = clients.insert(Client(streamOf: peer, listener: clients[connection].listener, carrier: stream)) else {
+    let record = Client(streamOf: clients[connection], carrier: stream)
+    guard let client = clients.insert(record) else {
       _ = streams.remove(stream)
       return nil
     }
@@ -290,7 +290,7 @@ extension Gateway {
     counters.count(fault: fault.rawValue)
     let level: LogPlan.Level = fault.row.severity >= 3 ? .warn : .info
     guard level >= log.level else { return }
-    let peer = clients[client].peer
+    let peer = clients[client].address
     log.write(level, key: EventKey("http2 fault", Int(fault.rawValue)), "client \(peer): \(fault.row.token): \(fault.row.sentence)\(detail.isEmpty ? "" : " (\(detail))")")
   }
 

@@ -88,7 +88,7 @@ extension Gateway {
   }
 
   private func append(addressOf client: Handle, _ zone: RateZone, _ key: inout Buffer) {
-    let peer = clients[client].peer
+    let peer = clients[client].address
     guard let address = peer.ipv6 else { return RateLimits.append(peer.span, &key) }
     RateLimits.append(word: address.high & zone.highMask, &key)
     RateLimits.append(word: address.low & zone.lowMask, &key)

@@ -17,6 +17,15 @@ enum ActionIndex: BitwiseCopyable {
   case echo(Int)
   case health
   case stats
+  /// For some addresses only.
+  case restricted(Int)
+}
+
+/// An action that not everybody may use.
+struct RestrictedAction: BitwiseCopyable {
+  /// Index of the rule that says who.
+  let rule: Int
+  let action: ActionIndex
 }
 
 /// A forward rule with what only its upstream knows.
@@ -26,6 +35,8 @@ struct ForwardRule: BitwiseCopyable {
   let collectsRequest: Bool
   /// Whether its exchanges have a limit of their own, are retried or hedged, or have their responses rewritten.
   let isGuarded: Bool
+  /// Whether what is said of a request's way depends on its peer, or is said in Forwarded (ForwardedWay).
+  let tellsWay: Bool
   /// What is rewritten in responses; meaningful with `rewrites`.
   let rewriter: ResponseRewriter
   let rewrites: Bool
@@ -34,7 +45,9 @@ struct ForwardRule: BitwiseCopyable {
   /// Fields of the response that are not copied to the client.
   let droppedFromResponse: HeaderNameSet
 
-  init(_ plan: ForwardPlan, _ upstream: UpstreamPlan) {
+  /// - Parameter judges: what a request says of its way is believed only of trusted proxies.
+  init(_ plan: ForwardPlan, _ upstream: UpstreamPlan, judges: Bool) {
+    tellsWay = judges || plan.setForwarded
     self.plan = plan
     style = RequestStyle(plan)
     collectsRequest = upstream.requestMode == .buffered
@@ -48,6 +61,7 @@ struct ForwardRule: BitwiseCopyable {
     if plan.setForwardedFor { dropped.insert(HeaderNameSet(.forwardedFor)) }
     if plan.setForwardedProto { dropped.insert(HeaderNameSet(.forwardedProto)) }
     if plan.setForwardedHost { dropped.insert(HeaderNameSet(.forwardedHost)) }
+    if plan.setForwarded { dropped.insert(HeaderNameSet(.forwarded)) }
     if plan.setVia { dropped.insert(HeaderNameSet(.via)) }
     self.dropped = dropped
     var droppedFromResponse = HeaderNameSet.hopByHop
@@ -64,18 +78,22 @@ struct RouteActions: ~Copyable {
   var redirects: [RedirectTemplate] = []
   var redirectStatuses: [UInt16] = []
   var echoes = Stack<EchoRule>()
+  var restricted: BoundedArray<RestrictedAction>
+  /// Who may use which.
+  var rules = Stack<AddressTable>()
   /// The Host each upstream is addressed by.
   var hosts = Stack<Buffer>()
 
   init(_ plan: Plan, _ table: borrowing RouteTable) throws(GatewayFailure) {
     index = BoundedArray(capacity: max(1, plan.routes.count))
     forwards = BoundedArray(capacity: max(1, plan.routes.count))
+    restricted = BoundedArray(capacity: max(1, plan.routes.count { !$0.access.isEmpty }))
     for (position, route) in plan.routes.enumerated() {
       let action: ActionIndex
       switch route.action {
       case .forward(let forward):
         guard plan.upstreams.indices.contains(forward.upstream) else { throw GatewayFailure("route \(route.pattern) names no upstream") }
-        _ = forwards.append(ForwardRule(forward, plan.upstreams[forward.upstream]))
+        _ = forwards.append(ForwardRule(forward, plan.upstreams[forward.upstream], judges: plan.clientAddress.isActive))
         action = .forward(forwards.count - 1)
       case .respond(let respond):
         responses.append(RouteActions.prepare(respond, server: plan.serverHeader))
@@ -94,7 +112,13 @@ struct RouteActions: ~Copyable {
         echoes.append(EchoRule(echo))
         action = .echo(echoes.count - 1)
       }
-      _ = index.append(action)
+      guard !route.access.isEmpty else {
+        _ = index.append(action)
+        continue
+      }
+      rules.append(AddressTable(route.access))
+      _ = restricted.append(RestrictedAction(rule: rules.count - 1, action: action))
+      _ = index.append(.restricted(restricted.count - 1))
     }
     for upstream in plan.upstreams { hosts.append(RouteActions.host(of: upstream)) }
   }

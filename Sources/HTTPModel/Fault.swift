@@ -53,6 +53,8 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case grpcDeadlineExceeded
   // The upstream's, on HTTP/2.
   case http2StreamReset, http2StreamUnprocessed, http2NotNegotiated, http2HTTP1Required, http2UpgradeUnsupported, http2PingTimeout, http2DrainTimeout
+  // Policies again.
+  case requestDenied
   // The upstream's again.
   case noHealthyEndpoint, dnsError, dnsTimeout
 
@@ -147,6 +149,7 @@ public struct FaultRow: Sendable {
     row(.http2UpgradeUnsupported, "http2_upgrade_unsupported", .upstream, .never, 502, 4, "A WebSocket was asked for, and the backend is spoken to in HTTP/2 only."),
     row(.http2PingTimeout, "http2_ping_timeout", .upstream, .onReusedConnection, 502, 4, "The backend did not acknowledge a PING within http2.ping_timeout_sec."),
     row(.http2DrainTimeout, "http2_goaway_timeout", .upstream, .ifIdempotent, 502, 4, "The response had not begun within http2.goaway_drain_timeout_sec after the backend's GOAWAY."),
+    row(.requestDenied, "http_request_denied", .client, .never, 403, 2, "The client's address is not let in: allow and deny of the configuration, the listener or the route."),
     row(.noHealthyEndpoint, "no_healthy_endpoint", .upstream, .never, 503, 4, "None of the upstream's endpoints may be used: all are drained, disabled or known to have failed."),
     row(.dnsError, "dns_error", .upstream, .never, 503, 4, "The upstream's name has no addresses: it does not exist, or no server could say."),
     row(.dnsTimeout, "dns_timeout", .upstream, .never, 503, 4, "No server has answered in time what addresses the upstream's name has."),

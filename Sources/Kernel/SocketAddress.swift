@@ -31,6 +31,29 @@ public struct SocketAddress: Sendable, Equatable {
     }
   }
 
+  /// An IPv4 address, as a number, and a port.
+  public init(ipv4: UInt32, port: UInt16) {
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = port.bigEndian
+    address.sin_addr.s_addr = ipv4.bigEndian
+    length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    store(address)
+  }
+
+  /// An IPv6 address, as two numbers, and a port.
+  public init(ipv6 high: UInt64, _ low: UInt64, port: UInt16) {
+    var address = sockaddr_in6()
+    address.sin6_family = sa_family_t(AF_INET6)
+    address.sin6_port = port.bigEndian
+    unsafe withUnsafeMutableBytes(of: &address.sin6_addr) { bytes in
+      unsafe bytes.storeBytes(of: high.bigEndian, toByteOffset: 0, as: UInt64.self)
+      unsafe bytes.storeBytes(of: low.bigEndian, toByteOffset: 8, as: UInt64.self)
+    }
+    length = socklen_t(MemoryLayout<sockaddr_in6>.size)
+    store(address)
+  }
+
   /// The address of a Unix socket; nil when `path` is empty, contains a zero byte or is longer than 107 bytes.
   public init?(unixPath path: String) {
     var address = sockaddr_un()
@@ -112,11 +135,21 @@ public struct PeerText: BitwiseCopyable, Sendable {
   @usableFromInline var bytes = InlineArray<46, UInt8>(repeating: 0)
   @usableFromInline var count: UInt8 = 0
   private var isIPv6 = false
+  private var isIPv4 = false
   private var high: UInt64 = 0
   private var low: UInt64 = 0
 
   /// The address as a number where it is IPv6, and not IPv4 mapped into it.
   public var ipv6: (high: UInt64, low: UInt64)? { isIPv6 ? (high, low) : nil }
+  /// …and where it is IPv4, or that.
+  public var ipv4: UInt32? { isIPv4 ? UInt32(truncatingIfNeeded: low) : nil }
+
+  /// Stands for a peer on a Unix socket.
+  public static var unix: PeerText {
+    var storage = sockaddr_storage()
+    storage.ss_family = sa_family_t(AF_UNIX)
+    return PeerText(SocketAddress(storage: storage, length: 2))
+  }
 
   /// The text of `address`; `unix:` for a peer on a Unix socket.
   public init(_ address: SocketAddress) {
@@ -142,10 +175,19 @@ public struct PeerText: BitwiseCopyable, Sendable {
       return text
     }()
     unsafe withUnsafeBytes(of: address.storage) { storage in
-      guard CInt(address.storage.ss_family) == AF_INET6, unsafe clx_is_v4_mapped(storage.baseAddress! + 8) == 0 else { return }
-      isIPv6 = true
-      unsafe high = UInt64(bigEndian: storage.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
-      unsafe low = UInt64(bigEndian: storage.loadUnaligned(fromByteOffset: 16, as: UInt64.self))
+      switch CInt(address.storage.ss_family) {
+      case AF_INET:
+        isIPv4 = true
+        unsafe low = UInt64(UInt32(bigEndian: storage.loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
+      case AF_INET6 where unsafe clx_is_v4_mapped(storage.baseAddress! + 8) != 0:
+        isIPv4 = true
+        unsafe low = UInt64(UInt32(bigEndian: storage.loadUnaligned(fromByteOffset: 20, as: UInt32.self)))
+      case AF_INET6:
+        isIPv6 = true
+        unsafe high = UInt64(bigEndian: storage.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+        unsafe low = UInt64(bigEndian: storage.loadUnaligned(fromByteOffset: 16, as: UInt64.self))
+      default: break
+      }
     }
     for index in bytes.indices where text[index] != 0 && Int(count) == index {
       bytes[index] = UInt8(bitPattern: text[index])

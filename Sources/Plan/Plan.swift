@@ -30,6 +30,9 @@ public struct Plan: Equatable, Sendable {
   public var dns = DNSPlan()
   /// What upstreams are called whose addresses are looked up while they are in use; each once.
   public var names: [NamePlan] = []
+  public var clientAddress = ClientAddressPlan()
+  /// Who is let in at all.
+  public var access = AddressRulePlan()
   /// Whom upstreams trust.
   public var authorities: [AuthorityPlan] = []
   public var upstreams: [UpstreamPlan] = []
@@ -57,6 +60,8 @@ public struct ListenerPlan: Equatable, Sendable {
   public var tls: TLSPlan?
   /// Whether clients may speak HTTP/2 on it.
   public var http2: Bool
+  /// Who is let in on it.
+  public var access = AddressRulePlan()
 
   public init(address: Address, backlog: Int = 4096, ipv6Only: Bool = false, tls: TLSPlan? = nil, http2: Bool = true) {
     self.http2 = http2

@@ -23,6 +23,8 @@ extension Plan {
     rateLimit.code(with: &coder)
     dns.code(with: &coder)
     coder.code(&names, blank: NamePlan(host: "")) { $0.code(with: &$1) }
+    clientAddress.code(with: &coder)
+    access.code(with: &coder)
     coder.code(&authorities, blank: AuthorityPlan()) { $0.code(with: &$1) }
     coder.code(&upstreams, blank: UpstreamPlan(name: "", host: "", port: 0, addresses: [])) { $0.code(with: &$1) }
     coder.code(&routes, blank: RoutePlan(pattern: "", methods: [], action: .health)) { $0.code(with: &$1) }
@@ -62,6 +64,33 @@ extension NamePlan {
   }
 }
 
+extension ClientAddressPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    trusted.code(with: &coder)
+    coder.code(&source, of: 2)
+  }
+}
+
+extension AddressRulePlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    allow.code(with: &coder)
+    deny.code(with: &coder)
+  }
+}
+
+extension [AddressRange] {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&self, blank: AddressRange(first: .none, length: 0)) { range, coder in
+      var kind = range.first.kind, high = range.first.high, low = range.first.low
+      coder.code(&kind, of: 4)
+      coder.code(&high)
+      coder.code(&low)
+      coder.code(&range.length)
+      range.first = PeerAddress(kind, high: high, low: low)
+    }
+  }
+}
+
 extension RateZonePlan {
   mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
     coder.code(&name)
@@ -89,6 +118,7 @@ extension ListenerPlan {
     coder.code(&ipv6Only)
     coder.code(&http2)
     coder.code(&tls, blank: TLSPlan()) { $0.code(with: &$1) }
+    access.code(with: &coder)
   }
 }
 
@@ -290,6 +320,7 @@ extension RoutePlan {
     coder.code(&bits)
     methods = MethodSet(rawValue: bits)
     action.code(with: &coder)
+    access.code(with: &coder)
   }
 }
 
@@ -371,6 +402,7 @@ extension ForwardPlan {
     coder.code(&setForwardedFor)
     coder.code(&setForwardedProto)
     coder.code(&setForwardedHost)
+    coder.code(&setForwarded)
     coder.code(&setVia)
     coder.code(&rewriteHost)
     coder.code(&setClientCertificate)

@@ -10,6 +10,8 @@ public struct RoutePlan: Equatable, Sendable {
   public var pattern: String
   public var methods: MethodSet
   public var action: RouteAction
+  /// Who may use it.
+  public var access = AddressRulePlan()
 
   public init(hosts: [String] = [], pattern: String, methods: MethodSet, action: RouteAction) {
     self.hosts = hosts
@@ -106,6 +108,7 @@ public struct ForwardPlan: Equatable, Sendable, BitwiseCopyable {
   public var setForwardedFor = true
   public var setForwardedProto = true
   public var setForwardedHost = true
+  public var setForwarded = false
   public var setVia = true
   public var rewriteHost = true
   public var setClientCertificate = false

@@ -80,6 +80,9 @@ extension UInt8 {
   @inlinable static var tab: UInt8 { 0x09 }
   @inlinable static var colon: UInt8 { 0x3a }
   @inlinable static var comma: UInt8 { 0x2c }
+  static var quote: UInt8 { 0x22 }
+  static var equals: UInt8 { 0x3d }
+  static var backslash: UInt8 { 0x5c }
   static var semicolon: UInt8 { 0x3b }
   @inlinable static var carriageReturn: UInt8 { 0x0d }
   @inlinable static var lineFeed: UInt8 { 0x0a }

@@ -45,7 +45,7 @@ extension HeaderName {
   @inline(__always)
   fileprivate var mayBeConnectionOption: Bool {
     switch self {
-    case .contentLength, .contentType, .contentEncoding, .authorization, .via, .forwardedFor, .forwardedProto, .forwardedHost, .date: false
+    case .contentLength, .contentType, .contentEncoding, .authorization, .via, .forwardedFor, .forwardedProto, .forwardedHost, .forwarded, .forwardedPort, .realIP, .date: false
     default: true
     }
   }

@@ -31,7 +31,19 @@ import Testing
     (#"{"upstreams": [{"name": "a", "host": "b", "pool": {"timout": 1}}]}"#, "t:1:52: error: unknown key \"timout\" in upstreams[0].pool; did you mean \"connect_timeout_ms\"?"),
     (#"{"bind_prot": 1}"#, "unknown key \"bind_prot\" in the top level; did you mean \"bind_port\"?"),
     (#"{"connect_timeout_ms": 100}"#, "unknown key \"connect_timeout_ms\" in the top level; it belongs in upstreams[].pool"),
-    (#"{"upstreams": [{"name": "a"}]}"#, "t:1:16: error: upstreams[0] needs \"host\""),
+    (#"{"upstreams": [{"name": "a"}]}"#, "t:1:16: error: upstreams[0] needs \"host\" or \"endpoints\""),
+    (#"{"upstreams": [{"name": "a", "endpoints": [{"weight": 2}]}]}"#, "t:1:44: error: upstreams[0].endpoints[0] needs \"host\" or \"unix\""),
+    (#"{"upstreams": [{"name": "a", "endpoints": [{"unix": "/a", "port": 2}]}]}"#, "t:1:44: error: upstreams[0].endpoints[0] has both \"unix\" and \"host\" or \"port\""),
+    (#"{"upstreams": [{"name": "a", "endpoints": [{"host": "::1", "weight": 0}]}]}"#, "t:1:70: error: upstreams[0].endpoints[0].weight must be between 1 and 1000 (found 0)"),
+    (
+      #"{"upstreams": [{"name": "a", "port": 81, "endpoints": [{"host": "A"}, {"host": "a", "port": 81}]}]}"#,
+      "t:1:71: error: upstreams[0].endpoints[1] is the same as upstreams[0].endpoints[0] (line 1, column 56)"
+    ),
+    (#"{"upstreams": [{"name": "a", "endpoints": [{"host": "::1", "backup": true}]}]}"#, "t:1:43: error: upstreams[0].endpoints are all backups: one at least must not be"),
+    (
+      #"{"upstreams": [{"name": "a", "tls": {"enabled": true}, "endpoints": [{"host": "::1"}, {"host": "::2"}]}]}"#,
+      "t:1:37: error: upstreams[0].tls needs \"sni_hostname\": the name that the certificates of all endpoints are good for"
+    ),
     (#"{"bind_host": ""}"#, "bind_host is not a host name or IP address: it is empty"),
     (#"{"bind_host": "127.1"}"#, "looks like an IPv4 address but is not four decimal parts"),
     (#"{"bind_host": "0x7f000001"}"#, "looks like an IPv4 address"),

@@ -36,6 +36,20 @@ struct Seeded: RandomNumberGenerator {
 
   mutating func bytes() -> [UInt8] { (0..<below(40)).map { _ in UInt8(truncatingIfNeeded: next()) } }
 
+  mutating func ranges() -> [AddressRange] {
+    (0..<below(3)).map { _ in
+      let first: PeerAddress = flag() ? PeerAddress(ipv4: UInt32(truncatingIfNeeded: next())) : flag() ? PeerAddress(ipv6: next(), next()) : .unix
+      return AddressRange(first: first, length: int())
+    }
+  }
+
+  mutating func rules() -> AddressRulePlan {
+    var rules = AddressRulePlan()
+    rules.allow = ranges()
+    rules.deny = ranges()
+    return rules
+  }
+
   mutating func texts() -> [String] { (0..<below(4)).map { _ in text() } }
 }
 
@@ -76,6 +90,9 @@ func randomPlan(_ seed: UInt64) -> Plan {
   plan.dns.staleLimit = r.int()
   plan.dns.required = r.flag()
   plan.names = (0..<r.below(4)).map { _ in NamePlan(host: r.text(), isService: r.flag()) }
+  plan.clientAddress.trusted = r.ranges()
+  plan.clientAddress.source = r.flag() ? .xForwardedFor : .forwarded
+  plan.access = r.rules()
   plan.timeouts.idle = r.int()
   plan.timeouts.request = r.int()
   plan.timeouts.send = r.int()
@@ -118,9 +135,11 @@ func randomPlan(_ seed: UInt64) -> Plan {
   plan.tickets.rotation = r.int()
   plan.tickets.keys = r.int()
   plan.listeners = (0..<r.below(4)).map { _ in
-    ListenerPlan(
+    var listener = ListenerPlan(
       address: r.flag() ? .ip(r.text(), port: r.short()) : .unix(r.text(), mode: r.short()), backlog: r.int(), ipv6Only: r.flag(),
       tls: r.flag() ? nil : randomTLS(&r), http2: r.flag())
+    listener.access = r.rules()
+    return listener
   }
   plan.authorities = (0..<r.below(3)).map { _ in AuthorityPlan(file: r.text(), certificates: r.bytes()) }
   plan.upstreams = (0..<1 + r.below(4)).map { _ in
@@ -162,7 +181,10 @@ func randomPlan(_ seed: UInt64) -> Plan {
     return upstream
   }
   plan.routes = (0..<r.below(8)).map { _ in
-    RoutePlan(hosts: r.texts(), pattern: r.text(), methods: MethodSet(rawValue: r.short()), action: randomAction(&r, upstreams: plan.upstreams.count))
+    var route = RoutePlan(
+      hosts: r.texts(), pattern: r.text(), methods: MethodSet(rawValue: r.short()), action: randomAction(&r, upstreams: plan.upstreams.count))
+    route.access = r.rules()
+    return route
   }
   return plan
 }
@@ -237,6 +259,7 @@ private func randomAction(_ r: inout Seeded, upstreams: Int) -> RouteAction {
     forward.setForwardedFor = r.flag()
     forward.setForwardedProto = r.flag()
     forward.setForwardedHost = r.flag()
+    forward.setForwarded = r.flag()
     forward.setVia = r.flag()
     forward.rewriteHost = r.flag()
     forward.setClientCertificate = r.flag()
