@@ -88,7 +88,7 @@ import Testing
   @Test func fieldsAreCounted() {
     func count(_ value: Any) -> Int { Mirror(reflecting: value).children.count }
     let plan = Plan()
-    #expect(count(plan) == 20)
+    #expect(count(plan) == 22)
     #expect(count(plan.rateLimit) == 5)
     #expect(count(plan.dns) == 11)
     #expect(count(NamePlan(host: "")) == 2)

@@ -65,7 +65,7 @@ def test_an_unknown_name_does_not_stop_the_start(launch, dnsmasq, hosts, app):
     gateway = launch(access_log=True, upstreams=[app(backends["127.0.0.2"].port)], dns=servers(server.port))
     answer = gateway.get("/")
     assert answer.status == 503
-    assert gateway.access_entries()[0]["gateway"]["fault"] == "dns_error"
+    assert gateway.access_entries()[0]["error.type"] == "dns_error"
     server.change(app=["127.0.0.2"])
     until(lambda: gateway.get("/").status == 200, 15, "the name in use")
     stats = json.loads(gateway.get("/stats").body)
