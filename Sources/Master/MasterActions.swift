@@ -48,7 +48,7 @@ extension Master {
     do { planFile = try SealedPlan(plan) } catch { throw ListenerFailure(reason: "cannot seal the plan: \(error.text)") }
     let rates: [RateSegment]
     do {
-      rates = try RateSegment.make(for: plan.rateLimit, previous: supervisor.serving.flatMap { generations[$0]?.rates } ?? [])
+      rates = try RateSegment.make(for: plan.rateLimit, previous: supervisor.serving.flatMap { generations[$0]?.rates } ?? inheritance.rates)
     } catch {
       throw ListenerFailure(reason: "cannot make the tables of rate limits: \(error.text)")
     }
@@ -124,7 +124,10 @@ extension Master {
     if let onStarted {
       self.onStarted = nil
       onStarted(nil)
+      service.status = serviceStatus
+      ServiceNotice.ready(service.status)
     }
+    keepWithServiceManager()
   }
 
   /// Those who asked for the reload may hear that it is done: nobody old accepts any more.
@@ -154,6 +157,7 @@ extension Master {
     let users = generations.values.filter { !supervisor.hasLetGo($0.number) }
     let used = users.reduce(into: Set<ListenerKey>()) { $0.formUnion($1.listeners) }
     listeners.retain(used, trim: !supervisor.isStarting)
+    keepWithServiceManager()
   }
 
   // MARK: Workers
@@ -184,8 +188,8 @@ extension Master {
     start.hasNameTable = record.names != nil
     do {
       let lent = try record.logs.lend()
-      let files = [record.planFile.file.raw, boardFile.raw] + (0..<lent.count).compactMap { lent.raw(at: $0) } + record.rates.map { $0.file.raw }
-        + [record.endpoints?.file.raw, record.names?.file.raw].compactMap { $0 }
+      let files = [record.planFile.file.raw, boardFile.descriptor.raw] + (0..<lent.count).compactMap { lent.raw(at: $0) }
+        + record.rates.map { $0.file.descriptor.raw } + [record.endpoints?.file.raw, record.names?.file.raw].compactMap { $0 }
       let worker = try WorkerProcess.spawn(id, record: start, startedAt: now, files: files, sockets: listeners.sockets(of: record.plan))
       board.assign(worker.process, row: row)
       workers[id] = worker

@@ -114,6 +114,7 @@ extension ListenerPlan {
     coder.code(&text)
     coder.code(&number)
     address = kind == 0 ? .ip(text, port: number) : .unix(text, mode: number)
+    coder.code(&name)
     coder.code(&backlog)
     coder.code(&ipv6Only)
     coder.code(&http2)
@@ -190,6 +191,7 @@ extension TimeoutPlan {
     coder.code(&send)
     coder.code(&shutdownDrain)
     coder.code(&workerStart)
+    coder.code(&workerHeartbeat)
   }
 }
 
@@ -321,6 +323,41 @@ extension RoutePlan {
     methods = MethodSet(rawValue: bits)
     action.code(with: &coder)
     access.code(with: &coder)
+    rules.code(with: &coder)
+  }
+}
+
+extension RouteRulesPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    request.code(with: &coder)
+    response.code(with: &coder)
+    bounds.code(with: &coder)
+  }
+}
+
+extension RequestBoundsPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    for place in [\RequestBoundsPlan.maxBodySize, \.requestTimeout, \.sendTimeout] {
+      coder.code(&self[keyPath: place], blank: 0) { $1.code(&$0) }
+    }
+  }
+}
+
+extension HeaderEditPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&remove)
+    for place in [\HeaderEditPlan.set, \.fallback, \.add] {
+      coder.code(&self[keyPath: place], blank: HeaderPlan(name: "", value: "")) { $0.code(with: &$1) }
+    }
+    coder.code(&keepEmpty)
+    coder.code(&always)
+  }
+}
+
+extension HeaderPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&name)
+    coder.code(&value)
   }
 }
 
@@ -358,10 +395,7 @@ extension RouteAction {
 extension RespondPlan {
   mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
     coder.code(&status)
-    coder.code(&headers, blank: HeaderPlan(name: "", value: "")) { header, coder in
-      coder.code(&header.name)
-      coder.code(&header.value)
-    }
+    coder.code(&headers, blank: HeaderPlan(name: "", value: "")) { $0.code(with: &$1) }
     coder.code(&body)
   }
 }

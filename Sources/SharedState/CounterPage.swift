@@ -48,6 +48,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case upstreamPreconnects, upstreamPreconnectsSkipped
   // Requests that went to another endpoint because one could not be connected to.
   case upstreamFailovers
+  // Fields that header rules left out because of what would have stood in them.
+  case fieldsRefused
   // Lookups of names, and those of them that have not found all.
   case dnsLookups, dnsFailures
   // Connection attempts made beside another, and those of them that were first.
