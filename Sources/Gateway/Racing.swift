@@ -32,7 +32,7 @@ extension Gateway {
 
   /// Something has happened to one of the two attempts.
   @inline(never)
-  mutating func raceIsReady(_ backend: Handle, _ exchange: Handle) {
+  mutating func raceIsReady(_ backend: Handle, _ exchange: Handle?) {
     switch backends.settleRace(backend) {
     case .open, .halved: break
     case .lost(let error): connectFailed(backend, exchange, Fault(connecting: error))

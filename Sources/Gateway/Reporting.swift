@@ -74,8 +74,9 @@ extension Gateway {
       if count > 0 { faults.append("\"\(fault.row.token)\":\(count)") }
     }
     let failures = TLSFailure.allCases.map { "\"\($0.name)\":\(total($0.counter))" }
-    let upstreams = plan.upstreams.map { upstream in
-      "\(quoted(upstream.name)):{\"host\":\(quoted(upstream.host)),\"port\":\(upstream.port),\"addresses\":[\(upstream.addresses.map(quoted).joined(separator: ","))]}"
+    let upstreams = plan.upstreams.enumerated().map { index, upstream in
+      let endpoints = backends.sets[index].members.map { quoted(backends.name(of: Int($0))) }.joined(separator: ",")
+      return "\(quoted(upstream.name)):{\"host\":\(quoted(upstream.host)),\"port\":\(upstream.port),\"addresses\":[\(upstream.addresses.map(quoted).joined(separator: ","))],\"endpoints\":[\(endpoints)]}"
     }
     let calls = CallStatus.allCases.compactMap { status -> String? in
       let count = Counter(rawValue: Counter.grpcOK.rawValue + Int(status.rawValue)).map { total($0) } ?? 0
