@@ -89,6 +89,8 @@ public struct ListenerSettings: Equatable, Sendable {
   public var tls: ListenerTLSSettings?
   public var http2 = ListenerPlan(address: .ip("", port: 0)).http2
   public var access = AddressRuleSettings()
+  public var proxyProtocol = false
+  public var proxyProtocolSources: [String] = []
 
   public init() {}
 }
@@ -103,6 +105,7 @@ public struct UpstreamSettings: Equatable, Sendable {
   /// Empty: the upstream has but one, `host`.
   public var endpoints: [EndpointSettings] = []
   public var requestMode = UpstreamPlan.RequestMode.streaming
+  public var proxyProtocol = UpstreamPlan.ProxyProtocol.off
   public var tls = UpstreamTLSSettings()
   public var pool = PoolPlan()
   public var http2 = BackendHTTP2Plan()

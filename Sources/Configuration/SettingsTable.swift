@@ -75,7 +75,8 @@ enum SettingsTable {
       .boolean("ipv6_only", \.ipv6Only, "Whether an IPv6 address refuses IPv4 clients."),
       .boolean("http2", \.http2, "Whether clients may speak HTTP/2 on it, as far as http2.enabled allows."),
       .optional("tls", \.tls, listenerTLS, "TLS: clients speak it on this address, and nothing else."),
-      .later("proxy_protocol"),
+      .boolean("proxy_protocol", \.proxyProtocol, "Whether every connection begins with a header of the PROXY protocol (version 1 or 2), before TLS; one that does not is closed."),
+      .texts("proxy_protocol_from", \.proxyProtocolSources, .addressRange, "Addresses of proxies that may connect, with proxy_protocol; none given: everybody may, and say who it is."),
     ] + Setting.addressRules(\.access, " on this listener"))
 
   private static let versions: [(name: String, value: TLSPlan.Version)] = [("1.2", .tls12), ("1.3", .tls13)]
@@ -226,6 +227,9 @@ enum SettingsTable {
       .boolean("srv", \.isService, "Whether the SRV records of host say where the backends are, with ports, weights and priorities."),
       .list("endpoints", \.endpoints, endpoint, "Several backends that requests are divided among, instead of host alone."),
       .choice("request_mode", \.requestMode, [("streaming", .streaming), ("buffered", .buffered)], "Whether a body is sent on as it arrives, or collected first."),
+      .choice(
+        "proxy_protocol", \.proxyProtocol, [("off", .off), ("v1", .v1), ("v2", .v2)],
+        "The header of the PROXY protocol that connections to the backend begin with, before TLS. Each connection then serves one request."),
       .section("pool", \.pool, pool, "Connections to the backend, over all workers."),
       .section("proxy", \.self, proxy, "A route to the backend, and how requests are forwarded on it."),
       .section("tls", \.tls, upstreamTLS, "TLS to the backend."),

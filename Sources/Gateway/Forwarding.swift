@@ -136,6 +136,9 @@ extension Gateway {
   /// There is a TCP connection: TLS comes next, where the upstream speaks it.
   mutating func isConnected(_ backend: Handle, _ exchange: Handle?) {
     let upstream = Int(backends.connections[backend].upstream)
+    if let exchange, actions.forwards[Int(exchanges[exchange].rule)].announces, !announce(backend, exchange) {
+      return connectFailed(backend, exchange, .connectionTerminated)
+    }
     if let client = upgradingClients[upstream], !mayMultiplex(exchange, Int(backends.connections[backend].pool)) { return secure(backend, exchange, client) }
     if let client = tlsClients[upstream] { return secure(backend, exchange, client) }
     isReady(backend, exchange, .none)

@@ -101,6 +101,7 @@ extension Gateway {
       "http2":{"connections_active":\(total(.http2ConnectionsActive)),"connections":\(total(.http2Connections)),"streams_active":\(total(.http2StreamsActive)),"streams":\(total(.http2Streams)),"resets_received":\(total(.http2ResetsReceived)),"resets_sent":\(total(.http2ResetsSent)),"pushes":\(total(.http2Pushes))},\
       "grpc":{"calls":\(total(.grpcCalls)),"statuses":{\(calls.joined(separator: ","))},"without_status":\(total(.grpcNoStatus))},\
       "upstream_http2":{"connections_active":\(total(.upstreamSessionsActive)),"connections":\(total(.upstreamSessions)),"streams_active":\(total(.upstreamStreamsActive)),"streams":\(total(.upstreamStreams)),"resets_received":\(total(.upstreamResetsReceived)),"resets_sent":\(total(.upstreamResetsSent)),"goaways":\(total(.upstreamGoAways)),"ping_timeouts":\(total(.upstreamPingTimeouts)),"preconnects":\(total(.upstreamPreconnects)),"preconnects_skipped":\(total(.upstreamPreconnectsSkipped))},\
+      "proxy_protocol":{"received":\(total(.proxyHeadersReceived)),"sent":\(total(.proxyHeadersSent))},\
       \(rateLimits)\(names)\
       "faults":{\(faults.joined(separator: ","))},\
       "header_rules":{"values_refused":\(total(.fieldsRefused))},\

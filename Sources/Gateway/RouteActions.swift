@@ -39,6 +39,8 @@ struct ForwardRule: BitwiseCopyable {
   let hasEdits: Bool
   /// Whether what is said of a request's way depends on its peer, or is said in Forwarded (ForwardedWay).
   let tellsWay: Bool
+  /// Whether connections to the upstream begin with a header of the PROXY protocol.
+  let announces: Bool
   /// What is rewritten in responses; meaningful with `rewrites`.
   let rewriter: ResponseRewriter
   let rewrites: Bool
@@ -51,6 +53,7 @@ struct ForwardRule: BitwiseCopyable {
   ///   - judges: what a request says of its way is believed only of trusted proxies.
   ///   - hasEdits: the route has header rules.
   init(_ plan: ForwardPlan, _ upstream: UpstreamPlan, judges: Bool, hasEdits: Bool) {
+    announces = upstream.proxyProtocol != .off
     tellsWay = judges || plan.setForwarded
     self.plan = plan
     self.hasEdits = hasEdits

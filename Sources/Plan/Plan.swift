@@ -64,6 +64,9 @@ public struct ListenerPlan: Equatable, Sendable {
   public var http2: Bool
   /// Who is let in on it.
   public var access = AddressRulePlan()
+  /// Whether every connection begins with a header of the PROXY protocol, and from whom that is accepted (empty: from everybody).
+  public var proxyProtocol = false
+  public var proxyProtocolSources: [AddressRange] = []
 
   public init(address: Address, name: String = "", backlog: Int = 4096, ipv6Only: Bool = false, tls: TLSPlan? = nil, http2: Bool = true) {
     self.name = name
@@ -217,6 +220,8 @@ public struct UpstreamPlan: Equatable, Sendable {
     case buffered
   }
 
+  public enum ProxyProtocol: UInt8, Equatable, Sendable { case off, v1, v2 }
+
   public var name: String
   /// As configured, for Host and for messages.
   public var host: String
@@ -228,6 +233,8 @@ public struct UpstreamPlan: Equatable, Sendable {
   /// Where its requests go, instead of `host` alone; empty: to `addresses`, the next one when one cannot be connected to.
   public var endpoints: [EndpointPlan] = []
   public var requestMode = RequestMode.streaming
+  /// The header of the PROXY protocol that connections begin with.
+  public var proxyProtocol = ProxyProtocol.off
   public var pool = PoolPlan()
   public var http2 = BackendHTTP2Plan()
   /// Nil: in the clear.

@@ -120,6 +120,8 @@ extension ListenerPlan {
     coder.code(&http2)
     coder.code(&tls, blank: TLSPlan()) { $0.code(with: &$1) }
     access.code(with: &coder)
+    coder.code(&proxyProtocol)
+    proxyProtocolSources.code(with: &coder)
   }
 }
 
@@ -266,6 +268,7 @@ extension UpstreamPlan {
     coder.code(&lookup)
     coder.code(&endpoints, blank: EndpointPlan()) { $0.code(with: &$1) }
     coder.code(&requestMode, of: 2)
+    coder.code(&proxyProtocol, of: 3)
     pool.code(with: &coder)
     http2.code(with: &coder)
     coder.code(&tls, blank: UpstreamTLSPlan()) { $0.code(with: &$1) }

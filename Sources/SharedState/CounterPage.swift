@@ -50,6 +50,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case upstreamFailovers
   // Fields that header rules left out because of what would have stood in them.
   case fieldsRefused
+  // Headers of the PROXY protocol: received and sent.
+  case proxyHeadersReceived, proxyHeadersSent
   // Lookups of names, and those of them that have not found all.
   case dnsLookups, dnsFailures
   // Connection attempts made beside another, and those of them that were first.

@@ -140,6 +140,8 @@ func randomPlan(_ seed: UInt64) -> Plan {
       address: r.flag() ? .ip(r.text(), port: r.short()) : .unix(r.text(), mode: r.short()), name: r.text(), backlog: r.int(), ipv6Only: r.flag(),
       tls: r.flag() ? nil : randomTLS(&r), http2: r.flag())
     listener.access = r.rules()
+    listener.proxyProtocol = r.flag()
+    listener.proxyProtocolSources = r.ranges()
     return listener
   }
   plan.authorities = (0..<r.below(3)).map { _ in AuthorityPlan(file: r.text(), certificates: r.bytes()) }
@@ -158,6 +160,7 @@ func randomPlan(_ seed: UInt64) -> Plan {
       return endpoint
     }
     upstream.requestMode = r.flag() ? .streaming : .buffered
+    upstream.proxyProtocol = [.off, .v1, .v2][r.below(3)]
     upstream.pool.maxConnections = r.int()
     upstream.pool.maxIdleConnections = r.int()
     upstream.pool.connectTimeout = r.int()
