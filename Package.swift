@@ -92,7 +92,7 @@ let package = Package(
     tests("Upstream", ["Upstream", "Policy", "SharedState", "Plan", "Kernel", "Memory"]),
     tests("Configuration", ["Configuration", "Plan", "HTTPModel", "TLS", "TLSTestSupport"]),
     tests("Control", ["Control", "SharedState", "Plan", "Kernel"]),
-    tests("Master", ["Master", "Control", "SharedState", "Plan", "Kernel"]),
+    tests("Master", ["Master", "Resolution", "Control", "SharedState", "Plan", "Kernel"]),
     tests("gatewayctl", ["gatewayctl"]),
     // The checks that scripts/fuzz runs on arbitrary bytes, and the tests that replay what it found
     .target(

@@ -23,6 +23,7 @@ extension Settings {
     checkAddressRules(&reading)
     checkListeners(&reading)
     checkUpstreams(&reading)
+    checkBreakers(&reading)
     checkRoutes(&reading)
   }
 

@@ -44,6 +44,7 @@ extension Plan {
       // A connection that says whose it is serves nobody else.
       if plan.proxyProtocol != .off { plan.pool.maxRequests = 1 }
       plan.http2 = upstream.http2
+      plan.breaker = upstream.breaker.plan
       if upstream.tls.enabled { plan.tls = self.tls(upstream, "upstreams[\(index)].tls", surroundings, &reading) }
       upstreams.append(plan)
     }

@@ -109,6 +109,7 @@ public struct UpstreamSettings: Equatable, Sendable {
   public var tls = UpstreamTLSSettings()
   public var pool = PoolPlan()
   public var http2 = BackendHTTP2Plan()
+  public var breaker = BreakerSettings()
   /// Empty: no route of its own.
   public var routePrefix = ""
   public var methods: [String] = []
@@ -154,6 +155,15 @@ public struct EndpointSettings: Equatable, Sendable {
     plan.isBackup = isBackup
     return plan
   }
+}
+
+/// `upstreams[].circuit_breaker`.
+public struct BreakerSettings: Equatable, Sendable {
+  public var plan = BreakerPlan()
+  /// Percentage of an upstream's endpoints that may be left alone at the same time.
+  public var maxEjection = 50
+
+  public init() {}
 }
 
 /// `upstreams[].tls`.

@@ -234,7 +234,7 @@ enum SettingsTable {
       .section("proxy", \.self, proxy, "A route to the backend, and how requests are forwarded on it."),
       .section("tls", \.tls, upstreamTLS, "TLS to the backend."),
       .section("http2", \.http2, upstreamHTTP2, "HTTP/2 to the backend."),
-      .later("circuit_breaker"),
+      .section("circuit_breaker", \.breaker, breaker, "When the backend is left alone for a while, by all workers together, and how many retries it is spared."),
     ])
 
   private static let endpoint = SettingTable<EndpointSettings>(
@@ -388,10 +388,6 @@ enum SettingsTable {
       .quantity("idle_timeout_sec", \.idleTimeout, .seconds, 10...year, zero: "none", "How long a client may send nothing before the connection is closed."),
       .quantity("ping_interval_sec", \.pingInterval, .seconds, 100...day, zero: "none", "How long a client may send nothing before it is sent a ping."),
     ])
-
-  /// Environment variables for which there is no setting yet, by name without prefix.
-  static let laterVariables: Set<String> = [
-  ]
 
   /// The one object in which `key` exists, as `upstreams[].pool`; nil when there is none, or more than one.
   static func home(of key: String) -> String? {

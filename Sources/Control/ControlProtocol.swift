@@ -1,6 +1,6 @@
 // ControlProtocol — how gatewayctl speaks with a running master, both sides in one file.
 //
-// A connection to the control socket carries one request: a line of at most 200 bytes. The answer is any
+// A connection to the control socket carries one request: a line of at most 2,000 bytes. The answer is any
 // number of lines that begin with a blank (what to show, after the blank) and one that does not: `ok`,
 // `failed` or `refused`. Then the master closes. A connection that closes without such a line failed.
 //
@@ -9,15 +9,46 @@
 //     status        the state as JSON
 //     stop          drains, and answers when everything has ended; `stop now` does not drain
 //     version       the program's version
+//     breakers      the circuit breakers as JSON; `breakers open NAME`, `close` and `reset` change one
 //
 // The socket's mode is 0600, and the peer must be root or whoever the master runs as.
 
 import Kernel
 
 /// What can be asked of a master.
-public enum ControlRequest: String, Sendable, CaseIterable {
-  case reload, reopen, status, stop, version
-  case stopNow = "stop now"
+public enum ControlRequest: Equatable, Sendable {
+  case reload, reopen, status, stop, version, stopNow
+  case breakers
+  case openBreaker(String), closeBreaker(String), resetBreaker(String)
+
+  private static let plain: [(line: String, request: ControlRequest)] = [
+    ("reload", .reload), ("reopen", .reopen), ("status", .status), ("stop", .stop), ("stop now", .stopNow), ("version", .version), ("breakers", .breakers),
+  ]
+
+  /// What stands on the wire, without the end of the line.
+  public var line: String {
+    switch self {
+    case .openBreaker(let name): "breakers open " + name
+    case .closeBreaker(let name): "breakers close " + name
+    case .resetBreaker(let name): "breakers reset " + name
+    default: Self.plain.first { $0.request == self }?.line ?? ""
+    }
+  }
+
+  public init?(line: String) {
+    if let known = Self.plain.first(where: { $0.line == line }) {
+      self = known.request
+      return
+    }
+    let orders: [(String, (String) -> ControlRequest)] = [
+      ("breakers open ", { .openBreaker($0) }), ("breakers close ", { .closeBreaker($0) }), ("breakers reset ", { .resetBreaker($0) }),
+    ]
+    for (start, make) in orders where line.hasPrefix(start) && line.count > start.count {
+      self = make(String(line.dropFirst(start.count)))
+      return
+    }
+    return nil
+  }
 }
 
 /// How it went.
@@ -98,7 +129,7 @@ public enum ControlClient {
   }
 
   private static func ask(_ request: ControlRequest, over socket: borrowing Descriptor) throws(ControlFailure) -> ControlAnswer {
-    Files.write(request.rawValue + "\n", to: socket.raw)
+    Files.write(request.line + "\n", to: socket.raw)
     var bytes: [UInt8] = []
     while let part = Files.read(socket.raw, limit: 65_536) {
       if part.isEmpty {
@@ -158,14 +189,14 @@ public final class ControlConnection {
     if isAsked { return .none }
     input += part
     guard let end = input.firstIndex(of: UInt8(ascii: "\n")) else {
-      guard input.count <= 200 else {
+      guard input.count <= 2000 else {
         answer(ControlAnswer(.refused, ["the request is too long"]))
         return flush()
       }
       return .none
     }
     let line = String(decoding: input[..<end], as: UTF8.self)
-    guard let request = ControlRequest(rawValue: line) else {
+    guard let request = ControlRequest(line: line) else {
       answer(ControlAnswer(.refused, ["there is no request \"\(line)\""]))
       return flush()
     }

@@ -38,6 +38,9 @@ public struct WorkerStart: ~Copyable {
   public let endpoints: EndpointTable?
   /// What workers share of names.
   public let names: NameTable?
+  /// The circuit breakers, and the bell that is rung when one changes; nil: there are none.
+  public let breakers: BreakerTable?
+  public var bell: Bell?
   /// What to accept on from the start, without waiting for `adopt`: all slots in a single process, else none.
   public let servedSlots: [Int]
   /// Where the error log goes; nil: standard output.
@@ -46,8 +49,8 @@ public struct WorkerStart: ~Copyable {
   public var accessLog: Descriptor?
 
   public init(
-    record: StartRecord, plan: Plan, scoreboard: Scoreboard, rateTables: [RateTable], endpoints: EndpointTable?, names: NameTable?, listeners: consuming ListenerSockets, servedSlots: [Int],
-    errorLog: consuming Descriptor?, accessLog: consuming Descriptor?
+    record: StartRecord, plan: Plan, scoreboard: Scoreboard, rateTables: [RateTable], endpoints: EndpointTable?, names: NameTable? = nil, breakers: BreakerTable? = nil,
+    bell: consuming Bell? = nil, listeners: consuming ListenerSockets, servedSlots: [Int], errorLog: consuming Descriptor?, accessLog: consuming Descriptor?
   ) {
     self.record = record
     self.plan = plan
@@ -55,6 +58,8 @@ public struct WorkerStart: ~Copyable {
     self.rateTables = rateTables
     self.endpoints = endpoints
     self.names = names
+    self.breakers = breakers
+    self.bell = bell
     self.listeners = listeners
     self.servedSlots = servedSlots
     self.errorLog = errorLog
@@ -117,6 +122,14 @@ extension WorkerChannel {
     if record.hasNameTable {
       guard let file = files.take(next) else { throw StartFailure(reason: "the start came without the table of names") }
       do { names = try NameTable(file) } catch { throw StartFailure(reason: "cannot map the table of names: \(error.text)") }
+      next += 1
+    }
+    var breakers: BreakerTable?
+    var bell: Bell?
+    if record.hasBreakers {
+      guard let file = files.take(next), let rope = files.take(next + 1) else { throw StartFailure(reason: "the start came without its circuit breakers") }
+      do { breakers = try BreakerTable(file) } catch { throw StartFailure(reason: "cannot map the circuit breakers: \(error.text)") }
+      bell = Bell(rope)
     }
 
     var listeners = ListenerSockets()
@@ -141,7 +154,8 @@ extension WorkerChannel {
     do { scoreboard = try Scoreboard(boardFile) } catch { throw StartFailure(reason: "cannot map the scoreboard: \(error.text)") }
     guard scoreboard.page(record.row) != nil else { throw StartFailure(reason: "there is no row \(record.row) in the scoreboard") }
     return WorkerStart(
-      record: record, plan: plan, scoreboard: scoreboard, rateTables: rateTables, endpoints: endpoints, names: names, listeners: listeners, servedSlots: [], errorLog: errorLog, accessLog: accessLog)
+      record: record, plan: plan, scoreboard: scoreboard, rateTables: rateTables, endpoints: endpoints, names: names, breakers: breakers, bell: bell, listeners: listeners,
+      servedSlots: [], errorLog: errorLog, accessLog: accessLog)
   }
 
   private enum StartStep: ~Copyable {

@@ -26,6 +26,7 @@ extension Gateway {
   @inline(__always)
   mutating func answer(_ client: Pin<Client>, _ route: Int, response index: Int, _ id: RequestID, _ length: Int, _ input: inout Buffer) {
     let context = contextOfHead()
+    if clients[client].flags.contains(.stream), answerStream(client, route, response: index, id, context, length, &input) { return }
     let before = services.responses.output.count
     guard reserve(client, actions.responses[index].byteCount + 160) else { return }
     switch id {
@@ -37,6 +38,34 @@ extension Gateway {
     let status = actions.responses[index].status.code
     let body = context.isHead ? 0 : actions.responses[index].bodyCount
     finishLocal(client, status, .none, route: route, id, context, sent: services.responses.output.count - before, body: body, length, &input)
+  }
+
+  /// Hands the fixed response `index` to the session of a stream whose request has come whole. False when that is not enough: the
+  /// response is composed, then, as any other.
+  @inline(__always)
+  private mutating func answerStream(
+    _ client: Pin<Client>, _ route: Int, response index: Int, _ id: RequestID, _ context: ResponseContext, _ length: Int, _ input: inout Buffer
+  ) -> Bool {
+    let stream = clients[client].carrier, multiplexer = streams[stream].multiplexer
+    guard streams[stream].flags.contains(.ended), streams[stream].id & 1 == 1, context.isPersistent, !plan.http2.enablePush, !limits.isActive,
+      !editsLocally
+    else { return false }
+    let isTaken: Bool
+    switch id {
+    case .generated:
+      services.ids.show(id)
+      isTaken = multiplexers[multiplexer].session.respond(
+        streams[stream].id, answer: index, date: services.responses.dateText, id: services.ids.generated, isHead: context.isHead, &workspace)
+    case .received(let text):
+      isTaken = multiplexers[multiplexer].session.respond(
+        streams[stream].id, answer: index, date: services.responses.dateText, id: text.text(in: input.bytes), isHead: context.isHead, &workspace)
+    }
+    guard isTaken else { return false }
+    streams[stream].flags.formUnion([.hasHead, .answered])
+    let status = actions.responses[index].status.code
+    let body = context.isHead ? 0 : actions.responses[index].bodyCount
+    finishLocal(client, status, .none, route: route, id, context, sent: actions.responses[index].headCount + body, body: body, length, &input)
+    return true
   }
 
   /// Answers a request that no route takes.
@@ -198,8 +227,13 @@ extension Gateway {
       }
       body.append("\"}\n")
     } else {
+      switch fault {
       // Whoever reads this has opened an https address without https.
-      if fault == .plainRequest { body.append(row.sentence) } else { body.append(status.reason) }
+      case .plainRequest: body.append(row.sentence)
+      case .circuitOpen: body.append("Upstream circuit breaker is open; please retry later.")
+      case .retryBudgetExhausted: body.append("Upstream retry budget exhausted.")
+      default: body.append(status.reason)
+      }
       body.append("\n")
     }
     services.responses.begin(status, context, server: plan.serverHeader)
@@ -222,6 +256,7 @@ extension Gateway {
       services.responses.output.append(reason)
       services.responses.output.append("\r\n")
     }
+    if fault.isOfGuard { composeGuardFields(fault) }
     if fault == .connectionLimitReached { services.responses.output.append("Retry-After: 1\r\n") }
     services.responses.end(context)
     guard !context.isHead else { return 0 }
@@ -294,7 +329,7 @@ extension Gateway {
     describeConnection(client)
     switch id {
     case .generated:
-      services.ids.show(id)
+      if logsRequestIDs { services.ids.show(id) }
       accessLog?.append(entry, head: services.head, bytes: bytes, client: peer.span, requestID: services.ids.generated)
     case .received(let text):
       accessLog?.append(entry, head: services.head, bytes: bytes, client: peer.span, requestID: text.text(in: bytes))

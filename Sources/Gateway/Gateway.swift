@@ -53,6 +53,8 @@ struct Services: ~Copyable {
   /// What templates are told, and lines being composed from them; without memory where there are none.
   var facts = TemplateFacts.absent
   var editLines = Buffer.absent
+  /// What is told to the client whose request an upstream's guard has just refused.
+  var guardNote = GuardNote()
   var random = SystemRandomNumberGenerator()
   /// Milliseconds and microseconds of the monotonic clock, and microseconds of the wall clock, at the start of the turn.
   var now: Int64 = 0
@@ -118,6 +120,8 @@ public struct Gateway: ~Copyable {
   var unsettled = TokenQueue(capacity: 128)
   /// HTTP/2 connections that have frames to write.
   var unflushed = TokenQueue(capacity: 64)
+  /// Streams without a record, in the turn in which they are answered.
+  var answered = Stack<AnsweredStream>(capacity: 128)
   var pushes = Stack<PushedRequest>(capacity: 1)
   var exchanges: Slab<Exchange>
   var recoveries: Slab<Recovery>
@@ -157,6 +161,10 @@ public struct Gateway: ~Copyable {
   var accessLog: AccessLog?
   /// Whether there is one: asking the optional itself takes a call.
   let logsAccess: Bool
+  /// Whether its lines name the request.
+  let logsRequestIDs: Bool
+  /// …and the endpoint that has answered.
+  let logsEndpoints: Bool
   var nextAccessFlush: Int64 = 0
   /// When the endpoints are said to exist again.
   var nextEndpointTouch: Int64 = 0
@@ -171,6 +179,7 @@ public struct Gateway: ~Copyable {
   /// Who is let in, and whose word on addresses is taken.
   let addresses: AddressRules
   var limits: RateLimits
+  var guards: UpstreamGuards
   /// What finds the addresses of names; nil: there are none.
   let resolver: Resolver?
   /// Milliseconds of the monotonic clock at which the gateway was made.
@@ -184,9 +193,10 @@ public struct Gateway: ~Copyable {
   ///   - rateTables: the tables of rate limits, in the order of the plan's zones.
   ///   - endpoints: what workers share of endpoints; nil: this is the only one.
   ///   - names: …and of names.
+  ///   - breakers: the circuit breakers, of which this worker writes row `row`; nil: no upstream has one.
   public init(
     _ plan: Plan, worker: WorkerIdentity, board: Scoreboard?, counters: consuming CounterPage, log: EventLog, accessLog: consuming Descriptor?,
-    ticketKeys: [UInt8], rateTables: [RateTable] = [], endpoints: EndpointTable? = nil, names: NameTable? = nil
+    ticketKeys: [UInt8], rateTables: [RateTable] = [], endpoints: EndpointTable? = nil, names: NameTable? = nil, breakers: BreakerTable? = nil, bell: consuming Bell? = nil, row: Int = 0
   ) throws(GatewayFailure) {
     // Everything that can fail comes first: a noncopyable value is initialised whole or not at all.
     let table = try Self.makeTable(plan)
@@ -217,7 +227,10 @@ public struct Gateway: ~Copyable {
     hasOwnBounds = actions.hasOwnBounds
     editsLocally = actions.edits.editsResponses
     self.actions = actions
-    logsAccess = lines != nil
+    switch lines {
+    case .some(let log): (logsAccess, logsRequestIDs, logsEndpoints) = (true, log.showsRequestIDs, log.showsEndpoints)
+    case .none: (logsAccess, logsRequestIDs, logsEndpoints) = (false, false, false)
+    }
     self.accessLog = lines
     backends = Backends(plan.upstreams, worker: worker.slot, of: worker.count, capacity: backendCapacity + backendStreamCapacity, table: endpoints, column: worker.row, now: now)
     backendStreams = Slab(capacity: backendStreamCapacity)
@@ -238,7 +251,7 @@ public struct Gateway: ~Copyable {
     streams = Slab(capacity: streamCapacity)
     multiplexers = Slab(capacity: plan.http2.enabled ? connectionCapacity : 0)
     var services = Services(plan.limits)
-    workspace = Workspace(sectionCapacity: services.small.bufferCapacity, fieldLimit: services.fieldLimit)
+    workspace = Self.makeWorkspace(plan, services)
     frames = Buffer(capacity: plan.http2.enabled || speaksHTTP2 ? Self.frameLimit + ServerSession.slack : 0)
     securedBackends = Slab(capacity: tlsClients.contains { $0 != nil } ? backendCapacity : 1)
     self.tlsClients = tlsClients
@@ -252,6 +265,7 @@ public struct Gateway: ~Copyable {
       services.facts = TemplateFacts(capacity: 8192)
       services.editLines = Buffer(capacity: Self.editCapacity)
     }
+    guards = UpstreamGuards(plan.upstreams, breakers, bell: bell, row: row)
     self.services = services
     self.profile = profile
     clientTimers = TimerWheel(capacity: clientCapacity, now: now)
@@ -268,6 +282,14 @@ public struct Gateway: ~Copyable {
     self.log = log
     self.services.now = now
     applyNames()
+  }
+
+  private static func makeWorkspace(_ plan: Plan, _ services: borrowing Services) -> Workspace {
+    var workspace = Workspace(sectionCapacity: services.small.bufferCapacity, fieldLimit: services.fieldLimit)
+    for route in plan.http2.enabled ? plan.routes : [] {
+      if case .respond(let respond) = route.action { RouteActions.prepare(respond, server: plan.serverHeader, in: &workspace.answers) }
+    }
+    return workspace
   }
 
   private static func makeTable(_ plan: Plan) throws(GatewayFailure) -> RouteTable {

@@ -3,6 +3,7 @@
 // Everything that can be done once is done here: fixed responses are composed, redirect templates parsed, and
 // the settings of forwarding laid flat.
 
+import HTTP2
 import HTTPModel
 import Memory
 import Plan
@@ -33,7 +34,8 @@ struct ForwardRule: BitwiseCopyable {
   let plan: ForwardPlan
   let style: RequestStyle
   let collectsRequest: Bool
-  /// Whether its exchanges have a limit of their own, are retried or hedged, or have their heads changed or their responses rewritten.
+  /// Whether its exchanges have a limit of their own, are retried or hedged, have their heads changed or their responses rewritten,
+  /// or have to be let through by their upstream's guard.
   let isGuarded: Bool
   /// Whether the route has header rules.
   let hasEdits: Bool
@@ -61,7 +63,7 @@ struct ForwardRule: BitwiseCopyable {
     collectsRequest = upstream.requestMode == .buffered
     rewriter = ResponseRewriter(location: plan.rewriteLocation, cookiePath: plan.rewriteCookiePath)
     rewrites = plan.rewriteLocation || plan.rewriteCookiePath
-    isGuarded = plan.timeout > 0 || plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 || rewrites || hasEdits
+    isGuarded = plan.timeout > 0 || plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 || rewrites || hasEdits || upstream.breaker.enabled
     var dropped: HeaderNameSet = HeaderNameSet.hopByHop
     dropped.formUnion([HeaderNameSet(.host), HeaderNameSet(.expect), HeaderNameSet(.requestID)])
     // Nobody but the gateway says who a client is.
@@ -173,13 +175,26 @@ struct RouteActions: ~Copyable {
   }
 
   private static func prepare(_ plan: RespondPlan, server: Bool) -> PreparedResponse {
+    let body = Array(plan.body.utf8)
+    return PreparedResponse(Status(plan.status), fields: fields(of: plan).span, body: body.span, server: server)
+  }
+
+  /// The same for streams of HTTP/2, where answers have the same index as here.
+  static func prepare(_ plan: RespondPlan, server: Bool, in answers: inout PreparedAnswers) {
+    let status = Status(plan.status)
+    let body = PreparedResponse.hasBody(status) ? Array(plan.body.utf8) : []
+    var fields = fields(of: plan)
+    if !status.forbidsBody { fields += Array("Content-Length: \(body.count)\r\n".utf8) }
+    answers.append(status, fields: fields.span, body: body.span, server: server)
+  }
+
+  private static func fields(of plan: RespondPlan) -> [UInt8] {
     var fields: [UInt8] = []
     for header in plan.headers { fields += Array("\(header.name): \(header.value)\r\n".utf8) }
     if !plan.headers.contains(where: { $0.name.lowercased() == "content-type" }), !plan.body.isEmpty {
       fields += Array("Content-Type: text/plain; charset=utf-8\r\n".utf8)
     }
-    let body = Array(plan.body.utf8)
-    return PreparedResponse(Status(plan.status), fields: fields.span, body: body.span, server: server)
+    return fields
   }
 
   /// The Host of an upstream: IPv6 in brackets, no trailing dot, no port where it is the default one.

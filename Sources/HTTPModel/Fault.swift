@@ -59,6 +59,8 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case noHealthyEndpoint
   // The client's, before its first byte.
   case proxyHeaderError, proxyHeaderTimeout, proxyHeaderRefused
+  // Policies again.
+  case circuitOpen, retryBudgetExhausted
   // The upstream's, before there is one.
   case dnsError, dnsTimeout
 
@@ -158,6 +160,8 @@ public struct FaultRow: Sendable {
     row(.proxyHeaderError, "proxy_protocol_error", .client, .never, 0, 3, "A connection to a listener with proxy_protocol did not begin with a header of the PROXY protocol; it was closed."),
     row(.proxyHeaderTimeout, "proxy_protocol_timeout", .client, .never, 0, 2, "The header of the PROXY protocol did not arrive within request_timeout_sec; the connection was closed."),
     row(.proxyHeaderRefused, "proxy_protocol_refused", .client, .never, 0, 3, "A peer that is not in proxy_protocol_from connected to a listener with proxy_protocol; the connection was closed."),
+    row(.circuitOpen, "circuit_open", .gateway, .never, 503, 1, "The upstream's circuit breaker is open, or all probes of a half-open one are under way."),
+    row(.retryBudgetExhausted, "retry_budget_exhausted", .gateway, .never, 503, 2, "The request would have been sent again, but circuit_breaker.retry_budget_percent of the upstream's requests are retries already."),
     row(.dnsError, "dns_error", .upstream, .never, 503, 4, "The upstream's name has no addresses: it does not exist, or no server could say."),
     row(.dnsTimeout, "dns_timeout", .upstream, .never, 503, 4, "No server has answered in time what addresses the upstream's name has."),
   ]

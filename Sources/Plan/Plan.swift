@@ -237,6 +237,7 @@ public struct UpstreamPlan: Equatable, Sendable {
   public var proxyProtocol = ProxyProtocol.off
   public var pool = PoolPlan()
   public var http2 = BackendHTTP2Plan()
+  public var breaker = BreakerPlan()
   /// Nil: in the clear.
   public var tls: UpstreamTLSPlan?
 

@@ -271,6 +271,7 @@ extension UpstreamPlan {
     coder.code(&proxyProtocol, of: 3)
     pool.code(with: &coder)
     http2.code(with: &coder)
+    breaker.code(with: &coder)
     coder.code(&tls, blank: UpstreamTLSPlan()) { $0.code(with: &$1) }
   }
 }
@@ -284,6 +285,22 @@ extension EndpointPlan {
     coder.code(&unix)
     coder.code(&weight)
     coder.code(&isBackup)
+  }
+}
+
+extension BreakerPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&enabled)
+    coder.code(&dryRun)
+    coder.code(&consecutiveFailures)
+    coder.code(&failureRate)
+    coder.code(&minimumVolume)
+    coder.code(&window)
+    coder.code(&probes)
+    coder.code(&baseOpenDuration)
+    coder.code(&maxOpenDuration)
+    coder.code(&retryBudget)
+    coder.code(&retryMinimum)
   }
 }
 

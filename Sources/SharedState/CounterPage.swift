@@ -52,6 +52,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case fieldsRefused
   // Headers of the PROXY protocol: received and sent.
   case proxyHeadersReceived, proxyHeadersSent
+  // Circuit breakers: times that one was opened, requests refused and those that a dry run spared, retries likewise.
+  case breakerTrips, breakerRefusals, breakerSpared, retryBudgetRefusals, retryBudgetSpared
   // Lookups of names, and those of them that have not found all.
   case dnsLookups, dnsFailures
   // Connection attempts made beside another, and those of them that were first.

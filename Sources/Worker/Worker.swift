@@ -14,7 +14,7 @@ import Transport
 
 /// A worker, driven by a reactor.
 struct Worker: ~Copyable, ReactorDelegate {
-  private enum Watched { static let channel: UInt32 = 1, signals: UInt32 = 2, names: UInt32 = 3 }
+  private enum Watched { static let channel: UInt32 = 1, signals: UInt32 = 2, breakers: UInt32 = 3, names: UInt32 = 4 }
 
   private var gateway: Gateway
   /// nil in a single process.
@@ -37,6 +37,7 @@ struct Worker: ~Copyable, ReactorDelegate {
     drainMilliseconds: Int, certificates: (() -> CertificateNews?)?
   ) throws(Errno) {
     // All that can fail, before anything is moved in.
+    try gateway.watchBreakers(token: Watched.breakers)
     try gateway.watchNames(token: Watched.names)
     if let watched = channel.take() {
       try watched.withDescriptor { descriptor throws(Errno) in try gateway.watch(foreign: descriptor, token: Watched.channel) }
@@ -70,6 +71,7 @@ struct Worker: ~Copyable, ReactorDelegate {
     switch gateway.handle(event) {
     case Watched.channel: obey()
     case Watched.signals: heedSignals()
+    case Watched.breakers: gateway.breakersChanged()
     case Watched.names: heedNames()
     default: break
     }

@@ -11,7 +11,7 @@ struct GatewayControl: ParsableCommand {
     discussion: "Exit codes: 0 done, 1 failed or not running, 2 wrong command line.",
     subcommands: [
       StartCommand.self, StopCommand.self, ReloadCommand.self, ReopenCommand.self, StatusCommand.self, ValidateCommand.self, ConfigCommand.self,
-      SchemaCommand.self, ReferenceCommand.self, VersionCommand.self,
+      BreakersCommand.self, SchemaCommand.self, ReferenceCommand.self, VersionCommand.self,
     ])
 
   @Flag(name: [.customShort("v"), .customLong("version")], help: "Print the version.")

@@ -181,6 +181,17 @@ func randomPlan(_ seed: UInt64) -> Plan {
     upstream.http2.goAwayDrainTimeout = r.int()
     upstream.http2.saturation = r.int()
     upstream.http2.preconnectWatermark = r.int()
+    upstream.breaker.enabled = r.flag()
+    upstream.breaker.dryRun = r.flag()
+    upstream.breaker.consecutiveFailures = r.int()
+    upstream.breaker.failureRate = r.int()
+    upstream.breaker.minimumVolume = r.int()
+    upstream.breaker.window = r.int()
+    upstream.breaker.probes = r.int()
+    upstream.breaker.baseOpenDuration = r.int()
+    upstream.breaker.maxOpenDuration = r.int()
+    upstream.breaker.retryBudget = r.int()
+    upstream.breaker.retryMinimum = r.int()
     upstream.tls = r.flag() ? nil : randomUpstreamTLS(&r)
     return upstream
   }

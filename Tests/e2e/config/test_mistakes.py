@@ -49,7 +49,6 @@ def test_all_mistakes_at_once(file: Path) -> None:
 
 UNAVAILABLE = [
     {"auth": {}}, {"observability": {}},
-    {"upstreams": [{**upstream(80), "circuit_breaker": {}}]},
     {"upstreams": [upstream(80, auth={})]},
 ]
 
