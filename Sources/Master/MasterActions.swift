@@ -74,7 +74,7 @@ extension Master {
     }
     let record = GenerationRecord(
       number: nextGeneration, plan: plan, planFile: planFile, listeners: Set(ListenerTable.keys(of: plan)), logs: logs, rates: rates, endpoints: endpoints,
-      names: names, breakers: breakers, startedAt: Time.wallSeconds)
+      breakers: breakers, names: names, startedAt: Time.wallSeconds)
     generations[record.number] = record
     nextGeneration += 1
     checkDescriptors(plan)
