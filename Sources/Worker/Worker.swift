@@ -125,6 +125,8 @@ struct Worker: ~Copyable, ReactorDelegate {
       return
     }
     isAnnounced = true
+    // From here on its silence is noticed.
+    board.beat(row: row, milliseconds: Time.milliseconds)
     report(.ready)
     if !servedSlots.isEmpty { adopt(servedSlots) }
   }
