@@ -63,11 +63,11 @@ let package = Package(
     // 7: text to plan; the master and gatewayctl only, a worker is handed the plan
     step("Configuration", ["Memory", "Plan", "Policy", "Telemetry", "TLS", "HTTPModel", "Kernel", "CYAML"]),
     // 8: the life of a request
-    step("Gateway", ["HTTP2", "WebSocket", "Compression", "Upstream", "Policy", "SharedState", "Telemetry", "Transport", "TLS", "Wire", "HTTPModel", "Plan", "Memory", "Kernel"]),
+    step("Gateway", ["HTTP2", "WebSocket", "Compression", "Upstream", "Resolution", "Policy", "SharedState", "Telemetry", "Transport", "TLS", "Wire", "HTTPModel", "Plan", "Memory", "Kernel"]),
     // 9: the two roles, and what they say to each other
     step("Control", ["SharedState", "Plan", "Kernel"]),
     step("Worker", ["Gateway", "Control", "SharedState", "Telemetry", "Transport", "Plan", "Kernel", "Memory"]),
-    step("Master", ["Configuration", "Control", "Policy", "SharedState", "Telemetry", "TLS", "Plan", "Kernel", "CSystemd"]),
+    step("Master", ["Configuration", "Resolution", "Control", "Policy", "SharedState", "Telemetry", "TLS", "Plan", "Kernel", "CSystemd"]),
     // 10: the programs
     .executableTarget(name: "gatewayd", dependencies: ["Master", "Worker", "Configuration", "Control", "TLS", "Kernel"], swiftSettings: settings),
     .executableTarget(
@@ -96,7 +96,7 @@ let package = Package(
     tests("Upstream", ["Upstream", "Policy", "SharedState", "Plan", "Kernel", "Memory"]),
     tests("Configuration", ["Configuration", "Plan", "HTTPModel", "TLS", "TLSTestSupport"]),
     tests("Control", ["Control", "SharedState", "Plan", "Kernel"]),
-    tests("Master", ["Master", "Control", "SharedState", "Plan", "Kernel"]),
+    tests("Master", ["Master", "Resolution", "Control", "SharedState", "Plan", "Kernel"]),
     tests("gatewayctl", ["gatewayctl"]),
     // The checks that scripts/fuzz runs on arbitrary bytes, and the tests that replay what it found
     .target(

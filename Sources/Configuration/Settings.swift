@@ -29,6 +29,7 @@ public struct Settings: Equatable, Sendable {
   public var accessLog = AccessLogPlan()
   public var identity = IdentityPlan()
   public var rateLimit = RateLimitPlan()
+  public var dns = DNSPlan()
   public var clientAddress = ClientAddressSettings()
   public var access = AddressRuleSettings()
   public var compression = CompressionPlan()
@@ -100,6 +101,8 @@ public struct UpstreamSettings: Equatable, Sendable {
   public var name = ""
   public var host = ""
   public var port = 80
+  /// Whether the SRV records of `host` say where the backends are.
+  public var isService = false
   /// Empty: the upstream has but one, `host`.
   public var endpoints: [EndpointSettings] = []
   public var requestMode = UpstreamPlan.RequestMode.streaming
@@ -122,6 +125,15 @@ public struct UpstreamSettings: Equatable, Sendable {
   public init() {}
 }
 
+extension UpstreamSettings {
+  /// What the backends are called where nothing else says so: `host`, or the host of the first endpoint that has one.
+  var calledName: String {
+    if !host.isEmpty { return isService ? HostSyntax.domain(ofService: host) : host }
+    guard let first = endpoints.first(where: { !$0.host.isEmpty }) else { return "" }
+    return first.isService ? HostSyntax.domain(ofService: first.host) : first.host
+  }
+}
+
 /// An element of `upstreams[].endpoints`.
 public struct EndpointSettings: Equatable, Sendable {
   public var host = ""
@@ -129,6 +141,7 @@ public struct EndpointSettings: Equatable, Sendable {
   public var port: Int?
   /// Absolute path of a Unix socket; empty for none.
   public var unix = ""
+  public var isService = false
   public var weight = EndpointPlan().weight
   public var isBackup = false
 

@@ -32,6 +32,16 @@ struct TextRule: Sendable {
     description: "host name or IP address", normalise: HostSyntax.withoutBrackets,
     complaint: { HostSyntax.complaint($0).map { "is not a host name or IP address: \($0)" } })
 
+  /// A host of backends, whose name may have underscores.
+  static let backendHost = TextRule(
+    description: "host name or IP address", normalise: HostSyntax.withoutBrackets,
+    complaint: { HostSyntax.complaint($0, underscores: true).map { "is not a host name or IP address: \($0)" } })
+
+  /// `192.0.2.1`, `192.0.2.1:5353`, `[2001:db8::1]:53`; kept with the port.
+  static let nameServer = TextRule(
+    description: "IP address, with a port if it is not 53", normalise: { HostSyntax.server($0).map { "\($0.address.contains(":") ? "[\($0.address)]" : $0.address):\($0.port)" } ?? $0 },
+    complaint: { HostSyntax.server($0) == nil ? "is not an IP address, with or without a port: \(JSON.quoted($0))" : nil })
+
   /// `example.com` or `*.example.com`.
   static let hostPattern = TextRule(description: "host name, or \"*.\" and a host name") { text in
     let name = text.hasPrefix("*.") ? String(text.dropFirst(2)) : text

@@ -16,6 +16,7 @@ import Kernel
 import Memory
 import Plan
 import Policy
+import Resolution
 import SharedState
 import TLS
 import Telemetry
@@ -201,6 +202,10 @@ public struct Gateway: ~Copyable {
   let addresses: AddressRules
   var limits: RateLimits
   var guards: UpstreamGuards
+  /// What finds the addresses of names; nil: there are none.
+  let resolver: Resolver?
+  /// Milliseconds of the monotonic clock at which the gateway was made.
+  let startedAt: Int64
 
   /// Makes a gateway that serves `plan`; it has no listeners yet.
   /// - Parameters:
@@ -209,10 +214,11 @@ public struct Gateway: ~Copyable {
   ///   - ticketKeys: keys of session tickets, one behind the other, the newest first.
   ///   - rateTables: the tables of rate limits, in the order of the plan's zones.
   ///   - endpoints: what workers share of endpoints; nil: this is the only one.
+  ///   - names: …and of names.
   ///   - breakers: the circuit breakers, of which this worker writes row `row`; nil: no upstream has one.
   public init(
     _ plan: Plan, worker: WorkerIdentity, board: Scoreboard?, counters: consuming CounterPage, log: EventLog, accessLog: consuming Descriptor?,
-    ticketKeys: [UInt8], rateTables: [RateTable] = [], endpoints: EndpointTable? = nil, breakers: BreakerTable? = nil, bell: consuming Bell? = nil, row: Int = 0
+    ticketKeys: [UInt8], rateTables: [RateTable] = [], endpoints: EndpointTable? = nil, names: NameTable? = nil, breakers: BreakerTable? = nil, bell: consuming Bell? = nil, row: Int = 0
   ) throws(GatewayFailure) {
     // Everything that can fail comes first: a noncopyable value is initialised whole or not at all.
     let table = try Self.makeTable(plan)
@@ -224,6 +230,7 @@ public struct Gateway: ~Copyable {
     let tlsClients = try Self.makeClients(plan)
     let upgradingClients = try Self.makeClients(plan, upgrading: true)
     let now = Clock().milliseconds
+    let resolver = try Self.makeResolver(plan, worker, names, now: now)
     let backendCapacity = UInt32(clamping: plan.upstreams.reduce(64) { $0 + max(1, $1.pool.maxConnections) })
     let speaksHTTP2 = plan.upstreams.contains { PoolProtocol($0.http2) != .http1 }
     let backendProfile = try Self.makeBackendProfile(speaksHTTP2)
@@ -235,6 +242,8 @@ public struct Gateway: ~Copyable {
     // No more streams to backends than requests.
     let backendStreamCapacity = speaksHTTP2 ? clientCapacity : 0
     self.table = table
+    self.resolver = resolver
+    startedAt = now
     self.poller = poller
     let editsAny = actions.edits.isActive
     let mirrorCapacity = actions.mirrorCapacity
@@ -299,6 +308,8 @@ public struct Gateway: ~Copyable {
     self.board = board
     self.counters = counters
     self.log = log
+    self.services.now = now
+    applyNames()
   }
 
   private static func makeWorkspace(_ plan: Plan, _ services: borrowing Services) -> Workspace {
@@ -358,6 +369,7 @@ public struct Gateway: ~Copyable {
     services.responses.update(date: clock.date)
     if limits.isActive { limits.sweep(microseconds: clock.now) }
     watchEndpoints()
+    if resolver != nil { watchNames() }
   }
 
   /// Handles one event; returns the token of a foreign one.

@@ -33,6 +33,7 @@ extension Gateway {
     focus(exchange, backend.handle)
     if backends.connections[backend].state.rawValue <= BackendConnection.State.securing.rawValue {
       if backends.connections[backend].state == .securing { return securingIsReady(backend.handle, exchange, readiness) }
+      if backends.connections[backend].isRacing { return raceIsReady(backend.handle, exchange) }
       if !readiness.isDisjoint(with: [.writable, .broken]) {
         if readiness.contains(.peerEnded) { backends.connections[backend].hasEnded = true }
         if !readiness.isDisjoint(with: [.readable, .broken]) { backends.connections[backend].isReadable = true }

@@ -157,7 +157,7 @@ extension Gateway {
     switch waiting {
     case .nothing, .idle, .session: break
     case .tunnel: tunnelTimerFired(backend, exchange)
-    case .connect: connectFailed(backend, exchange, .connectionTimeout)
+    case .connect: connectTimerFired(backend, exchange)
     case .handshake: securingFailed(backend, exchange, .tlsHandshakeTimeout)
     case .send: fail(exchange, .connectionWriteTimeout)
     case .head: fail(exchange, .responseTimeout)

@@ -67,6 +67,8 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case tlsCertificateRevoked
   // Of files.
   case fileNotFound, fileForbidden, fileUnreadable, filesExhausted, fileTruncated, preconditionFailed, rangeNotSatisfiable
+  // The upstream's, before there is one.
+  case dnsError, dnsTimeout
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -176,6 +178,8 @@ public struct FaultRow: Sendable {
     row(.fileTruncated, "file_truncated", .gateway, .never, 500, 3, "The file became shorter while it was being sent; files should be replaced, not written over."),
     row(.preconditionFailed, "http_precondition_failed", .client, .never, 412, 1, "If-Match or If-Unmodified-Since does not hold for the file."),
     row(.rangeNotSatisfiable, "http_range_not_satisfiable", .client, .never, 416, 1, "The file has none of the bytes that Range asks for."),
+    row(.dnsError, "dns_error", .upstream, .never, 503, 4, "The upstream's name has no addresses: it does not exist, or no server could say."),
+    row(.dnsTimeout, "dns_timeout", .upstream, .never, 503, 4, "No server has answered in time what addresses the upstream's name has."),
   ]
 
   private static func row(

@@ -21,6 +21,8 @@ extension Plan {
     identity.code(with: &coder)
     tickets.code(with: &coder)
     rateLimit.code(with: &coder)
+    dns.code(with: &coder)
+    coder.code(&names, blank: NamePlan(host: "")) { $0.code(with: &$1) }
     clientAddress.code(with: &coder)
     compression.code(with: &coder)
     access.code(with: &coder)
@@ -37,6 +39,29 @@ extension RateLimitPlan {
     coder.code(&status)
     coder.code(&includeHeaders)
     coder.code(&zones, blank: RateZonePlan()) { $0.code(with: &$1) }
+  }
+}
+
+extension DNSPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&family, of: Family.allCases.count)
+    coder.code(&servers)
+    coder.code(&resolveTimeout)
+    coder.code(&overallTimeout)
+    coder.code(&maxInFlight)
+    coder.code(&minTTL)
+    coder.code(&maxTTL)
+    coder.code(&negativeTTL)
+    coder.code(&staleOnError)
+    coder.code(&staleLimit)
+    coder.code(&required)
+  }
+}
+
+extension NamePlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&host)
+    coder.code(&isService)
   }
 }
 
@@ -255,6 +280,7 @@ extension UpstreamPlan {
     coder.code(&host)
     coder.code(&port)
     coder.code(&addresses)
+    coder.code(&lookup)
     coder.code(&endpoints, blank: EndpointPlan()) { $0.code(with: &$1) }
     coder.code(&requestMode, of: 2)
     coder.code(&proxyProtocol, of: 3)
@@ -270,6 +296,7 @@ extension EndpointPlan {
     coder.code(&host)
     coder.code(&port)
     coder.code(&addresses)
+    coder.code(&lookup)
     coder.code(&unix)
     coder.code(&weight)
     coder.code(&isBackup)
@@ -314,6 +341,7 @@ extension PoolPlan {
     coder.code(&maxConnections)
     coder.code(&maxIdleConnections)
     coder.code(&connectTimeout)
+    coder.code(&attemptDelay)
     coder.code(&idleTimeout)
     coder.code(&learnsIdleTimeout)
     coder.code(&maxLifetime)

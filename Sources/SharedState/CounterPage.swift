@@ -58,6 +58,10 @@ public enum Counter: Int, Sendable, CaseIterable {
   case mirrorsSent, mirrorsFailed, mirrorsSkipped
   // Compression: responses, and bytes before and after.
   case responsesCompressed, compressionBytesIn, compressionBytesOut
+  // Lookups of names, and those of them that have not found all.
+  case dnsLookups, dnsFailures
+  // Connection attempts made beside another, and those of them that were first.
+  case upstreamRaces, upstreamRacesWon
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
   public var isGauge: Bool {

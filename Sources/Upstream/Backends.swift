@@ -60,7 +60,7 @@ public struct Backends: ~Copyable {
     workerCount = workers
     for (index, upstream) in upstreams.enumerated() {
       sets.append(EndpointSet(connectionLimit: max(1, Pool.share(upstream.pool.maxConnections, worker, workers))))
-      _ = update(index, upstream.allEndpoints.map { Endpoint($0) }, now: now)
+      _ = update(index, upstream.allEndpoints.filter { $0.lookup < 0 }.map { Endpoint($0) }, whenEmpty: .dnsError, now: now)
     }
   }
 

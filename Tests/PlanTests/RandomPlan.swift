@@ -78,6 +78,18 @@ func randomPlan(_ seed: UInt64) -> Plan {
     zone.appliesTo = r.texts()
     return zone
   }
+  plan.dns.family = DNSPlan.Family.allCases[r.below(4)]
+  plan.dns.servers = r.texts()
+  plan.dns.resolveTimeout = r.int()
+  plan.dns.overallTimeout = r.int()
+  plan.dns.maxInFlight = r.int()
+  plan.dns.minTTL = r.int()
+  plan.dns.maxTTL = r.int()
+  plan.dns.negativeTTL = r.int()
+  plan.dns.staleOnError = r.flag()
+  plan.dns.staleLimit = r.int()
+  plan.dns.required = r.flag()
+  plan.names = (0..<r.below(4)).map { _ in NamePlan(host: r.text(), isService: r.flag()) }
   plan.clientAddress.trusted = r.ranges()
   plan.clientAddress.source = r.flag() ? .xForwardedFor : .forwarded
   plan.access = r.rules()
@@ -147,11 +159,13 @@ func randomPlan(_ seed: UInt64) -> Plan {
   }
   plan.upstreams = (0..<1 + r.below(4)).map { _ in
     var upstream = UpstreamPlan(name: r.text(), host: r.text(), port: r.short(), addresses: r.texts() + ["::1"])
+    upstream.lookup = plan.names.isEmpty ? -1 : r.below(plan.names.count + 1) - 1
     upstream.endpoints = (0..<r.below(4)).map { _ in
       var endpoint = EndpointPlan()
       endpoint.host = r.text()
       endpoint.port = r.short()
       endpoint.addresses = r.texts() + ["::1"]
+      endpoint.lookup = plan.names.isEmpty ? -1 : r.below(plan.names.count + 1) - 1
       endpoint.unix = r.flag() ? "" : r.text()
       endpoint.weight = 1 + r.below(1000)
       endpoint.isBackup = r.flag()
@@ -162,6 +176,7 @@ func randomPlan(_ seed: UInt64) -> Plan {
     upstream.pool.maxConnections = r.int()
     upstream.pool.maxIdleConnections = r.int()
     upstream.pool.connectTimeout = r.int()
+    upstream.pool.attemptDelay = r.int()
     upstream.pool.idleTimeout = r.int()
     upstream.pool.learnsIdleTimeout = r.flag()
     upstream.pool.maxLifetime = r.int()
