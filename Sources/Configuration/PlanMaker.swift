@@ -36,6 +36,7 @@ extension Plan {
     }
     for (index, upstream) in settings.upstreams.enumerated() {
       var plan = Plan.upstream(upstream, "upstreams[\(index)]", &addresses, &reading)
+      plan.balance = upstream.balance
       plan.requestMode = upstream.requestMode
       plan.pool = upstream.pool
       plan.http2 = upstream.http2

@@ -98,6 +98,7 @@ public struct UpstreamSettings: Equatable, Sendable {
   public var port = 80
   /// Empty: the upstream has but one, `host`.
   public var endpoints: [EndpointSettings] = []
+  public var balance = BalancePlan()
   public var requestMode = UpstreamPlan.RequestMode.streaming
   public var tls = UpstreamTLSSettings()
   public var pool = PoolPlan()

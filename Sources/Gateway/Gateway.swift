@@ -162,6 +162,7 @@ public struct Gateway: ~Copyable {
   /// Who is let in, and whose word on addresses is taken.
   let addresses: AddressRules
   var limits: RateLimits
+  let balances: BalanceTable
 
   /// Makes a gateway that serves `plan`; it has no listeners yet.
   /// - Parameters:
@@ -228,6 +229,7 @@ public struct Gateway: ~Copyable {
     }
     addresses = AddressRules(plan)
     limits = RateLimits(plan.rateLimit, tables: rateTables, keyLimit: services.small.bufferCapacity)
+    balances = BalanceTable(plan.upstreams)
     self.services = services
     self.profile = profile
     clientTimers = TimerWheel(capacity: clientCapacity, now: now)

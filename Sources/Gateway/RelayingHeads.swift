@@ -156,6 +156,7 @@ extension Gateway {
     }
     services.responses.relay(services.responseHead, of: bytes, context, framing: framing, dropped: dropped, via: via)
     if limits.isActive { _ = tellLimits(exchanges[pinned].rateNote, behind: 0) }
+    if flags.contains(.sticky) { tellEndpoint(exchange) }
     exchanges[pinned].sent += services.responses.output.count
     return nil
   }
@@ -176,6 +177,7 @@ extension Gateway {
     services.responses.relay(
       services.responseHead, of: bytes, context, framing: framing, dropped: dropped, via: actions.forwards[rule].plan.setVia)
     if limits.isActive { _ = tellLimits(exchanges[exchange].rateNote, behind: 0) }
+    if exchanges[exchange].flags.contains(.sticky) { tellEndpoint(exchange) }
     exchanges[exchange].sent += services.responses.output.count
     if mayHaveTrailers { keepAnnouncement(exchange, bytes, framing) }
     return nil

@@ -19,6 +19,8 @@ extension Gateway {
   @inline(never)
   mutating func guardExchange(_ exchange: Handle) {
     let plan = actions.forwards[Int(exchanges[exchange].rule)].plan
+    let balance = actions.forwards[Int(exchanges[exchange].rule)].balance
+    if balance.isActive { noteBalance(exchange, balance) }
     if plan.timeout > 0 { limit(exchange, until: services.now + Int64(plan.timeout)) }
     if actions.forwards[Int(exchanges[exchange].rule)].rewrites { exchanges[exchange].flags.insert(.rewrites) }
     guard plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 else { return }

@@ -33,8 +33,10 @@ struct ForwardRule: BitwiseCopyable {
   let plan: ForwardPlan
   let style: RequestStyle
   let collectsRequest: Bool
-  /// Whether its exchanges have a limit of their own, are retried or hedged, or have their responses rewritten.
+  /// Whether its exchanges have a limit of their own, are retried or hedged, have their responses rewritten, or go where something of them says.
   let isGuarded: Bool
+  /// What of a request its upstream's balancing goes by.
+  let balance: BalanceRule
   /// Whether what is said of a request's way depends on its peer, or is said in Forwarded (ForwardedWay).
   let tellsWay: Bool
   /// What is rewritten in responses; meaningful with `rewrites`.
@@ -45,15 +47,18 @@ struct ForwardRule: BitwiseCopyable {
   /// Fields of the response that are not copied to the client.
   let droppedFromResponse: HeaderNameSet
 
-  /// - Parameter judges: what a request says of its way is believed only of trusted proxies.
-  init(_ plan: ForwardPlan, _ upstream: UpstreamPlan, judges: Bool) {
+  /// - Parameters:
+  ///   - judges: what a request says of its way is believed only of trusted proxies.
+  ///   - captures: the names of the route's.
+  init(_ plan: ForwardPlan, _ upstream: UpstreamPlan, judges: Bool, captures: [String]) {
+    balance = BalanceRule(upstream.balance, captures: captures)
     tellsWay = judges || plan.setForwarded
     self.plan = plan
     style = RequestStyle(plan)
     collectsRequest = upstream.requestMode == .buffered
     rewriter = ResponseRewriter(location: plan.rewriteLocation, cookiePath: plan.rewriteCookiePath)
     rewrites = plan.rewriteLocation || plan.rewriteCookiePath
-    isGuarded = plan.timeout > 0 || plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 || rewrites
+    isGuarded = plan.timeout > 0 || plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 || rewrites || balance.isActive
     var dropped: HeaderNameSet = HeaderNameSet.hopByHop
     dropped.formUnion([HeaderNameSet(.host), HeaderNameSet(.expect), HeaderNameSet(.requestID)])
     // Nobody but the gateway says who a client is.
@@ -93,7 +98,7 @@ struct RouteActions: ~Copyable {
       switch route.action {
       case .forward(let forward):
         guard plan.upstreams.indices.contains(forward.upstream) else { throw GatewayFailure("route \(route.pattern) names no upstream") }
-        _ = forwards.append(ForwardRule(forward, plan.upstreams[forward.upstream], judges: plan.clientAddress.isActive))
+        _ = forwards.append(ForwardRule(forward, plan.upstreams[forward.upstream], judges: plan.clientAddress.isActive, captures: table.captureNames(ofRoute: position)))
         action = .forward(forwards.count - 1)
       case .respond(let respond):
         responses.append(RouteActions.prepare(respond, server: plan.serverHeader))

@@ -237,10 +237,34 @@ extension UpstreamPlan {
     coder.code(&port)
     coder.code(&addresses)
     coder.code(&endpoints, blank: EndpointPlan()) { $0.code(with: &$1) }
+    balance.code(with: &coder)
     coder.code(&requestMode, of: 2)
     pool.code(with: &coder)
     http2.code(with: &coder)
     coder.code(&tls, blank: UpstreamTLSPlan()) { $0.code(with: &$1) }
+  }
+}
+
+extension BalancePlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&policy, of: 4)
+    coder.code(&hashKey)
+    coder.code(&loadBound)
+    coder.code(&slowStart)
+    sticky.code(with: &coder)
+  }
+}
+
+extension StickyPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&cookie)
+    coder.code(&secret)
+    coder.code(&path)
+    coder.code(&domain)
+    coder.code(&maxAge)
+    coder.code(&isHTTPOnly)
+    coder.code(&isSecure)
+    coder.code(&sameSite, of: 4)
   }
 }
 

@@ -53,14 +53,18 @@ extension Backends {
     let plan = upstreams[upstream]
     var pool = Pool(plan.pool, upstream: upstream, speaks: PoolProtocol(plan.http2), worker: worker, of: workerCount)
     if let row = pools.table?.claim(upstream: plan.name, endpoint: endpoint.name, now: now) { pool.row = Int32(truncatingIfNeeded: row) }
+    let sticky = plan.balance.sticky
+    let binding = sticky.cookie.isEmpty ? 0 : BalanceKey.binding(upstream: plan.name, endpoint: endpoint.name, secret: sticky.secret)
     // What ended a while ago may still be named in the log line of an exchange.
     if pools.count > 2 * sets.count + 64, let free = (0..<pools.count).first(where: { pools[$0].isRetired && pools[$0].connections == 0 && pools[$0].firstSession == nil && pools[$0].inFlight == 0 }) {
       pools[free] = pool
       endpoints[free] = endpoint
+      bindings[free] = binding
       return free
     }
     pools.append(pool)
     endpoints.append(endpoint)
+    bindings.append(binding)
     return pools.count - 1
   }
 
@@ -89,14 +93,29 @@ extension Backends {
     let isAlone = members.count == 1
     var hasPrimary = false
     for member in members where isUsable(Int(member)) && !endpoints[Int(member)].isBackup { hasPrimary = true }
-    sets[upstream].balancer.removeAll()
+    var candidates: [Candidate] = []
     sets[upstream].sole = -1
+    sets[upstream].refreshAt = 0
     for member in members {
       if pools[Int(member)].countsLoad != !isAlone { pools[Int(member)].countsLoad = !isAlone }
       guard isUsable(Int(member)), !(hasPrimary && endpoints[Int(member)].isBackup) else { continue }
-      sets[upstream].balancer.append(Candidate(id: member, weight: UInt32(clamping: endpoints[Int(member)].weight)))
+      let pool = Int(member), name = endpoints[pool].name
+      candidates.append(Candidate(id: member, weight: weight(pool, upstream, now), hash: EndpointTable.key(upstream: upstreams[upstream].name, endpoint: name)))
       if isAlone { sets[upstream].sole = Int32(bitPattern: member) }
     }
+    sets[upstream].balancer.replace(with: candidates)
+  }
+
+  /// An endpoint's weight in hundredths, less while it is coming back: from a tenth to all of it.
+  private mutating func weight(_ pool: Int, _ upstream: Int, _ now: Int64) -> UInt32 {
+    let full = UInt32(clamping: endpoints[pool].weight) * 100
+    let slowStart = Int64(upstreams[upstream].balance.slowStart)
+    guard slowStart > 0, let table = pools.table, pools[pool].row >= 0 else { return full }
+    let since = Int64(clamping: table.value(.backSince, Int(pools[pool].row)))
+    guard since > 0, now < since + slowStart else { return full }
+    let next = now + max(20, slowStart / 50)
+    if sets[upstream].refreshAt == 0 || next < sets[upstream].refreshAt { sets[upstream].refreshAt = next }
+    return max(1, UInt32(clamping: Int64(full) * max(slowStart / 10, max(0, now - since)) / slowStart))
   }
 
   private func isUsable(_ pool: Int) -> Bool {

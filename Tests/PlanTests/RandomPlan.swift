@@ -142,6 +142,18 @@ func randomPlan(_ seed: UInt64) -> Plan {
       endpoint.isBackup = r.flag()
       return endpoint
     }
+    upstream.balance.policy = [.powerOfTwo, .roundRobin, .leastRequests, .hash][r.below(4)]
+    upstream.balance.hashKey = r.text()
+    upstream.balance.loadBound = r.int()
+    upstream.balance.slowStart = r.int()
+    upstream.balance.sticky.cookie = r.text()
+    upstream.balance.sticky.secret = r.text()
+    upstream.balance.sticky.path = r.text()
+    upstream.balance.sticky.domain = r.text()
+    upstream.balance.sticky.maxAge = r.int()
+    upstream.balance.sticky.isHTTPOnly = r.flag()
+    upstream.balance.sticky.isSecure = r.flag()
+    upstream.balance.sticky.sameSite = [.unset, .lax, .strict, .none][r.below(4)]
     upstream.requestMode = r.flag() ? .streaming : .buffered
     upstream.pool.maxConnections = r.int()
     upstream.pool.maxIdleConnections = r.int()
