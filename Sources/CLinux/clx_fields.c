@@ -176,3 +176,29 @@ size_t clx_write_fields(uint8_t *out, size_t room, const uint8_t *p, size_t n, c
     start = end = 0;
   }
 }
+
+static int is_name(const uint8_t *p, const uint8_t *name, size_t count) {
+  for (size_t k = 0; k < count; k++) {
+    uint8_t c = p[k];
+    if (c >= 'A' && c <= 'Z') c |= 0x20;
+    if (c != name[k]) return 0;
+  }
+  return 1;
+}
+
+struct clx_named_line clx_find_named_line(const uint8_t *p, size_t i, size_t end, const uint8_t *text, const struct clx_name *names, size_t count, uint64_t letters) {
+  while (i < end) {
+    uint8_t first = p[i];
+    if (first >= 'A' && first <= 'Z') first |= 0x20;
+    const uint8_t *stop = memchr(p + i, '\n', end - i);
+    size_t next = stop ? (size_t)(stop - p) + 1 : end;
+    if (letters >> (first & 63) & 1) {
+      for (size_t k = 0; k < count; k++) {
+        size_t length = names[k].count;
+        if (length < next - i && p[i + length] == ':' && is_name(p + i, text + names[k].start, length)) return (struct clx_named_line){i, next, k};
+      }
+    }
+    i = next;
+  }
+  return (struct clx_named_line){0, 0, 0};
+}

@@ -190,6 +190,12 @@ int clx_socket_port(int fd) {
   return 0;
 }
 
+int clx_get_option(int fd, int level, int name) {
+  int value = 0;
+  socklen_t length = sizeof value;
+  return getsockopt(fd, level, name, &value, &length) == 0 ? value : -1;
+}
+
 int clx_peer(int fd, pid_t *pid, uid_t *uid, gid_t *gid) {
   struct ucred peer;
   socklen_t length = sizeof peer;

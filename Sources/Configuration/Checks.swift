@@ -29,6 +29,9 @@ extension Settings {
     var seen: [String: String] = [:]
     for (index, listener) in listeners.enumerated() {
       let path = "listeners[\(index)]"
+      if !listener.name.isEmpty, let first = listeners[..<index].firstIndex(where: { $0.name == listener.name }) {
+        reading.reject("\(path).name", "\(path).name \(JSON.quoted(listener.name)) is the name of listeners[\(first)] (\(reading.place(of: "listeners[\(first)].name")))")
+      }
       if listener.unix.isEmpty {
         if listener.host.isEmpty || listener.port == nil {
           let rejected = reading.errors.contains { $0.path.hasPrefix(path + ".") }
@@ -115,6 +118,7 @@ extension Settings {
       check(upstream.forward, "\(path).proxy", &reading)
       check(upstream.tls, "\(path).tls", &reading)
       check(upstream.http2, upstream, "\(path).http2", &reading)
+      check(upstream.rules, "\(path).proxy", isForwarded: true, pattern: upstream.routePrefix, &reading)
       if upstream.routePrefix.isEmpty, !upstream.methods.isEmpty {
         reading.reject("\(path).proxy.methods", "\(path).proxy.methods has no effect without route_prefix")
       }
@@ -233,6 +237,7 @@ extension Settings {
           reading.reject("\(path).proxy.strip_prefix", "\(path).proxy.strip_prefix needs a catch-all at the end of \(JSON.quoted(route.path))")
         }
       }
+      check(route.rules, path, isForwarded: !route.upstream.isEmpty, pattern: route.path, &reading)
       if let respond = route.respond { check(respond, "\(path).respond", &reading) }
       if let redirect = route.redirect { check(redirect, route.path, "\(path).redirect.to", &reading) }
     }
@@ -250,11 +255,7 @@ extension Settings {
   private func check(_ redirect: RedirectPlan, _ pattern: String, _ path: String, _ reading: inout Reading) {
     // Without a pattern its captures are not known; and what is missing has been complained about.
     guard let captures = reading.routePath(pattern)?.captures, !redirect.to.isEmpty else { return }
-    do throws(RedirectTemplateError) {
-      _ = try RedirectTemplate(parsing: redirect.to, captures: captures)
-    } catch {
-      reading.reject(path, "\(path) \(JSON.quoted(redirect.to)): \(error.message)")
-    }
+    check(redirect.to, .redirect, captures, path, &reading)
   }
 
   /// What stands against running in the background, where nothing can be written to a terminal and relative paths

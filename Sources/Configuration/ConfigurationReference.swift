@@ -116,6 +116,8 @@ public enum ConfigurationReference {
       if case .choice(let names, _) = row.shape { comment += " (\(names.joined(separator: ", ")))" }
       if row.example != nil, let value = row.shape.defaultValue, !row.required { comment += " Default: \(value.compact)." }
       let key = JSON.quoted(row.key)
+      // What has no default is shown, but not given.
+      let prefix = row.isAbsentByDefault && prefix.isEmpty ? "# " : prefix
       text += "\(margin)\(prefix.isEmpty ? "#" : "##") \(comment)\n"
       switch row.shape {
       case .object(let children, _):
@@ -132,7 +134,7 @@ public enum ConfigurationReference {
         text += "\(margin)    \(inner)}\n"
         text += "\(margin)\(prefix)]\(comma)\n"
       default:
-        let value = row.example ?? row.shape.defaultValue ?? ""
+        let value = row.example ?? row.shape.defaultValue ?? row.shape.smallest ?? ""
         text += "\(margin)\(prefix)\(key): \(value.compact)\(comma)\n"
       }
     }

@@ -6,7 +6,11 @@
 import Plan
 
 extension Setting {
-  static func headers(_ key: String, _ place: Place<[HeaderPlan]>, _ sentence: String) -> Self {
+  /// - Parameter complaint: what is wrong with a name.
+  static func headers(
+    _ key: String, _ place: Place<[HeaderPlan]>, names complaint: @escaping @Sendable (String) -> String? = { HeaderRules.complaint(name: $0) },
+    _ sentence: String
+  ) -> Self {
     Setting(
       custom: key, sentence, shape: .headers,
       read: { node, path, owner, reading in
@@ -15,7 +19,7 @@ extension Setting {
         }
         var headers: [HeaderPlan] = [], seen: Set<String> = []
         for entry in entries {
-          if let complaint = HeaderRules.complaint(name: entry.key) {
+          if let complaint = complaint(entry.key) {
             reading.reject(entry.origin, path, "\(path): \(JSON.quoted(entry.key)) \(complaint)")
             continue
           }

@@ -150,7 +150,7 @@ extension Plan {
       } else {
         address = .unix(listener.unix, mode: UInt16(listener.mode, radix: 8) ?? 0o660)
       }
-      var plan = ListenerPlan(address: address, backlog: listener.backlog, ipv6Only: listener.ipv6Only, http2: listener.http2)
+      var plan = ListenerPlan(address: address, name: listener.name, backlog: listener.backlog, ipv6Only: listener.ipv6Only, http2: listener.http2)
       plan.access = AddressRulePlan(listener.access)
       plans.append(plan)
     }

@@ -32,7 +32,7 @@ struct RouteExpansion {
         if case .forward = action { methods = .any } else { methods = MethodSet(.get) }
       }
       let hosts = route.hosts.map { $0.lowercased() }
-      var plan = RoutePlan(hosts: hosts, pattern: route.path, methods: methods, action: action)
+      var plan = RoutePlan(hosts: hosts, pattern: route.path, methods: methods, action: action, rules: route.rules)
       plan.access = AddressRulePlan(route.access)
       add(plan, "routes[\(index)].path", &reading)
     }
@@ -43,7 +43,7 @@ struct RouteExpansion {
       var forward = upstream.forward
       forward.upstream = index
       let methods = upstream.methods.isEmpty ? MethodSet.any : MethodNames.set(upstream.methods)
-      var plan = RoutePlan(pattern: pattern, methods: methods, action: .forward(forward))
+      var plan = RoutePlan(pattern: pattern, methods: methods, action: .forward(forward), rules: upstream.rules)
       plan.access = AddressRulePlan(upstream.access)
       add(plan, "upstreams[\(index)].proxy.route_prefix", &reading)
     }

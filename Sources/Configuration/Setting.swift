@@ -192,25 +192,48 @@ extension Setting {
     Setting(
       key, sentence, shape: { .quantity(unit, range, zero: zero, default: $0[keyPath: place]) },
       read: { node, path, owner, reading in
-        let value: Int
-        switch node.kind {
-        case .integer(let number):
-          let (product, overflow) = number.multipliedReportingOverflow(by: unit.scale)
-          value = overflow ? .max : product
-        case .hugeInteger: value = .max
-        case .text(let text):
-          guard let parsed = unit.parse(text) else { fallthrough }
-          value = parsed
-        default: return reading.reject(node.origin, path, "\(path) must be \(unit.expectation) (\(node.found))")
-        }
-        guard range.contains(value) || value == 0 && zero != nil else {
-          let zero = zero == nil || range.contains(0) ? "" : "0 or "
-          let bounds = "\(zero)between \(unit.text(range.lowerBound)) and \(unit.text(range.upperBound))"
-          return reading.reject(node.origin, path, "\(path) must be \(bounds) \(unit.name) (\(node.found))")
-        }
+        guard let value = amount(node, path, unit, range, zero, &reading) else { return }
         owner[keyPath: place] = value
       },
       write: { unit.json($0[keyPath: place]) })
+  }
+
+  /// A duration or size that need not be given and has no default.
+  static func quantity(
+    _ key: String, _ place: Place<Int?>, _ unit: Unit, _ range: ClosedRange<Int>, zero: String? = nil, _ sentence: String
+  ) -> Self {
+    Setting(
+      key, sentence, shape: { _ in .quantity(unit, range, zero: zero, default: nil) },
+      read: { node, path, owner, reading in
+        guard let value = amount(node, path, unit, range, zero, &reading) else { return }
+        owner[keyPath: place] = value
+      },
+      write: { $0[keyPath: place].map(unit.json) })
+  }
+
+  private static func amount(
+    _ node: Node, _ path: String, _ unit: Unit, _ range: ClosedRange<Int>, _ zero: String?, _ reading: inout Reading
+  ) -> Int? {
+    let value: Int
+    switch node.kind {
+    case .integer(let number):
+      let (product, overflow) = number.multipliedReportingOverflow(by: unit.scale)
+      value = overflow ? .max : product
+    case .hugeInteger: value = .max
+    case .text(let text):
+      guard let parsed = unit.parse(text) else { fallthrough }
+      value = parsed
+    default:
+      reading.reject(node.origin, path, "\(path) must be \(unit.expectation) (\(node.found))")
+      return nil
+    }
+    guard range.contains(value) || value == 0 && zero != nil else {
+      let zero = zero == nil || range.contains(0) ? "" : "0 or "
+      let bounds = "\(zero)between \(unit.text(range.lowerBound)) and \(unit.text(range.upperBound))"
+      reading.reject(node.origin, path, "\(path) must be \(bounds) \(unit.name) (\(node.found))")
+      return nil
+    }
+    return value
   }
 
   /// Text that keeps `rule`; with `mayBeEmpty`, empty text stands for "none" and is not judged.

@@ -76,6 +76,7 @@ public struct CertificateSettings: Equatable, Sendable {
 
 /// An element of `listeners`.
 public struct ListenerSettings: Equatable, Sendable {
+  public var name = ""
   public var host = ""
   public var port: Int?
   /// Absolute path of a Unix socket; empty for none.
@@ -110,6 +111,8 @@ public struct UpstreamSettings: Equatable, Sendable {
   public var access = AddressRuleSettings()
   /// Its `upstream` has no meaning here.
   public var forward = ForwardPlan(upstream: 0)
+  /// Of its own route.
+  public var rules = RouteRulesPlan()
 
   public init() {}
 }
@@ -168,6 +171,7 @@ public struct RouteSettings: Equatable, Sendable {
   public var respond: RespondPlan?
   public var redirect: RedirectPlan?
   public var echo: EchoPlan?
+  public var rules = RouteRulesPlan()
   public var access = AddressRuleSettings()
 
   public init() {}

@@ -8,8 +8,8 @@ import Plan
 
 enum SettingsTable {
   static let day = 86_400_000
-  private static let year = 365 * day
-  private static let maxSize = 1 << 40
+  static let year = 365 * day
+  static let maxSize = 1 << 40
 
   static let root = SettingTable<Settings>(
     Settings(),
@@ -38,6 +38,10 @@ enum SettingsTable {
         .variable("SHUTDOWN_DRAIN_TIMEOUT"),
       .quantity("worker_start_timeout_sec", \.timeouts.workerStart, .seconds, 1000...300_000, "How long a worker may take to become ready.")
         .variable("WORKER_START_TIMEOUT"),
+      .quantity(
+        "worker_heartbeat_timeout_sec", \.timeouts.workerHeartbeat, .seconds, 3000...3_600_000, zero: "for good",
+        "How long a worker may show no sign of life before it is killed and replaced; under a systemd watchdog at most half of its time.")
+        .variable("WORKER_HEARTBEAT_TIMEOUT"),
       .integer("max_draining_generations", \.maxDrainingGenerations, 1...64, "Old generations of workers that may drain at the same time; a reload beyond it hurries the oldest.")
         .variable("MAX_DRAINING_GENERATIONS"),
       .text("user", \.identity.user, .account, mayBeEmpty: true, "Account that workers run as when the gateway is started as root; empty: no change.").variable("USER"),
@@ -60,6 +64,8 @@ enum SettingsTable {
   static let listener = SettingTable<ListenerSettings>(
     ListenerSettings(),
     [
+      .text("name", \.name, .descriptorName, mayBeEmpty: true, "Name; the socket that systemd passes under it (FileDescriptorName=) is used. Each listener has another.")
+        .example("web"),
       .text("host", \.host, .host, mayBeEmpty: true, "Address to accept connections on; needs a port.").example("::"),
       .integer("port", \.port, 0...65535, "Port to accept connections on; 0 lets the system choose.").example(8080),
       .text("unix", \.unix, .socketPath, mayBeEmpty: true, "Path of a Unix socket, instead of host and port."),
@@ -282,7 +288,7 @@ enum SettingsTable {
     [
       .text("route_prefix", \.routePrefix, .pattern, mayBeEmpty: true, "Path prefix or pattern of requests that go to this upstream; empty: only routes that name it.").example("/api"),
       .texts("methods", \.methods, .method, "Methods accepted on route_prefix; none given: all."),
-    ] + Setting.addressRules(\.access, " on route_prefix") + forward.settings.map { $0.lifted(\.forward) })
+    ] + Setting.addressRules(\.access, " on route_prefix") + forward.settings.map { $0.lifted(\.forward) } + routeRules.settings.map { $0.lifted(\.rules) })
 
   /// How requests are forwarded: `proxy` of an upstream, and of a route that names one.
   static let forward = SettingTable<ForwardPlan>(
@@ -353,7 +359,7 @@ enum SettingsTable {
       .optional("redirect", \.redirect, redirect, "Answer with another address."),
       .optional("echo", \.echo, echo, "Be a WebSocket endpoint that sends each message back."),
       .later("static"),
-    ] + Setting.addressRules(\.access, " on this route"))
+    ] + Setting.addressRules(\.access, " on this route") + routeRules.settings.map { $0.lifted(\.rules) })
 
   private static let respond = SettingTable<RespondPlan>(
     RespondPlan(),

@@ -17,6 +17,15 @@ struct SettingRow: Sendable {
   var since = "1.0"
   var sentence: String
   var shape: Shape
+
+  /// Whether a configuration without it is another than one that gives what it shows.
+  var isAbsentByDefault: Bool {
+    switch shape {
+    case .object(_, let optional): optional
+    case .integer, .quantity: shape.defaultValue == nil && example == nil
+    default: false
+    }
+  }
 }
 
 indirect enum Shape: Sendable {
@@ -32,7 +41,7 @@ indirect enum Shape: Sendable {
   /// One of a few numbers.
   case numbers([Int], default: Int)
   /// Range and default in milliseconds or bytes.
-  case quantity(Unit, ClosedRange<Int>, zero: String?, default: Int)
+  case quantity(Unit, ClosedRange<Int>, zero: String?, default: Int?)
   /// `mayBeEmpty`: empty text stands for none.
   case text(TextRule, mayBeEmpty: Bool, default: String)
   case choice([String], default: String)
@@ -88,11 +97,20 @@ indirect enum Shape: Sendable {
     case .integer(_, _, let value): value.map(JSON.integer)
     case .numbers(_, let value): .integer(value)
     case .decimal(_, let value): .decimal(value)
-    case .quantity(let unit, _, _, let value): unit.json(value)
+    case .quantity(let unit, _, _, let value): value.map(unit.json)
     case .text(_, _, let value), .choice(_, let value): .string(value)
     case .texts, .objects, .integers: .array([])
     case .headers: .object([])
     case .object: nil
+    }
+  }
+
+  /// The smallest value of a number.
+  var smallest: JSON? {
+    switch self {
+    case .integer(let range, _, _): .integer(range.lowerBound)
+    case .quantity(let unit, let range, _, _): unit.json(range.lowerBound)
+    default: nil
     }
   }
 

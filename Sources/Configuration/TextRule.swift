@@ -23,6 +23,12 @@ struct TextRule: Sendable {
     return text.utf8.contains { $0 < 0x20 || $0 == 0x7f } ? "must not contain control characters" : nil
   }
 
+  /// A name that systemd gives a descriptor (sd_listen_fds_with_names(3)).
+  static let descriptorName = TextRule(description: "name", pattern: "^[!-9;-~]{1,255}$") { text in
+    if text.isEmpty || text.utf8.count > 255 { return "must have 1 to 255 characters" }
+    return text.utf8.contains { $0 <= 0x20 || $0 >= 0x7f || $0 == UInt8(ascii: ":") } ? "must consist of ASCII letters, digits and signs other than the colon" : nil
+  }
+
   static let host = TextRule(
     description: "host name or IP address", normalise: HostSyntax.withoutBrackets,
     complaint: { HostSyntax.complaint($0).map { "is not a host name or IP address: \($0)" } })

@@ -56,7 +56,7 @@ extension Gateway {
   /// Refuses what cannot be understood or must not go on, and closes the connection after the answer.
   /// - Parameter isScreened: it is known whom the request comes from.
   @inline(never)
-  mutating func refuse(_ client: Handle, _ fault: Fault, _ input: borrowing Buffer, isScreened: Bool = false) {
+  mutating func refuse(_ client: Handle, _ fault: Fault, _ input: borrowing Buffer, isScreened: Bool = false, route: Int = -1) {
     if !isScreened, clients[client].flags.contains(.trusted) { forgetAddress(client) }
     let known = !services.head.target.isEmpty && fault != .httpRequestError
     let context = ResponseContext(
@@ -67,13 +67,16 @@ extension Gateway {
     let form = known ? errorForm(input.bytes) : .text
     let body = compose(error: fault, context, id, allow: nil, form)
     let status = form == .call ? 200 : fault.row.status
+    if editsLocally, route >= 0 {
+      _ = editLocal(client, route, status, fault, id, input.bytes, sent: services.responses.output.count - before, body: body)
+    }
     counters.count(fault: fault.rawValue)
     if form == .call { count(callStatus: Int16(CallStatus(fault).rawValue)) }
     counters.add(.requestsAnswered)
     count(status: status)
     if logsAccess {
       if !known { services.head.reset() }
-      logLocal(client, status, fault, route: -1, id, sent: services.responses.output.count - before, body: body, input.count, input.bytes)
+      logLocal(client, status, fault, route: route, id, sent: services.responses.output.count - before, body: body, input.count, input.bytes)
     }
     clients[client].flags.remove([.inHead, .discarding])
     clients[client].flags.formUnion([.closing, .mustLinger])
@@ -89,17 +92,7 @@ extension Gateway {
     let status = Status(actions.redirectStatuses[template])
     services.responses.begin(status, context, server: plan.serverHeader)
     services.responses.output.append("Location: ")
-    let isSecure = isSeenAsSecure(client)
-    var output = Buffer.absent
-    swap(&output, &services.responses.output)
-    let fits =
-      isRewritten
-      ? Self.append(actions.redirects[template], isSecure, services.head, path: services.path.bytes, input.bytes, services.captures, to: &output)
-      : Self.append(
-        actions.redirects[template], isSecure, services.head, path: services.head.path.text(in: input.bytes), input.bytes, services.captures,
-        to: &output)
-    swap(&output, &services.responses.output)
-    guard fits else {
+    guard appendLocation(client, template, isRewritten: isRewritten, id, input.bytes) else {
       services.responses.output.truncate(to: before)
       // A part of the request that would stand in the Location cannot stand in a URI.
       return decline(client, .httpRequestError, allow: nil, id, length, &input)
@@ -109,15 +102,6 @@ extension Gateway {
     services.responses.output.append("\r\n")
     services.responses.end(context)
     finishLocal(client, status.code, .none, route: route, id, context, sent: services.responses.output.count - before, body: 0, length, &input)
-  }
-
-  private static func append(
-    _ template: RedirectTemplate, _ isSecure: Bool, _ head: borrowing RequestHead, path: Span<UInt8>, _ bytes: Span<UInt8>, _ captures: borrowing Captures,
-    to output: inout Buffer
-  ) -> Bool {
-    // With its question mark.
-    let query = head.hasQuery ? bytes.extracting(head.query.lower - 1..<head.query.upper) : bytes.extracting(first: 0)
-    return template.append(to: &output, isSecure: isSecure, host: head.host.text(in: bytes), path: path, query: query, captures: captures)
   }
 
   /// `OPTIONS *` asks about the server as a whole (RFC 9110 §9.3.7).
@@ -272,7 +256,8 @@ extension Gateway {
   ) {
     counters.add(.requestsAnswered)
     count(status: status)
-    let sent = limits.isActive ? sent + tellLimits(services.rateNote, behind: body) : sent
+    var sent = limits.isActive ? sent + tellLimits(services.rateNote, behind: body) : sent
+    if editsLocally, route >= 0 { sent += editLocal(client.handle, route, status, fault, id, input.bytes, sent: sent, body: body) }
     if logsAccess { logLocal(client.handle, status, fault, route: route, id, sent: sent, body: body, length, input.bytes) }
     input.consume(length)
     if !context.isPersistent {
@@ -283,7 +268,7 @@ extension Gateway {
       clients[client].body = BodyReader(services.head.body)
       if !clients[client].body.isComplete {
         clients[client].flags.insert(.discarding)
-        return setClientTimer(client, .body, plan.timeouts.request)
+        return setBodyTimer(client.handle)
       }
     }
     if !clients[client].flags.contains(.stream) { setClientTimer(client, .idle, plan.timeouts.idle) }

@@ -101,6 +101,8 @@ struct Client: ~Copyable {
   var requestStart: Int64 = 0
   /// Bytes read of the current request.
   var received: UInt64 = 0
+  /// Which bounds hold for the request at hand: an index into `RouteActions.bounds`.
+  var bounds: Int32 = 0
 
   /// Notes what the socket has become ready for; true when it may simply be read for requests, as nearly always.
   @inline(__always)

@@ -38,16 +38,11 @@ extension Gateway {
 
   /// Why the request is refused whatever its target; nil when it is not.
   @inline(__always)
-  private func objection() -> Fault? {
-    if services.head.flags.contains(.expectsUnknown) { return .expectationFailed }
-    return isBodyTooLong ? .bodyTooLarge : nil
-  }
+  private func objection() -> Fault? { services.head.flags.contains(.expectsUnknown) ? .expectationFailed : nil }
 
-  /// Whether the body's declared length is more than is allowed.
-  @inline(__always)
+  /// Whether the body's declared length is more than is allowed where the route is not known.
   var isBodyTooLong: Bool {
-    if case .length(let length) = services.head.body, plan.limits.maxBodySize > 0 { return length > plan.limits.maxBodySize }
-    return false
+    if case .length(let length) = services.head.body { actions.bounds[0].exclude(length) } else { false }
   }
 
   /// Brings the path into its normal form, in `services.path` where that is another one.
@@ -64,6 +59,8 @@ extension Gateway {
   private mutating func act(
     _ client: Pin<Client>, _ match: RouteMatch, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer
   ) {
+    if hasOwnBounds { chooseBounds(client.handle, match) }
+    if case .length(let length) = services.head.body, bounds(client.handle).exclude(length) { return refuseBody(client.handle, match, id, input) }
     if limits.isActive, !admit(client.handle, isRewritten: isRewritten, id, length, &input) { return }
     switch match {
     case .route(let route):
@@ -74,6 +71,16 @@ extension Gateway {
       decline(client.handle, .routeNotFound, allow: nil, id, length, &input)
     case .methodNotAllowed(let allowed): decline(client.handle, .methodNotAllowed, allow: allowed, id, length, &input)
     }
+  }
+
+  /// Notes which bounds hold for the request at hand.
+  private mutating func chooseBounds(_ client: Handle, _ match: RouteMatch) {
+    if case .route(let route) = match { clients[client].bounds = Int32(truncatingIfNeeded: route + 1) } else { clients[client].bounds = 0 }
+  }
+
+  @inline(never)
+  private mutating func refuseBody(_ client: Handle, _ match: RouteMatch, _ id: RequestID, _ input: borrowing Buffer) {
+    if case .route(let route) = match { refuse(client, .bodyTooLarge, input, isScreened: true, route: route) } else { refuse(client, .bodyTooLarge, input, isScreened: true) }
   }
 
   @inline(__always)

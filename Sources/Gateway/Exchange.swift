@@ -57,6 +57,8 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   static var sticky: ExchangeFlags { ExchangeFlags(rawValue: 1 << 25) }
   /// Some statuses are retried.
   static var watchesStatus: ExchangeFlags { ExchangeFlags(rawValue: 1 << 18) }
+  /// The route has header rules.
+  static var edits: ExchangeFlags { ExchangeFlags(rawValue: 1 << 25) }
   /// Addresses in the response's head are rewritten.
   static var rewrites: ExchangeFlags { ExchangeFlags(rawValue: 1 << 19) }
   /// The request has been sent more than once at the same time, and there is no answer yet.

@@ -62,6 +62,7 @@ extension Gateway {
       error: fault, context, exchanges[exchange].requestID, allow: nil, form, bytes: bytes.bytes, denial: denial)
     swap(&bytes, &exchanges[exchange].bytes)
     if limits.isActive { _ = tellLimits(exchanges[exchange].rateNote, behind: exchanges[exchange].bodySent) }
+    if editsLocally { editFailure(exchange) }
     exchanges[exchange].sent += services.responses.output.count
     if !exchanges[exchange].flags.contains(.persistent) { clients[client].flags.insert(.closing) }
     send(client)
@@ -252,7 +253,7 @@ extension Gateway {
 
   @inline(never)
   private mutating func flushAfterExchange(_ client: Handle) {
-    if clients[client].waiting != .send { setClientTimer(client, .send, plan.timeouts.send) }
+    if clients[client].waiting != .send { setSendTimer(client) }
     flushBacklog(client)
   }
 

@@ -21,7 +21,7 @@ extension Gateway {
       if let fault = passHeldBody(exchange) { return fail(exchange, fault) }
       guard !clients[client].body.isComplete else { return bodyIsComplete(exchange) }
       payContinue(client)
-      return setClientTimer(client, .body, plan.timeouts.request)
+      return setBodyTimer(client)
     }
     clients[client].waiting = .nothing
     seekBackend(exchange)
@@ -183,6 +183,7 @@ extension Gateway {
     }
     swap(&bytes, &exchanges[pinned].bytes)
     if isSecure, actions.forwards[rule].plan.setClientCertificate { composeIdentity(client) }
+    if exchanges[pinned].flags.contains(.edits) { editRequest(exchange, backend) }
     services.request.append("\r\n")
     if exchanges[pinned].recovery != nil { noteSending(exchange, backend) }
     if exchanges[pinned].flags.contains(.collected) {
@@ -210,7 +211,7 @@ extension Gateway {
   mutating func continueBody(_ exchange: Handle, _ client: Handle) {
     flushRequest(exchange)
     guard clients[client].exchange == exchange else { return }
-    if wantsBody(exchange) { setClientTimer(client, .body, plan.timeouts.request) }
+    if wantsBody(exchange) { setBodyTimer(client) }
     payContinue(client)
     if clients[client].flags.contains(.readable) { enqueue(client) }
   }
@@ -261,8 +262,7 @@ extension Gateway {
 
   /// Whether a chunked body is too long already, or will be: a chunk is refused by its size, not when it has come.
   private func exceedsLimit(_ exchange: Handle, _ client: Handle) -> Bool {
-    let limit = plan.limits.maxBodySize
-    return limit > 0 && exchanges[exchange].bodyReceived + clients[client].body.announced > limit
+    bounds(client).exclude(exchanges[exchange].bodyReceived + clients[client].body.announced)
   }
 
   /// Appends body bytes to the composed request, framed as its head says.

@@ -40,7 +40,7 @@ struct Services: ~Copyable {
   /// A head composed for a stream to a backend, being taken apart.
   var backendHead: RequestHead
   /// A head composed for a stream, being taken apart.
-  var streamHead = ResponseHead(fieldLimit: 300)
+  var streamHead = ResponseHead(fieldLimit: 400)
   /// The text of that head.
   var memo = HeadMemo()
   var captures = Captures()
@@ -49,6 +49,9 @@ struct Services: ~Copyable {
   var scratch = Buffer.absent
   /// What rate limits said of the request being dispatched.
   var rateNote = RateNote()
+  /// What templates are told, and lines being composed from them; without memory where there are none.
+  var facts = TemplateFacts.absent
+  var editLines = Buffer.absent
   var random = SystemRandomNumberGenerator()
   /// Milliseconds and microseconds of the monotonic clock, and microseconds of the wall clock, at the start of the turn.
   var now: Int64 = 0
@@ -70,7 +73,8 @@ struct Services: ~Copyable {
     request = Buffer(capacity: 4 * small.bufferCapacity + 2 * large.bufferCapacity)
     path = Buffer(capacity: 3 * small.bufferCapacity)
     head = RequestHead(fieldLimit: fieldLimit)
-    backendHead = RequestHead(fieldLimit: fieldLimit + 32)
+    // …with what the gateway adds to a request, and what rules do.
+    backendHead = RequestHead(fieldLimit: fieldLimit + 128)
   }
 }
 
@@ -138,6 +142,10 @@ public struct Gateway: ~Copyable {
   var exchangeTimers: TimerWheel
   /// Whether there has been any such.
   var timesExchanges = false
+  /// Whether some route has bounds of its own on what clients send and take.
+  let hasOwnBounds: Bool
+  /// Whether some route has rules for the header fields of answers.
+  let editsLocally: Bool
   /// Whether some route sends requests a second time while the first is under way.
   let hedges: Bool
   /// Clients and backends that have more to do than one turn allows.
@@ -197,6 +205,9 @@ public struct Gateway: ~Copyable {
     let backendStreamCapacity = speaksHTTP2 ? clientCapacity : 0
     self.table = table
     self.poller = poller
+    let editsAny = actions.edits.isActive
+    hasOwnBounds = actions.hasOwnBounds
+    editsLocally = actions.edits.editsResponses
     self.actions = actions
     logsAccess = lines != nil
     self.accessLog = lines
@@ -218,7 +229,7 @@ public struct Gateway: ~Copyable {
     pipes = Slab(capacity: Self.pipeLimit)
     streams = Slab(capacity: streamCapacity)
     multiplexers = Slab(capacity: plan.http2.enabled ? connectionCapacity : 0)
-    let services = Services(plan.limits)
+    var services = Services(plan.limits)
     workspace = Workspace(sectionCapacity: services.small.bufferCapacity, fieldLimit: services.fieldLimit)
     frames = Buffer(capacity: plan.http2.enabled || speaksHTTP2 ? Self.frameLimit + ServerSession.slack : 0)
     securedBackends = Slab(capacity: tlsClients.contains { $0 != nil } ? backendCapacity : 1)
@@ -230,6 +241,10 @@ public struct Gateway: ~Copyable {
     addresses = AddressRules(plan)
     limits = RateLimits(plan.rateLimit, tables: rateTables, keyLimit: services.small.bufferCapacity)
     balances = BalanceTable(plan.upstreams)
+    if editsAny {
+      services.facts = TemplateFacts(capacity: 8192)
+      services.editLines = Buffer(capacity: Self.editCapacity)
+    }
     self.services = services
     self.profile = profile
     clientTimers = TimerWheel(capacity: clientCapacity, now: now)

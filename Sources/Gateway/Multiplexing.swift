@@ -273,7 +273,7 @@ extension Gateway {
     case .send:
       // Behind others of the same connection it may wait; the client has to take something.
       guard !multiplexers[streams[stream].multiplexer].session.hasRoom(streams[stream].id) else {
-        setClientTimer(client, .send, plan.timeouts.send)
+        setSendTimer(client)
         return true
       }
       clients[client].flags.insert(.stalled)

@@ -202,7 +202,7 @@ extension Gateway {
         clients[client].received += UInt64(count)
         if count < room { clients[client].noteShortRead() }
         // A body that is collected has one limit for the whole of it.
-        if !exchanges[exchange].flags.contains(.collecting) { setClientTimer(client, .body, plan.timeouts.request) }
+        if !exchanges[exchange].flags.contains(.collecting) { setBodyTimer(client) }
         var used = 0
         let fault = passBody(exchange, buffer.bytes, &used)
         if let fault {
@@ -251,7 +251,7 @@ extension Gateway {
       case .trailer: continue
       case .data(let range):
         clients[client].received += UInt64(range.count)
-        guard plan.limits.maxBodySize > 0, clients[client].received > UInt64(plan.limits.maxBodySize) else { continue }
+        guard bounds(client).exclude(Int(clamping: clients[client].received)) else { continue }
         input.removeAll()
         clients[client].flags.formUnion([.closing, .mustLinger])
         return false

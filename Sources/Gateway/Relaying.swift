@@ -62,7 +62,7 @@ extension Gateway {
     guard backends.connections[backend].state != .tunnelled else { return backendOfTunnelDrained(exchange, backend) }
     let client = exchanges[exchange].client
     guard !clients[client].body.isComplete else { return }
-    if clients[client].waiting == .nothing { setClientTimer(client, .body, plan.timeouts.request) }
+    if clients[client].waiting == .nothing { setBodyTimer(client) }
     if clients[client].flags.contains(.readable) { enqueue(client) }
   }
 

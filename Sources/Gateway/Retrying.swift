@@ -15,7 +15,7 @@ import Wire
 extension Gateway {
   // MARK: Beginning
 
-  /// Sets what a route asks of its exchanges besides forwarding: a limit for the whole, retries, addresses rewritten.
+  /// Sets what a route asks of its exchanges besides forwarding: a limit for the whole, retries, addresses rewritten, header rules.
   @inline(never)
   mutating func guardExchange(_ exchange: Handle) {
     let plan = actions.forwards[Int(exchanges[exchange].rule)].plan
@@ -23,6 +23,7 @@ extension Gateway {
     if balance.isActive { noteBalance(exchange, balance) }
     if plan.timeout > 0 { limit(exchange, until: services.now + Int64(plan.timeout)) }
     if actions.forwards[Int(exchanges[exchange].rule)].rewrites { exchanges[exchange].flags.insert(.rewrites) }
+    if actions.forwards[Int(exchanges[exchange].rule)].hasEdits { exchanges[exchange].flags.insert(.edits) }
     guard plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 else { return }
     prepareRecovery(exchange)
     if plan.retry.maxRetries > 0, exchanges[exchange].head.body != .none, plan.retry.bufferSize > 0 { exchanges[exchange].flags.insert(.keepsBody) }

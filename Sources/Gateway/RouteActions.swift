@@ -33,10 +33,13 @@ struct ForwardRule: BitwiseCopyable {
   let plan: ForwardPlan
   let style: RequestStyle
   let collectsRequest: Bool
-  /// Whether its exchanges have a limit of their own, are retried or hedged, have their responses rewritten, or go where something of them says.
+  /// Whether its exchanges have a limit of their own, are retried or hedged, have their heads changed or their responses rewritten, or go
+  /// where something of them says.
   let isGuarded: Bool
   /// What of a request its upstream's balancing goes by.
   let balance: BalanceRule
+  /// Whether the route has header rules.
+  let hasEdits: Bool
   /// Whether what is said of a request's way depends on its peer, or is said in Forwarded (ForwardedWay).
   let tellsWay: Bool
   /// What is rewritten in responses; meaningful with `rewrites`.
@@ -49,16 +52,18 @@ struct ForwardRule: BitwiseCopyable {
 
   /// - Parameters:
   ///   - judges: what a request says of its way is believed only of trusted proxies.
+  ///   - hasEdits: the route has header rules.
   ///   - captures: the names of the route's.
-  init(_ plan: ForwardPlan, _ upstream: UpstreamPlan, judges: Bool, captures: [String]) {
+  init(_ plan: ForwardPlan, _ upstream: UpstreamPlan, judges: Bool, hasEdits: Bool, captures: [String]) {
     balance = BalanceRule(upstream.balance, captures: captures)
     tellsWay = judges || plan.setForwarded
     self.plan = plan
+    self.hasEdits = hasEdits
     style = RequestStyle(plan)
     collectsRequest = upstream.requestMode == .buffered
     rewriter = ResponseRewriter(location: plan.rewriteLocation, cookiePath: plan.rewriteCookiePath)
     rewrites = plan.rewriteLocation || plan.rewriteCookiePath
-    isGuarded = plan.timeout > 0 || plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 || rewrites || balance.isActive
+    isGuarded = plan.timeout > 0 || plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 || rewrites || hasEdits || balance.isActive
     var dropped: HeaderNameSet = HeaderNameSet.hopByHop
     dropped.formUnion([HeaderNameSet(.host), HeaderNameSet(.expect), HeaderNameSet(.requestID)])
     // Nobody but the gateway says who a client is.
@@ -75,40 +80,69 @@ struct ForwardRule: BitwiseCopyable {
   }
 }
 
+/// Bounds on what a client sends and takes: sizes in bytes, durations in milliseconds; 0: none.
+struct RequestBounds: BitwiseCopyable {
+  var maxBodySize: Int
+  var requestTimeout: Int
+  var sendTimeout: Int
+
+  init(_ plan: Plan) {
+    maxBodySize = plan.limits.maxBodySize
+    requestTimeout = plan.timeouts.request
+    sendTimeout = plan.timeouts.send
+  }
+
+  /// Whether a body of `length` bytes is longer than is allowed.
+  @inline(__always)
+  func exclude(_ length: Int) -> Bool { maxBodySize > 0 && length > maxBodySize }
+}
+
 /// The actions of all routes.
 struct RouteActions: ~Copyable {
   var index: BoundedArray<ActionIndex>
+  /// The bounds of requests that no route takes, and behind them those of each route.
+  var bounds: BoundedArray<RequestBounds>
+  /// Whether some route has its own.
+  var hasOwnBounds = false
   var forwards: BoundedArray<ForwardRule>
   var responses = Stack<PreparedResponse>()
-  var redirects: [RedirectTemplate] = []
+  var redirects: [TemplatePlace] = []
   var redirectStatuses: [UInt16] = []
+  /// The header rules of all routes, and all templates.
+  var edits: RouteEdits
   var echoes = Stack<EchoRule>()
   var restricted: BoundedArray<RestrictedAction>
   /// Who may use which.
   var rules = Stack<AddressTable>()
-  /// The Host each upstream is addressed by.
+  /// The Host each upstream is addressed by, and its name.
   var hosts = Stack<Buffer>()
+  var upstreamNames = Stack<Buffer>()
 
   init(_ plan: Plan, _ table: borrowing RouteTable) throws(GatewayFailure) {
     index = BoundedArray(capacity: max(1, plan.routes.count))
     forwards = BoundedArray(capacity: max(1, plan.routes.count))
+    edits = RouteEdits(capacity: plan.routes.count)
+    bounds = BoundedArray(capacity: plan.routes.count + 1)
+    _ = bounds.append(RequestBounds(plan))
     restricted = BoundedArray(capacity: max(1, plan.routes.count { !$0.access.isEmpty }))
     for (position, route) in plan.routes.enumerated() {
       let action: ActionIndex
+      let captures = table.captureNames(ofRoute: position)
+      try edits.add(route, captures: captures)
+      add(route.rules.bounds, to: RequestBounds(plan))
       switch route.action {
       case .forward(let forward):
         guard plan.upstreams.indices.contains(forward.upstream) else { throw GatewayFailure("route \(route.pattern) names no upstream") }
-        _ = forwards.append(ForwardRule(forward, plan.upstreams[forward.upstream], judges: plan.clientAddress.isActive, captures: table.captureNames(ofRoute: position)))
+        _ = forwards.append(
+          ForwardRule(
+            forward, plan.upstreams[forward.upstream], judges: plan.clientAddress.isActive,
+            hasEdits: !route.rules.request.isEmpty || !route.rules.response.isEmpty, captures: table.captureNames(ofRoute: position)))
         action = .forward(forwards.count - 1)
       case .respond(let respond):
         responses.append(RouteActions.prepare(respond, server: plan.serverHeader))
         action = .respond(responses.count - 1)
       case .redirect(let redirect):
-        do {
-          redirects.append(try RedirectTemplate(parsing: redirect.to, captures: table.captureNames(ofRoute: position)))
-        } catch {
-          throw GatewayFailure("route \(route.pattern): \(error)")
-        }
+        redirects.append(try edits.add(template: redirect.to, .redirect, route, captures: captures))
         redirectStatuses.append(redirect.status)
         action = .redirect(redirects.count - 1)
       case .health: action = .health
@@ -125,7 +159,19 @@ struct RouteActions: ~Copyable {
       _ = restricted.append(RestrictedAction(rule: rules.count - 1, action: action))
       _ = index.append(.restricted(restricted.count - 1))
     }
-    for upstream in plan.upstreams { hosts.append(RouteActions.host(of: upstream)) }
+    for upstream in plan.upstreams {
+      hosts.append(RouteActions.host(of: upstream))
+      upstreamNames.append(RouteActions.buffer(upstream.name))
+    }
+  }
+
+  private mutating func add(_ own: RequestBoundsPlan, to general: RequestBounds) {
+    var bounds = general
+    if let size = own.maxBodySize { bounds.maxBodySize = size }
+    if let time = own.requestTimeout { bounds.requestTimeout = time }
+    if let time = own.sendTimeout { bounds.sendTimeout = time }
+    if own != RequestBoundsPlan() { hasOwnBounds = true }
+    _ = self.bounds.append(bounds)
   }
 
   private static func prepare(_ plan: RespondPlan, server: Bool) -> PreparedResponse {
@@ -144,9 +190,13 @@ struct RouteActions: ~Copyable {
     if let tls = upstream.tls, !tls.serverName.isEmpty { name = tls.serverName }
     if name.hasSuffix(".") { name.removeLast() }
     if name.contains(":") { name = "[" + name + "]" }
-    let text = Array((upstream.port == (upstream.tls == nil ? 80 : 443) ? name : "\(name):\(upstream.port)").utf8)
-    var buffer = Buffer(capacity: max(1, text.count))
-    buffer.append(text.span)
+    return buffer(upstream.port == (upstream.tls == nil ? 80 : 443) ? name : "\(name):\(upstream.port)")
+  }
+
+  private static func buffer(_ text: String) -> Buffer {
+    let bytes = Array(text.utf8)
+    var buffer = Buffer(capacity: max(1, bytes.count))
+    buffer.append(bytes.span)
     return buffer
   }
 }

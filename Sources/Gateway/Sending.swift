@@ -40,7 +40,7 @@ extension Gateway {
     if clients[client].flags.contains(.stream) { return sendOnStream(client) }
     let wasEmpty = clients[client].backlog.isEmpty
     clients[client].backlog.append(copying: services.responses.output, from: start, &services.large)
-    if wasEmpty, !clients[client].flags.contains(.holding) { setClientTimer(client, .send, plan.timeouts.send) }
+    if wasEmpty, !clients[client].flags.contains(.holding) { setSendTimer(client) }
   }
 
   /// Sends the shared output and then `body`, without copying what the kernel takes at once.
@@ -73,7 +73,7 @@ extension Gateway {
     if clients[client].flags.contains(.stream) { return keepForStream(client, bytes) }
     let wasEmpty = clients[client].backlog.isEmpty
     clients[client].backlog.append(bytes, &services.large)
-    if wasEmpty, !clients[client].flags.contains(.holding) { setClientTimer(client, .send, plan.timeouts.send) }
+    if wasEmpty, !clients[client].flags.contains(.holding) { setSendTimer(client) }
   }
 
   /// Sends what waits, as much as the kernel takes, and goes on with whatever was held back by it.
@@ -107,8 +107,8 @@ extension Gateway {
       case .moved(let sent):
         counters.add(.bytesSent, UInt64(sent))
         clients[client].backlog.consume(sent, &services.large)
-        if sent < count { return setClientTimer(client, .send, plan.timeouts.send) }
-      case .blocked: return setClientTimer(client, .send, plan.timeouts.send)
+        if sent < count { return setSendTimer(client) }
+      case .blocked: return setSendTimer(client)
       case .ended, .failed: return doom(client)
       }
     }
@@ -118,11 +118,11 @@ extension Gateway {
     if clients[client].flags.contains(.multiplexed) { return framesWent(client, progress) }
     let isEmpty = clients[client].backlog.isEmpty
     if let exchange = clients[client].exchange {
-      if isEmpty { resumeClientTimer(client) } else if progress { setClientTimer(client, .send, plan.timeouts.send) }
+      if isEmpty { resumeClientTimer(client) } else if progress { setSendTimer(client) }
       return exchanges[exchange].flags.contains(.upgraded) ? resumeUpgraded(client, exchange) : resumeResponse(exchange)
     }
     guard isEmpty else {
-      if progress { setClientTimer(client, .send, plan.timeouts.send) }
+      if progress { setSendTimer(client) }
       return
     }
     if clients[client].flags.contains(.closing) { return endClient(client) }

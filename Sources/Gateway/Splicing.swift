@@ -94,7 +94,7 @@ extension Gateway {
         progress = true
       case .blocked:
         clients[client].flags.insert(.pouring)
-        if progress { setClientTimer(client, .send, plan.timeouts.send) }
+        if progress { setSendTimer(client) }
         return false
       case .ended, .failed:
         doom(client)

@@ -47,7 +47,7 @@ extension Gateway {
   /// Passes body bytes on to the backend, or to where they are collected.
   private mutating func passData(_ client: Handle, _ exchange: Handle, _ bytes: Span<UInt8>) {
     clients[client].received += UInt64(bytes.count)
-    if !exchanges[exchange].flags.contains(.collecting) { setClientTimer(client, .body, plan.timeouts.request) }
+    if !exchanges[exchange].flags.contains(.collecting) { setBodyTimer(client) }
     var position = 0
     if let fault = passBody(exchange, bytes, &position) { return fail(exchange, fault) }
     giveBack(clients[client].carrier, bytes.count)
@@ -66,7 +66,8 @@ extension Gateway {
   private mutating func dropData(_ client: Handle, _ stream: Handle, _ count: Int) {
     clients[client].received += UInt64(count)
     giveBack(stream, count)
-    guard plan.limits.maxBodySize > 0, clients[client].received > UInt64(plan.limits.maxBodySize) else { return }
+    // The answer goes first; what may still come then is no more than a window.
+    guard bounds(client).exclude(Int(clamping: clients[client].received)), !clients[streams[stream].connection].flags.contains(.unflushed) else { return }
     streams[stream].code = .noError
     doom(client)
   }
@@ -153,6 +154,6 @@ extension Gateway {
       streams[clients[client].carrier].code = .noError
       return doom(client)
     }
-    setClientTimer(client, .body, plan.timeouts.request)
+    setBodyTimer(client)
   }
 }

@@ -162,7 +162,7 @@ extension Gateway {
     while let token = unsettled.popFirst() {
       let client = Token.handle(token)
       guard clients.contains(client), !clients[client].backlog.isEmpty, clients[client].flags.isDisjoint(with: [.doomed, .holding]) else { continue }
-      setClientTimer(client, .send, plan.timeouts.send)
+      setSendTimer(client)
     }
   }
 
@@ -259,7 +259,7 @@ extension Gateway {
 
   private mutating func keepFrames(_ client: Handle, from start: Int) {
     clients[client].backlog.append(copying: frames, from: start, &services.large)
-    setClientTimer(client, .send, plan.timeouts.send)
+    setSendTimer(client)
   }
 
   /// Streams whose backlog has shrunk may ask their backends for more.
@@ -273,7 +273,7 @@ extension Gateway {
   /// The kernel has taken frames that waited.
   mutating func framesWent(_ client: Handle, _ progress: Bool) {
     guard clients[client].backlog.isEmpty else {
-      if progress { setClientTimer(client, .send, plan.timeouts.send) }
+      if progress { setSendTimer(client) }
       return
     }
     if clients[client].flags.contains(.closing) { return endClient(client) }

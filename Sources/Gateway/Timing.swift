@@ -28,6 +28,14 @@ extension Gateway {
     clientTimers.arm(client.handle.index, deadline: deadline)
   }
 
+  /// What holds for the request at hand of a client.
+  @inline(__always)
+  func bounds(_ client: Handle) -> RequestBounds { actions.bounds[Int(clients[client].bounds)] }
+
+  /// The client must go on with its request's body in time, or with taking the response.
+  mutating func setBodyTimer(_ client: Handle) { setClientTimer(client, .body, bounds(client).requestTimeout) }
+  mutating func setSendTimer(_ client: Handle) { setClientTimer(client, .send, bounds(client).sendTimeout) }
+
   /// The backend must have got on within `milliseconds` (0: no limit) with what `waiting` says.
   mutating func setBackendTimer(_ backend: Handle, _ waiting: BackendConnection.Waiting, _ milliseconds: Int64) {
     unsafe setBackendTimer(backends.connections.pin(backend), waiting, milliseconds)
@@ -66,7 +74,7 @@ extension Gateway {
   /// The client has taken everything; its exchange goes on.
   mutating func resumeClientTimer(_ client: Handle) {
     guard clients[client].waiting == .send else { return }
-    if clients[client].body.isComplete { clients[client].waiting = .nothing } else { setClientTimer(client, .body, plan.timeouts.request) }
+    if clients[client].body.isComplete { clients[client].waiting = .nothing } else { setBodyTimer(client) }
   }
 
   @inline(__always)

@@ -133,8 +133,9 @@ extension Gateway {
     dropped.formUnion([HeaderNameSet(.contentLength), HeaderNameSet(.transferEncoding)])
     let isStream = clients[exchanges[exchange].client].flags.contains(.stream)
     services.responses.relay(upgrade: services.responseHead, of: bytes, dropped: dropped, via: rule.plan.setVia, isConnect: isStream)
-    exchanges[exchange].sent += services.responses.output.count
     exchanges[exchange].status = isStream ? 200 : 101
+    if exchanges[exchange].flags.contains(.edits) { editResponse(exchange) }
+    exchanges[exchange].sent += services.responses.output.count
     exchanges[exchange].headAt = services.nowMicroseconds - exchanges[exchange].attemptStart
     exchanges[exchange].flags.formUnion([.hasHead, .committed, .upgraded])
     exchanges[exchange].flags.remove(.persistent)

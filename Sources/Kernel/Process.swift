@@ -64,6 +64,9 @@ public enum Process {
   @discardableResult
   public static func send(_ signal: CInt, to id: ProcessID) -> Bool { id > 0 && kill(id, signal) == 0 }
 
+  /// Whether there is such a process, whoever's it is.
+  public static func exists(_ id: ProcessID) -> Bool { id > 0 && (kill(id, 0) == 0 || Errno.current == .other(EPERM)) }
+
   /// The name that `ps -o comm` and `top` show; at most 15 bytes count.
   public static func setName(_ name: String) { unsafe clx_set_name(name) }
 

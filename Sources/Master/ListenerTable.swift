@@ -1,6 +1,7 @@
 // ListenerTable — the listening sockets, which belong to the master for as long as any generation uses their address.
 //
-// Invariants: an IP address has one SO_REUSEPORT socket per slot, a Unix path one socket for all. A socket of
+// Invariants: an IP address has one SO_REUSEPORT socket per slot, a Unix path one socket for all, and so has an
+// address whose only socket a service manager has made. A socket of
 // an address is never closed while a generation that uses the address lives, so no connection that waits in
 // its queue is lost; when a later plan has fewer workers, the surplus sockets stay and are served by others.
 // A claimed socket does not listen before `open`: until then it takes nothing away from those who serve.
@@ -11,6 +12,16 @@ import Plan
 /// Why an address could not be had.
 public struct ListenerFailure: Error, Equatable {
   public let reason: String
+  /// The system's reason, as far as there is one.
+  public let error: Errno?
+
+  init(reason: String, _ error: Errno? = nil) {
+    self.reason = reason
+    self.error = error
+  }
+
+  /// Two failures are the same when they say the same.
+  public static func == (a: ListenerFailure, b: ListenerFailure) -> Bool { a.reason == b.reason }
 }
 
 /// What distinguishes one listener of the configuration from another, across reloads.
@@ -27,8 +38,25 @@ struct ListenerKey: Hashable {
 final class ListeningSocket {
   let socket: Descriptor
   fileprivate(set) var isListening = false
+  /// Under which number the service manager keeps a copy; 0: it does not.
+  var storeNumber = 0
 
-  init(_ socket: consuming Descriptor) { self.socket = socket }
+  init(_ socket: consuming Descriptor, isListening: Bool = false) {
+    self.socket = socket
+    self.isListening = isListening
+  }
+}
+
+/// A socket that this process was given, by a service manager or by the master before it.
+struct OfferedSocket {
+  let socket: ListeningSocket
+  let key: ListenerKey
+  let port: UInt16
+  let slot: Int
+  /// All workers serve it.
+  let isShared: Bool
+  /// The service manager has made it, and keeps it.
+  let isActivated: Bool
 }
 
 /// All sockets of one listener, by slot.
@@ -38,17 +66,19 @@ final class ListenerSlots {
   /// What the kernel chose where the configuration says 0.
   fileprivate(set) var port: UInt16
   fileprivate var file: FileFacts?
+  /// Each socket is served by all workers, not by the one of its slot.
+  fileprivate(set) var isShared: Bool
+  /// The service manager has made the sockets: they outlive us, and so does the file of a Unix socket.
+  fileprivate(set) var isActivated = false
 
   fileprivate init(_ key: ListenerKey) {
     self.key = key
     port = key.port
+    isShared = key.isUnix
   }
 
   /// `127.0.0.1:8080`, `[::1]:8080`, `unix:/path`.
-  var text: String {
-    if key.isUnix { return "unix:" + key.address }
-    return key.address.contains(":") ? "[\(key.address)]:\(port)" : "\(key.address):\(port)"
-  }
+  var text: String { ListenerTable.text(key, port) }
 
   fileprivate func trim() {
     let listening = sockets.count { $0.isListening }
@@ -58,6 +88,10 @@ final class ListenerSlots {
 
 struct ListenerTable {
   private var entries: [ListenerKey: ListenerSlots] = [:]
+  /// Sockets that were handed to this process and that no plan has named yet.
+  private var offers: [OfferedSocket] = []
+  /// Files of Unix sockets stay when the gateway ends: their sockets are kept for the next one.
+  var leavesFiles = false
 
   /// The keys of a plan's listeners, in their order.
   static func keys(of plan: Plan) -> [ListenerKey] {
@@ -78,9 +112,47 @@ struct ListenerTable {
 
   func slots(of key: ListenerKey) -> ListenerSlots? { entries[key] }
 
+  /// Takes sockets that somebody else has made; each is used when a plan is claimed that has its address.
+  mutating func offer(_ sockets: [OfferedSocket]) { offers += sockets }
+
+  /// Gives up the sockets that no plan wanted; their addresses.
+  mutating func dropOffers() -> [String] {
+    defer { offers = [] }
+    return Set(offers.map { Self.text($0.key, $0.port) }).sorted()
+  }
+
+  private mutating func accept(_ key: ListenerKey) -> ListenerSlots? {
+    let found = offers.filter { $0.key == key }.sorted { $0.slot < $1.slot }
+    guard let first = found.first else { return nil }
+    offers.removeAll { $0.key == key }
+    // The file of a Unix socket may have been removed, or be another's by now: nobody would reach us.
+    if key.isUnix, !BoundSocket.isServed(key.address) { return nil }
+    let slots = ListenerSlots(key)
+    slots.port = first.port
+    slots.isShared = key.isUnix || first.isShared
+    slots.isActivated = first.isActivated
+    slots.sockets = found.map(\.socket)
+    if key.isUnix, !first.isActivated { slots.file = FileFacts(path: key.address) }
+    return slots
+  }
+
+  /// Every socket, with where it belongs.
+  var inventory: [OfferedSocket] {
+    entries.values.flatMap { slots in
+      slots.sockets.enumerated().map { slot, socket in
+        OfferedSocket(socket: socket, key: slots.key, port: slots.port, slot: slot, isShared: slots.isShared, isActivated: slots.isActivated)
+      }
+    }
+  }
+
+  static func text(_ key: ListenerKey, _ port: UInt16) -> String {
+    if key.isUnix { return "unix:" + key.address }
+    return key.address.contains(":") ? "[\(key.address)]:\(port)" : "\(key.address):\(port)"
+  }
+
   /// Socket slots that a generation with so many workers has to serve.
   func slotCount(of keys: [ListenerKey], workers: Int) -> Int {
-    keys.reduce(workers) { max($0, $1.isUnix ? 1 : entries[$1]?.sockets.count ?? 0) }
+    keys.reduce(workers) { max($0, entries[$1].map { $0.isShared ? 1 : $0.sockets.count } ?? 0) }
   }
 
   /// Binds what the plan needs and is not there yet.
@@ -88,11 +160,11 @@ struct ListenerTable {
   ///   was killed may need a moment to notice.
   mutating func claim(_ plan: Plan, attempts: Int = 1) throws(ListenerFailure) {
     for (listener, key) in zip(plan.listeners, Self.keys(of: plan)) {
-      let slots = entries[key] ?? ListenerSlots(key)
+      let slots = entries[key] ?? accept(key) ?? ListenerSlots(key)
       do {
         try bind(slots, listener, count: key.isUnix ? 1 : plan.workers, attempts: attempts)
       } catch {
-        throw ListenerFailure(reason: "cannot bind \(slots.text): \(Self.text(of: error, key))")
+        throw ListenerFailure(reason: "cannot bind \(slots.text): \(Self.text(of: error, key))", error)
       }
       entries[key] = slots
     }
@@ -109,9 +181,17 @@ struct ListenerTable {
       if slots.sockets.isEmpty, slots.port != 0, !entries.values.contains(where: { $0.port == slots.port && !$0.key.isUnix }) {
         try prove(host, slots.port, listener.ipv6Only, attempts)
       }
-      while slots.sockets.count < count {
+      while slots.sockets.count < count, !slots.isShared {
         guard let address = SocketAddress(host: host, port: slots.port) else { throw .invalidArgument }
-        let socket = try BoundSocket.bind(address, shared: true, ipv6Only: listener.ipv6Only)
+        let socket: Descriptor
+        do {
+          socket = try BoundSocket.bind(address, shared: true, ipv6Only: listener.ipv6Only)
+        } catch {
+          guard slots.isActivated else { throw error }
+          // Sockets beside those of the service manager take rights that we may not have: all workers share what there is.
+          slots.isShared = true
+          break
+        }
         if slots.port == 0 { slots.port = BoundSocket.port(of: socket) }
         slots.sockets.append(ListeningSocket(socket))
       }
@@ -149,12 +229,12 @@ struct ListenerTable {
   mutating func open(_ plan: Plan) throws(ListenerFailure) {
     for (listener, key) in zip(plan.listeners, Self.keys(of: plan)) {
       guard let slots = entries[key] else { throw ListenerFailure(reason: "\(key.address) was never bound") }
-      if case .unix(let path, let mode) = listener.address { Files.setMode(path, mode) }
+      if case .unix(let path, let mode) = listener.address, !slots.isActivated { Files.setMode(path, mode) }
       for entry in slots.sockets {
         do {
           try BoundSocket.listen(entry.socket, backlog: listener.backlog)
         } catch {
-          throw ListenerFailure(reason: "cannot listen on \(slots.text): \(error.text)")
+          throw ListenerFailure(reason: "cannot listen on \(slots.text): \(error.text)", error)
         }
         entry.isListening = true
       }
@@ -175,7 +255,7 @@ struct ListenerTable {
   }
 
   private func remove(_ slots: ListenerSlots) {
-    guard slots.key.isUnix, let file = slots.file, let there = FileFacts(path: slots.key.address) else { return }
+    guard slots.key.isUnix, !leavesFiles, let file = slots.file, let there = FileFacts(path: slots.key.address) else { return }
     if file.device == there.device, file.inode == there.inode { Files.remove(slots.key.address) }
   }
 
@@ -184,7 +264,7 @@ struct ListenerTable {
     var all: [(listener: Int, slot: Int?, socket: ListeningSocket)] = []
     for (index, key) in Self.keys(of: plan).enumerated() {
       guard let slots = entries[key] else { continue }
-      for (slot, socket) in slots.sockets.enumerated() { all.append((index, key.isUnix ? nil : slot, socket)) }
+      for (slot, socket) in slots.sockets.enumerated() { all.append((index, slots.isShared ? nil : slot, socket)) }
     }
     return all
   }

@@ -57,7 +57,7 @@ struct ReloadOutcome: Equatable {
 public final class Master {
   let options: MasterOptions
   let board: Scoreboard
-  let boardFile: Descriptor
+  let boardFile: SharedFile
   let signals: SignalDescriptor
   let journal: Journal
   let startedAt: Int64
@@ -69,6 +69,12 @@ public final class Master {
   var nextGeneration: UInt64 = 1
   var control: ControlEndpoint?
   var tls: TLSState
+  /// Sockets and segments of an earlier master, until the first generation has them.
+  var inheritance: Inheritance
+  var store: ServiceStore
+  var service = ServiceState()
+  /// Rows of workers of an earlier master that are not ours to wait for.
+  private var strangers: [WorkerRow] = []
   /// Nil while nobody speaks TLS.
   var watch: DirectoryWatch?
 
@@ -84,12 +90,17 @@ public final class Master {
   var lastReload: ReloadOutcome?
 
   var startFailure: String?
+  var startError = Errno.invalidArgument
   var exitCode: CInt?
   /// Tells the launching shell, once, how the start went.
   var onStarted: ((String?) -> Void)?
 
   /// - Parameter signals: those of `watchSignals`.
   init(options: MasterOptions, journal: Journal, signals: consuming SignalDescriptor) throws(Errno) {
+    var store = ServiceStore()
+    let inheritance = store.restore(ServiceSockets.take())
+    self.store = store
+    self.inheritance = inheritance
     let ticketKey: [UInt8]
     do { ticketKey = try TicketKeys.make() } catch { throw .inputOutput }
     tls = TLSState(tickets: TicketRing(ticketKey, now: Time.milliseconds))
@@ -97,9 +108,14 @@ public final class Master {
     self.journal = journal
     self.signals = signals
     startedAt = Time.wallSeconds
-    let file = try Scoreboard.create()
-    board = try Scoreboard(file)
+    let file: SharedFile
+    if let kept = inheritance.board { file = kept } else { file = SharedFile(try Scoreboard.create()) }
+    board = try Scoreboard(file.descriptor)
     boardFile = file
+    if inheritance.board != nil {
+      strangers = board.retireDead()
+      nextGeneration = board.value(of: .generation) &+ 1
+    }
     board.store(.processID, UInt64(Process.id))
     board.store(.startedAt, UInt64(startedAt))
   }
@@ -120,13 +136,20 @@ public final class Master {
   func run(_ plan: Plan, started: @escaping (String?) -> Void) -> CInt {
     onStarted = started
     do {
+      let activated = ServiceSockets.match(inheritance.activated, plan)
+      for note in inheritance.notes { journal.write(note.level, note.text) }
+      for warning in activated.warnings { warn(warning) }
+      listeners.offer(activated.sockets + inheritance.sockets)
       // The workers of a gateway that was just killed may still be letting go of the sockets.
       let record = try prepare(plan, attempts: 20)
       perform(supervisor.begin(record.number, terms: terms(of: record), now: Time.milliseconds))
     } catch {
       startFailure = error.reason
+      startError = error.error ?? .invalidArgument
       exitCode = 1
     }
+    for address in listeners.dropOffers() { journal.write(.warn, "the socket at \(address) that was kept from before is not in the configuration: it is closed") }
+    inheritance = Inheritance()
     while exitCode == nil { turn() }
     return finish()
   }
@@ -149,7 +172,8 @@ public final class Master {
       let delay = CInt(clamping: max(0, deadline - Time.milliseconds))
       wait = wait < 0 ? delay : min(wait, delay)
     }
-    if hasLogFiles { wait = wait < 0 ? 1000 : min(wait, 1000) }
+    let look = CInt(clamping: max(0, nextServiceDeadline - Time.milliseconds))
+    wait = wait < 0 ? look : min(wait, look)
     poll.wait(milliseconds: wait)
 
     for (position, worker) in open.enumerated() where poll.isReadable(1 + position) { hear(worker) }
@@ -165,6 +189,12 @@ public final class Master {
     if isReloadQueued, !supervisor.isChanging { beginQueuedReload() }
     control?.sweep()
     rotateLogs()
+    tendService()
+    strangers.removeAll { row in
+      guard !Process.exists(row.processID) else { return false }
+      board.retire(row.row)
+      return true
+    }
   }
 
   /// Everything a worker has said.
@@ -227,6 +257,8 @@ public final class Master {
     guard !supervisor.isStopping else { return }
     let drain = supervisor.serving.flatMap { generations[$0]?.plan.timeouts.shutdownDrain } ?? 0
     journal.write(.info, "stopping (\(cause)): draining for at most \(drain) ms")
+    ServiceNotice.stopping(serviceStatus)
+    listeners.leavesFiles = ServiceNotice.isHeard
     perform(supervisor.stop(milliseconds: drain, now: Time.milliseconds))
     // As soon as the workers have closed theirs too, new clients are refused instead of left to wait.
     listeners.retain([], trim: false)
@@ -234,6 +266,8 @@ public final class Master {
 
   func stopNow(_ cause: String) {
     journal.write(.info, "stopping at once (\(cause))")
+    ServiceNotice.stopping("stopping at once")
+    listeners.leavesFiles = ServiceNotice.isHeard
     perform(supervisor.stopNow(now: Time.milliseconds))
     listeners.retain([], trim: false)
   }
@@ -242,6 +276,7 @@ public final class Master {
     let code = exitCode ?? 1
     if let startFailure {
       journal.write(.critical, startFailure)
+      ServiceNotice.failed(startFailure, startError.number)
     } else {
       journal.write(.info, "stopped")
     }

@@ -48,7 +48,7 @@ extension Master {
     do { planFile = try SealedPlan(plan) } catch { throw ListenerFailure(reason: "cannot seal the plan: \(error.text)") }
     let rates: [RateSegment]
     do {
-      rates = try RateSegment.make(for: plan.rateLimit, previous: supervisor.serving.flatMap { generations[$0]?.rates } ?? [])
+      rates = try RateSegment.make(for: plan.rateLimit, previous: supervisor.serving.flatMap { generations[$0]?.rates } ?? inheritance.rates)
     } catch {
       throw ListenerFailure(reason: "cannot make the tables of rate limits: \(error.text)")
     }
@@ -118,7 +118,10 @@ extension Master {
     if let onStarted {
       self.onStarted = nil
       onStarted(nil)
+      service.status = serviceStatus
+      ServiceNotice.ready(service.status)
     }
+    keepWithServiceManager()
   }
 
   /// Those who asked for the reload may hear that it is done: nobody old accepts any more.
@@ -148,6 +151,7 @@ extension Master {
     let users = generations.values.filter { !supervisor.hasLetGo($0.number) }
     let used = users.reduce(into: Set<ListenerKey>()) { $0.formUnion($1.listeners) }
     listeners.retain(used, trim: !supervisor.isStarting)
+    keepWithServiceManager()
   }
 
   // MARK: Workers
@@ -177,8 +181,8 @@ extension Master {
     start.hasEndpointTable = record.endpoints != nil
     do {
       let lent = try record.logs.lend()
-      let files = [record.planFile.file.raw, boardFile.raw] + (0..<lent.count).compactMap { lent.raw(at: $0) } + record.rates.map { $0.file.raw }
-        + (record.endpoints.map { [$0.file.raw] } ?? [])
+      let files = [record.planFile.file.raw, boardFile.descriptor.raw] + (0..<lent.count).compactMap { lent.raw(at: $0) }
+        + record.rates.map { $0.file.descriptor.raw } + (record.endpoints.map { [$0.file.raw] } ?? [])
       let worker = try WorkerProcess.spawn(id, record: start, startedAt: now, files: files, sockets: listeners.sockets(of: record.plan))
       board.assign(worker.process, row: row)
       workers[id] = worker

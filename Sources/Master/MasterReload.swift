@@ -40,6 +40,7 @@ extension Master {
 
   private func beginReload() {
     reloadWarnings = reopenLogs()
+    ServiceNotice.reloading("reloading")
     switch options.load() {
     case .failure(let refusal): reloaded(nil, errors: refusal.lines)
     case .success(let loaded):
@@ -66,6 +67,8 @@ extension Master {
     reloadWarnings = []
     lastReload = outcome
     board.store(.lastReloadAt, UInt64(outcome.at))
+    service.status = serviceStatus
+    if onStarted == nil, !supervisor.isStopping { ServiceNotice.ready(service.status) }
     let askers = reloadAskers
     reloadAskers = []
     if let generation = outcome.generation {

@@ -51,7 +51,9 @@ extension Master {
     return code
   }
 
-  private static func serve(_ plan: Plan, _ options: MasterOptions, _ journal: Journal, _ signals: consuming SignalDescriptor, _ launch: Launch) -> CInt {
+  private static func serve(
+    _ plan: Plan, _ options: MasterOptions, _ journal: Journal, _ signals: consuming SignalDescriptor, _ launch: Launch
+  ) -> CInt {
     let master: Master
     do throws(Errno) {
       master = try Master(options: options, journal: journal, signals: signals)
@@ -65,7 +67,8 @@ extension Master {
       journal.write(.warn, "no control socket (\(error.reason)); signals still work")
     }
     let code = master.run(plan) { problem in
-      if let problem { _ = launch.fail(problem) } else { launch.succeed() }
+      // The service manager has heard of it from the master.
+      if let problem { _ = launch.fail(problem, nil) } else { launch.succeed() }
     }
     journal.mark("SERVER STOP")
     return code
@@ -82,7 +85,9 @@ private final class Launch {
   }
 
   /// Says why, once, and is the exit code for it.
-  func fail(_ reason: String) -> CInt {
+  /// - Parameter error: for the service manager; nil: it knows already.
+  func fail(_ reason: String, _ error: Errno? = .invalidArgument) -> CInt {
+    if let error { ServiceNotice.failed(reason, error.number) }
     if let report = report.take() {
       report.fail(reason)
     } else if !isDaemon {

@@ -11,7 +11,7 @@ import SharedState
 /// One zone's table. The file stays open as long as some generation uses it.
 final class RateSegment {
   let zone: RateZonePlan
-  let file: Descriptor
+  let file: SharedFile
   let limiter: RateLimiter<RateTable>
 
   /// - Parameter previous: the segment of a zone of the same name, if there is one.
@@ -21,9 +21,16 @@ final class RateSegment {
     let seed = previous?.limiter.memory.seed ?? (low: random.next(), high: random.next())
     let file = try RateTable.create(entries: zone.maxEntries, seed: seed, now: now)
     limiter = RateLimiter(try RateTable(file), zone.bucket)
-    self.file = file
+    self.file = SharedFile(file)
     self.zone = zone
     if let previous { RateTransfer.copy(previous.limiter, to: limiter, microseconds: now) }
+  }
+
+  /// A table that an earlier master has left.
+  init(_ zone: RateZonePlan, existing file: SharedFile) throws(Errno) {
+    limiter = RateLimiter(try RateTable(file.descriptor), zone.bucket)
+    self.file = file
+    self.zone = zone
   }
 
   /// The segments for `plan`: those of `previous` whose zones are unchanged but for what they apply to, and new ones.

@@ -48,6 +48,8 @@ public struct ListenerPlan: Equatable, Sendable {
   }
 
   public var address: Address
+  /// What it is called: sockets that a service manager hands over under this name are it. Empty: nothing.
+  public var name: String
   /// Connections the kernel queues per worker before it drops new ones.
   public var backlog: Int
   /// For `::` and other IPv6 addresses: refuse IPv4 clients.
@@ -59,7 +61,8 @@ public struct ListenerPlan: Equatable, Sendable {
   /// Who is let in on it.
   public var access = AddressRulePlan()
 
-  public init(address: Address, backlog: Int = 4096, ipv6Only: Bool = false, tls: TLSPlan? = nil, http2: Bool = true) {
+  public init(address: Address, name: String = "", backlog: Int = 4096, ipv6Only: Bool = false, tls: TLSPlan? = nil, http2: Bool = true) {
+    self.name = name
     self.http2 = http2
     self.address = address
     self.backlog = backlog
@@ -97,6 +100,8 @@ public struct TimeoutPlan: Equatable, Sendable {
   public var shutdownDrain = 30_000
   /// From spawning a worker until it must have reported ready.
   public var workerStart = 10_000
+  /// How long a worker may show no sign of life before it is killed and replaced; 0: for good.
+  public var workerHeartbeat = 15_000
 
   public init() {}
 }

@@ -89,6 +89,7 @@ extension ListenerPlan {
     coder.code(&text)
     coder.code(&number)
     address = kind == 0 ? .ip(text, port: number) : .unix(text, mode: number)
+    coder.code(&name)
     coder.code(&backlog)
     coder.code(&ipv6Only)
     coder.code(&http2)
@@ -165,6 +166,7 @@ extension TimeoutPlan {
     coder.code(&send)
     coder.code(&shutdownDrain)
     coder.code(&workerStart)
+    coder.code(&workerHeartbeat)
   }
 }
 
@@ -317,6 +319,41 @@ extension RoutePlan {
     methods = MethodSet(rawValue: bits)
     action.code(with: &coder)
     access.code(with: &coder)
+    rules.code(with: &coder)
+  }
+}
+
+extension RouteRulesPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    request.code(with: &coder)
+    response.code(with: &coder)
+    bounds.code(with: &coder)
+  }
+}
+
+extension RequestBoundsPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    for place in [\RequestBoundsPlan.maxBodySize, \.requestTimeout, \.sendTimeout] {
+      coder.code(&self[keyPath: place], blank: 0) { $1.code(&$0) }
+    }
+  }
+}
+
+extension HeaderEditPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&remove)
+    for place in [\HeaderEditPlan.set, \.fallback, \.add] {
+      coder.code(&self[keyPath: place], blank: HeaderPlan(name: "", value: "")) { $0.code(with: &$1) }
+    }
+    coder.code(&keepEmpty)
+    coder.code(&always)
+  }
+}
+
+extension HeaderPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&name)
+    coder.code(&value)
   }
 }
 
@@ -354,10 +391,7 @@ extension RouteAction {
 extension RespondPlan {
   mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
     coder.code(&status)
-    coder.code(&headers, blank: HeaderPlan(name: "", value: "")) { header, coder in
-      coder.code(&header.name)
-      coder.code(&header.value)
-    }
+    coder.code(&headers, blank: HeaderPlan(name: "", value: "")) { $0.code(with: &$1) }
     coder.code(&body)
   }
 }

@@ -10,14 +10,16 @@ public struct RoutePlan: Equatable, Sendable {
   public var pattern: String
   public var methods: MethodSet
   public var action: RouteAction
+  public var rules: RouteRulesPlan
   /// Who may use it.
   public var access = AddressRulePlan()
 
-  public init(hosts: [String] = [], pattern: String, methods: MethodSet, action: RouteAction) {
+  public init(hosts: [String] = [], pattern: String, methods: MethodSet, action: RouteAction, rules: RouteRulesPlan = RouteRulesPlan()) {
     self.hosts = hosts
     self.pattern = pattern
     self.methods = methods
     self.action = action
+    self.rules = rules
   }
 }
 
@@ -55,8 +57,7 @@ public struct HeaderPlan: Equatable, Sendable {
   }
 }
 
-/// A redirect. `to` may contain `{scheme}`, `{host}`, `{path}`, `{query}` (with its `?`, or nothing), `{uri}` (path and query)
-/// and `{name}` for each capture of the route's pattern.
+/// A redirect. `to` is a template (Policy's Template) that has been checked.
 public struct RedirectPlan: Equatable, Sendable {
   public var to: String
   public var status: UInt16

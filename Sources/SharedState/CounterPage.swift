@@ -48,6 +48,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case upstreamPreconnects, upstreamPreconnectsSkipped
   // Requests that went to another endpoint because one could not be connected to.
   case upstreamFailovers
+  // Fields that header rules left out because of what would have stood in them.
+  case fieldsRefused
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
   public var isGauge: Bool {

@@ -27,6 +27,9 @@ public struct RateTable: RateMemory, @unchecked Sendable, BitwiseCopyable {
   static let magic: UInt64 = 0x7365_6e6f_7a65_7461  // "atezones" in memory order
   static let version: UInt64 = 1
 
+  /// Differs when the places of things or the meaning of a word do.
+  public static var layout: UInt64 { LayoutHash.of([Int(version), headerBytes, ways, HeaderCell.wouldBeRefusals.rawValue]) }
+
   private enum HeaderCell: Int { case magic, version, sets, seedLow, seedHigh, sweptAt, refusals, wouldBeRefusals }
 
   @usableFromInline let cells: UnsafeMutablePointer<Atomic<UInt64>>

@@ -104,12 +104,10 @@ public struct Scoreboard: Sendable {
   }
 
   /// A number that differs when the places of things differ. (New counters at the end of their page do not move anything.)
-  static var layout: UInt64 {
-    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    for part in [headerBytes, rowBytes, capacity, CounterPage.byteCount, retiredOffset, rowsOffset, pagesOffset, Counter.waiting.rawValue, RowCell.restarts.rawValue, MasterCell.restarts.rawValue] {
-      hash = (hash ^ UInt64(part)) &* 0x100_0000_01b3
-    }
-    return hash
+  public static var layout: UInt64 {
+    LayoutHash.of([
+      headerBytes, rowBytes, capacity, CounterPage.byteCount, retiredOffset, rowsOffset, pagesOffset, Counter.waiting.rawValue, RowCell.restarts.rawValue, MasterCell.restarts.rawValue,
+    ])
   }
 
   // MARK: The worker's side

@@ -77,6 +77,23 @@ public struct Backends: ~Copyable {
   /// What the endpoint of a pool is called.
   public func name(of pool: Int) -> String { endpoints.indices.contains(pool) ? endpoints[pool].name : "" }
 
+  /// Appends one of the addresses of a pool's endpoint as `address:port`; nothing where there is none, or no room.
+  public func append(address: Int, of pool: Int, to output: inout Buffer) {
+    guard address >= 0, addressCount(of: pool) > address, output.freeCapacity >= 64 else { return }
+    let place = endpoints[pool].addresses[address]
+    guard !place.isUnix else {
+      let name = Array(place.description.utf8)
+      return name.count <= output.freeCapacity ? output.append(name.span) : ()
+    }
+    let text = PeerText(place), port = Int(place.port)
+    let isIPv6 = text.ipv6 != nil
+    if isIPv6 { output.append("[") }
+    output.append(text.span)
+    if isIPv6 { output.append("]") }
+    output.append(":")
+    output.append(decimal: port)
+  }
+
   // MARK: Leasing
 
   /// Leases the newest idle connection that is fit for another request, or nil when there is none.

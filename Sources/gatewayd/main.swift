@@ -21,6 +21,7 @@ func serve(_ arguments: Arguments) -> CInt {
   case .failure(let errors):
     Files.write(errors.description, to: 2)
     Files.complain(errors.count)
+    ServiceNotice.failed("\(errors.count): \(errors.errors.first?.description ?? "")", Errno.invalidArgument.number)
     return 1
   case .success(let right): loaded = right
   }

@@ -62,6 +62,7 @@ struct Seeded: RandomNumberGenerator {
     settings.timeouts.send = r.time()
     settings.timeouts.shutdownDrain = r.pick([0, 1, r.time()])
     settings.timeouts.workerStart = r.pick([1000, 1500, 300_000])
+    settings.timeouts.workerHeartbeat = r.pick([0, 5000, 15_000])
     settings.http1.highWater = 1000 + r.below(1000)
     settings.http1.lowWater = r.below(1000)
     settings.http1.halfClose = r.pick([.answer, .cancel])
@@ -89,6 +90,7 @@ struct Seeded: RandomNumberGenerator {
         listener.port = index
         listener.ipv6Only = r.flag()
       }
+      listener.name = r.pick(["", "web-\(index)"])
       listener.backlog = 1 + r.below(100)
       settings.listeners.append(listener)
     }

@@ -104,3 +104,33 @@ private func plan(_ addresses: [ListenerPlan.Address], workers: Int) -> Plan {
   }
   #expect(json.text == #"{"a":"q\"\\\n\u0001é","b":[1,-2,{}],"c":true,"d":null}"#)
 }
+
+@Test func aSocketThatWasHandedOverIsUsedAndNotCompleted() throws {
+  let made = try BoundSocket.bind(try #require(SocketAddress(host: "127.0.0.1", port: 0)), shared: false)
+  try BoundSocket.listen(made, backlog: 5)
+  let port = BoundSocket.port(of: made), raw = made.raw
+  let one = plan([.ip("127.0.0.1", port: port)], workers: 3)
+  let key = try #require(ListenerTable.keys(of: one).first)
+  var table = ListenerTable()
+  table.offer([
+    OfferedSocket(socket: ListeningSocket(made, isListening: true), key: key, port: port, slot: 0, isShared: true, isActivated: true)
+  ])
+  try table.claim(one)
+  try table.open(one)
+  #expect(table.dropOffers().isEmpty)
+  #expect(table.sockets(of: one).map(\.slot) == [nil])
+  #expect(table.sockets(of: one).map { $0.socket.socket.raw } == [raw])
+  #expect(table.slotCount(of: [key], workers: 3) == 3)
+}
+
+@Test func aSocketThatNobodyWantsIsGivenUp() throws {
+  let made = try BoundSocket.bind(try #require(SocketAddress(host: "127.0.0.1", port: 0)), shared: true)
+  let port = BoundSocket.port(of: made)
+  var table = ListenerTable()
+  table.offer([
+    OfferedSocket(socket: ListeningSocket(made), key: ListenerKey(address: "127.0.0.1", port: port), port: port, slot: 0, isShared: false, isActivated: false)
+  ])
+  try table.claim(plan([.ip("127.0.0.1", port: 0)], workers: 1))
+  #expect(table.dropOffers() == ["127.0.0.1:\(port)"])
+  #expect(table.dropOffers().isEmpty)
+}

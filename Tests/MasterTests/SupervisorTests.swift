@@ -271,3 +271,15 @@ private struct Bench {
   #expect(supervisor.stop(milliseconds: 1000, now: 0) == [.finished])
   #expect(supervisor.stopNow(now: 0).isEmpty)
 }
+
+@Test func aStuckWorkerIsKilledAndReplacedWhileASiblingServes() {
+  var bench = Bench()
+  _ = bench.serve(1, workers: 2)
+  let stuck = bench.id(1, 0), sibling = bench.id(1, 1)
+  #expect(bench.take(bench.supervisor.stuck(stuck, reason: "silent", now: bench.now)) == [.kill(stuck), .adopt(sibling, [0])])
+  // Told twice, it is killed twice, and nothing else changes.
+  #expect(bench.take(bench.supervisor.stuck(stuck, reason: "silent", now: bench.now)) == [.kill(stuck)])
+  let actions = bench.take(bench.supervisor.exited(stuck, reason: "killed by SIGKILL", now: bench.now))
+  #expect(actions.first == .replacing(generation: 1, slot: 0, reason: "silent (killed by SIGKILL)", delay: 0))
+  #expect(bench.ready(1, 0) == [.adopt(bench.id(1, 0), [0]), .release(sibling, [0])])
+}

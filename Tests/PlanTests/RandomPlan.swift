@@ -86,6 +86,7 @@ func randomPlan(_ seed: UInt64) -> Plan {
   plan.timeouts.send = r.int()
   plan.timeouts.shutdownDrain = r.int()
   plan.timeouts.workerStart = r.int()
+  plan.timeouts.workerHeartbeat = r.int()
   plan.http1.highWater = r.int()
   plan.http1.lowWater = r.int()
   plan.http1.halfClose = r.flag() ? .answer : .cancel
@@ -124,7 +125,7 @@ func randomPlan(_ seed: UInt64) -> Plan {
   plan.tickets.keys = r.int()
   plan.listeners = (0..<r.below(4)).map { _ in
     var listener = ListenerPlan(
-      address: r.flag() ? .ip(r.text(), port: r.short()) : .unix(r.text(), mode: r.short()), backlog: r.int(), ipv6Only: r.flag(),
+      address: r.flag() ? .ip(r.text(), port: r.short()) : .unix(r.text(), mode: r.short()), name: r.text(), backlog: r.int(), ipv6Only: r.flag(),
       tls: r.flag() ? nil : randomTLS(&r), http2: r.flag())
     listener.access = r.rules()
     return listener
@@ -179,11 +180,33 @@ func randomPlan(_ seed: UInt64) -> Plan {
   }
   plan.routes = (0..<r.below(8)).map { _ in
     var route = RoutePlan(
-      hosts: r.texts(), pattern: r.text(), methods: MethodSet(rawValue: r.short()), action: randomAction(&r, upstreams: plan.upstreams.count))
+      hosts: r.texts(), pattern: r.text(), methods: MethodSet(rawValue: r.short()), action: randomAction(&r, upstreams: plan.upstreams.count),
+      rules: randomRules(&r))
     route.access = r.rules()
     return route
   }
   return plan
+}
+
+private func randomRules(_ r: inout Seeded) -> RouteRulesPlan {
+  func edits() -> HeaderEditPlan {
+    func headers() -> [HeaderPlan] { (0..<r.below(3)).map { _ in HeaderPlan(name: r.text(), value: r.text()) } }
+    var edits = HeaderEditPlan()
+    edits.remove = r.texts()
+    edits.set = headers()
+    edits.fallback = headers()
+    edits.add = headers()
+    edits.keepEmpty = r.flag()
+    edits.always = r.flag()
+    return edits
+  }
+  var rules = RouteRulesPlan()
+  rules.request = edits()
+  rules.response = edits()
+  rules.bounds.maxBodySize = r.flag() ? nil : r.int()
+  rules.bounds.requestTimeout = r.flag() ? nil : r.int()
+  rules.bounds.sendTimeout = r.flag() ? nil : r.int()
+  return rules
 }
 
 private func randomTLS(_ r: inout Seeded) -> TLSPlan {

@@ -32,6 +32,16 @@ struct clx_fields clx_scan_fields(const uint8_t *p, size_t i, size_t n, struct c
    one behind the other, are copied together. Returns the bytes written; SIZE_MAX when there was not enough room. */
 size_t clx_write_fields(uint8_t *out, size_t room, const uint8_t *p, size_t n, const struct clx_field *fields, size_t count, uint64_t dropped);
 
+/* A name that is looked for: where it stands, in lower case, in a text of names. */
+struct clx_name { uint32_t start, count; };
+
+/* A line, its end included; start == end when there is none. */
+struct clx_named_line { size_t start, end, index; };
+
+/* The first line of p[i ..< end], which holds whole lines, that begins with one of names[0 ..< count] and a colon. `letters` has one bit for the low six
+   bits of the first letter of each name. */
+struct clx_named_line clx_find_named_line(const uint8_t *p, size_t i, size_t end, const uint8_t *text, const struct clx_name *names, size_t count, uint64_t letters);
+
 /* The number of the header name p[0 ..< n], compared without case; 0 for every name that has none. */
 unsigned clx_header_name(const uint8_t *p, size_t n);
 

@@ -87,6 +87,7 @@ ssize_t clx_message_receive(int socket, void *bytes, size_t capacity, int *fds, 
 // Sockets
 
 int clx_socket_port(int fd);
+int clx_get_option(int fd, int level, int name); /* -1 on failure */
 int clx_peer(int fd, pid_t *pid, uid_t *uid, gid_t *gid);
 int clx_set_nonblocking(int fd, bool on);
 int clx_set_timeouts(int fd, int milliseconds); /* for blocking reads and writes; 0: none */

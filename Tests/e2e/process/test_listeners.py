@@ -13,6 +13,7 @@ from support.configuration import respond
 from support.gateway import Gateway
 from support.message import Reader, read_response
 from support.ports import free_port
+from support.wait import until
 
 
 def test_several(launch) -> None:
@@ -29,6 +30,7 @@ def test_unix_socket(launch, tmp_path: Path) -> None:
     port = free_port()
     gateway: Gateway = launch(bind_port=port, workers=2, routes=[respond("/")],
                               listeners=[{"host": "127.0.0.1", "port": port}, {"unix": str(path), "mode": "0600"}])
+    until(lambda: " serves with " in gateway.log, what="all addresses to be listened on")
     for _ in range(10):
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(5)

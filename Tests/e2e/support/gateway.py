@@ -29,7 +29,7 @@ def binaries() -> Path:
 
 def clean_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """The environment without variables that would change the configuration."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("GATEWAY_", "REACTOR_", "NOTIFY_"))}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("GATEWAY_", "REACTOR_", "NOTIFY_", "LISTEN_", "WATCHDOG_"))}
     return {**kept, **(extra or {})}
 
 

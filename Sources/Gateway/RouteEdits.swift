@@ -1,0 +1,187 @@
+// RouteEdits — the header rules of all routes, made ready: templates in a book, names in sets, and how they are applied to a composed head.
+//
+// A head is changed where it lies, as text, after everything else has been written into it: so a rule sees, and may replace, what the gateway has put
+// there itself, and what HTTP/1.1 and HTTP/2 make of the text need not know of rules. Invariant: no rule names a field that frames a message or
+// concerns its connection (the configuration refuses them), and no value holds a byte that could end its line (TemplateBook).
+
+import HTTPModel
+import Memory
+import Plan
+import Policy
+import Wire
+
+/// A field that a rule puts into a head.
+struct FieldEdit: BitwiseCopyable {
+  /// In the text of names, as it was written.
+  let name: Extent
+  let template: TemplatePlace
+  /// Its bit among the defaults of its set; 64: it is put in any case.
+  let defaultIndex: UInt8
+  let keepsEmpty: Bool
+  let isHost: Bool
+}
+
+/// What the rules of one route do to heads of one direction.
+struct EditSet: BitwiseCopyable {
+  fileprivate(set) var start: Int32 = 0
+  fileprivate(set) var end: Int32 = 0
+  /// Names that are taken out, and those that are put where they are missing.
+  fileprivate(set) var dropped = LineNames.Part.none
+  fileprivate(set) var defaults = LineNames.Part.none
+  fileprivate(set) var needs = TemplateNeeds()
+
+  var isEmpty: Bool { start == end && dropped.count == 0 }
+}
+
+/// What the rules of one route are.
+struct RouteEdit: BitwiseCopyable {
+  var request = EditSet()
+  var response = EditSet()
+  /// Whether those of responses hold for the gateway's own errors, too.
+  var always = false
+}
+
+/// The header rules of a plan.
+struct RouteEdits: ~Copyable {
+  private(set) var book = TemplateBook()
+  private var names = LineNames()
+  private var text: [UInt8] = []
+  private var fields: [FieldEdit] = []
+  private(set) var routes: BoundedArray<RouteEdit>
+  /// Whether any route has rules for responses.
+  private(set) var editsResponses = false
+  /// Whether there is anything to be filled in.
+  private(set) var isActive = false
+
+  init(capacity: Int) { routes = BoundedArray(capacity: max(1, capacity)) }
+
+  /// Adds the rules of the next route.
+  mutating func add(_ route: RoutePlan, captures: [String]) throws(GatewayFailure) {
+    var edit = RouteEdit()
+    edit.request = try make(route.rules.request, .requestField, route, captures)
+    edit.response = try make(route.rules.response, .responseField, route, captures)
+    edit.always = route.rules.response.always
+    if !edit.response.isEmpty { editsResponses = true }
+    if !edit.request.isEmpty || !edit.response.isEmpty { isActive = true }
+    _ = routes.append(edit)
+  }
+
+  /// Adds a template that stands elsewhere.
+  mutating func add(template source: String, _ kind: TemplateKind, _ route: RoutePlan, captures: [String]) throws(GatewayFailure) -> TemplatePlace {
+    isActive = true
+    do {
+      return book.add(try Template(parsing: source, kind, captures: captures), kind, route: route.pattern)
+    } catch {
+      throw GatewayFailure("route \(route.pattern): \(error)")
+    }
+  }
+
+  private mutating func make(_ plan: HeaderEditPlan, _ kind: TemplateKind, _ route: RoutePlan, _ captures: [String]) throws(GatewayFailure) -> EditSet {
+    var set = EditSet()
+    if plan.isEmpty { return set }
+    set.start = Int32(fields.count)
+    var defaults: [String] = []
+    for (list, isDefault) in [(plan.set, false), (plan.fallback, true), (plan.add, false)] {
+      for field in list {
+        let start = text.count
+        text += field.name.utf8
+        let template = try add(template: field.value, kind, route, captures: captures)
+        set.needs.formUnion(template.needs)
+        var index = 64
+        if isDefault {
+          if defaults.last != field.name { defaults.append(field.name) }
+          index = defaults.count - 1
+        }
+        fields.append(
+          FieldEdit(
+            name: Extent(start..<text.count), template: template, defaultIndex: UInt8(clamping: index), keepsEmpty: plan.keepEmpty,
+            isHost: kind == .requestField && field.name.lowercased() == "host"))
+      }
+    }
+    set.end = Int32(fields.count)
+    var dropped = plan.remove
+    for field in plan.set where !dropped.contains(field.name) { dropped.append(field.name) }
+    set.dropped = names.add(dropped)
+    set.defaults = names.add(defaults)
+    return set
+  }
+
+  // MARK: Applying
+
+  /// Changes the head whose field lines are those of `range` in `message`.
+  /// - Parameter lines: a buffer to compose in.
+  /// - Returns: how many fields were left out because of what would have stood in them.
+  func apply(
+    _ set: EditSet, _ request: RequestView, _ captures: borrowing Captures, _ facts: borrowing TemplateFacts, _ lines: inout Buffer,
+    to message: inout Buffer, _ range: Range<Int>
+  ) -> Int {
+    lines.removeAll()
+    var present: UInt64 = 0, position = range.lowerBound
+    while set.defaults.count > 0, let line = names.first(of: set.defaults, in: message.bytes, position..<range.upperBound) {
+      present |= 1 &<< UInt64(line.index)
+      position = line.range.upperBound
+    }
+    var refused = 0, keepsHost = false
+    let fields = fields.span, text = text.span
+    for index in Int(set.start)..<min(Int(set.end), fields.count) {
+      let field = fields[index]
+      if field.defaultIndex < 64, present &>> UInt64(field.defaultIndex) & 1 != 0 { continue }
+      switch compose(field, text, request, captures, facts, message.bytes.extracting(range), &lines) {
+      case .sent: break
+      case .empty: if field.isHost { keepsHost = true }
+      case .refused:
+        refused += 1
+        if field.isHost { keepsHost = true }
+      }
+    }
+    var end = range.upperBound
+    position = range.lowerBound
+    while let line = names.first(of: set.dropped, in: message.bytes, position..<end) {
+      if keepsHost, message.bytes.extracting(line.range).isHostLine {
+        position = line.range.upperBound
+        continue
+      }
+      message.remove(line.range)
+      position = line.range.lowerBound
+      end -= line.range.count
+    }
+    guard lines.count <= message.freeCapacity else { return refused + 1 }
+    message.insert(lines.bytes, at: end)
+    return refused
+  }
+
+  private enum Outcome { case sent, empty, refused }
+
+  /// Appends a line to `lines`, or nothing.
+  private func compose(
+    _ field: FieldEdit, _ text: Span<UInt8>, _ request: RequestView, _ captures: borrowing Captures, _ facts: borrowing TemplateFacts, _ head: Span<UInt8>,
+    _ lines: inout Buffer
+  ) -> Outcome {
+    let start = lines.count, name = field.name.text(in: text)
+    guard lines.freeCapacity >= name.count + 4 else { return .refused }
+    lines.append(name)
+    lines.append(": ")
+    let value = lines.count
+    guard book.append(field.template, request, captures, facts, response: head, to: &lines), lines.freeCapacity >= 2 else {
+      lines.truncate(to: start)
+      return .refused
+    }
+    var end = lines.count
+    while end > value, lines.bytes[end - 1] == 0x20 || lines.bytes[end - 1] == 0x09 { end -= 1 }
+    guard end > value || field.keepsEmpty && !field.isHost else {
+      lines.truncate(to: start)
+      return .empty
+    }
+    guard !field.isHost || lines.bytes.extracting(value..<end).isHostAndPort else {
+      lines.truncate(to: start)
+      return .refused
+    }
+    lines.truncate(to: end)
+    lines.append("\r\n")
+    return .sent
+  }
+}
+
+extension Span<UInt8> {
+  fileprivate var isHostLine: Bool { count > 5 && extracting(first: 5).matches("host:", ignoring: 0x2020_2020_2020_2020) }
+}

@@ -1,0 +1,107 @@
+// Inventory — the list of what a master leaves to the next one: sockets and segments, and by which numbers they are found.
+//
+// It is written into a sealed memory file, either kept by the service manager beside what it lists (ServiceStore), or handed to
+// another program in place of this one (an upgrade). The reader may be of another version: the form has a number of its own, and each
+// segment the hash of its layout. What the reader does not know is left, and said.
+
+import Control
+import Kernel
+import Plan
+import SharedState
+
+/// What a segment is.
+enum SegmentKind: UInt8 {
+  case scoreboard = 1
+  case rateZone = 2
+}
+
+struct SocketEntry: Equatable {
+  var key = ListenerKey(address: "")
+  var port: UInt16 = 0
+  var slot = 0
+  var isShared = false
+  var isActivated = false
+  /// By which number it is found.
+  var file: Int32 = 0
+
+  mutating func describe(to archive: inout Archive) {
+    archive.text(&key.address)
+    archive.number(&key.port)
+    archive.flag(&key.isUnix)
+    archive.flag(&key.ipv6Only)
+    archive.number(&key.occurrence)
+    archive.number(&port)
+    archive.number(&slot)
+    archive.flag(&isShared)
+    archive.flag(&isActivated)
+    archive.number(&file)
+  }
+}
+
+struct SegmentEntry: Equatable {
+  /// A `SegmentKind`, as far as this program knows it.
+  var kind: UInt8 = 0
+  /// A zone's name; empty where there is one of its kind.
+  var name = ""
+  /// A hash over the places of things in it.
+  var layout: UInt64 = 0
+  var file: Int32 = 0
+
+  mutating func describe(to archive: inout Archive) {
+    archive.number(&kind)
+    archive.text(&name)
+    archive.number(&layout)
+    archive.number(&file)
+  }
+}
+
+struct Inventory: Equatable {
+  static let magic: UInt64 = 0x7972_6f74_6e65_7667  // "gventory" in memory order
+  /// Of this form.
+  static let version: UInt32 = 1
+
+  /// The version of the program that wrote it.
+  var program = ""
+  var sockets: [SocketEntry] = []
+  var segments: [SegmentEntry] = []
+  /// A plan that has nothing but what the segments mean: the zones of the rate limits.
+  var meaning: [UInt8] = []
+
+  init() {}
+
+  init(_ sockets: [SocketEntry], _ segments: [SegmentEntry], meaningOf plan: Plan?) {
+    program = Product.version
+    self.sockets = sockets
+    self.segments = segments
+    guard let plan else { return }
+    // No certificate or key leaves the process by this way.
+    var bare = Plan()
+    bare.rateLimit = plan.rateLimit
+    meaning = bare.encoded()
+  }
+
+  var encoded: [UInt8] {
+    var archive = Archive()
+    var copy = self
+    copy.describe(to: &archive)
+    return archive.bytes
+  }
+
+  /// nil when the bytes are no inventory, or one of another form.
+  init?(decoding bytes: [UInt8]) {
+    var archive = Archive(reading: bytes)
+    describe(to: &archive)
+    guard archive.isComplete else { return nil }
+  }
+
+  mutating func describe(to archive: inout Archive) {
+    var magic = Self.magic, version = Self.version
+    archive.number(&magic)
+    archive.number(&version)
+    guard magic == Self.magic, version == Self.version else { return archive.fail() }
+    archive.text(&program)
+    archive.list(&sockets, blank: SocketEntry()) { $1.describe(to: &$0) }
+    archive.list(&segments, blank: SegmentEntry()) { $1.describe(to: &$0) }
+    archive.data(&meaning)
+  }
+}

@@ -1,0 +1,115 @@
+// ServiceStore — copies of sockets and segments that the service manager keeps (FDSTORE of sd_notify(3)), so that a restart
+// of the service, or one after a crash, loses neither a connection that waits in a queue nor a bucket.
+//
+// Each file has a name with a number, `gateway-7`; a list of all, `gateway-list-8`, is an Inventory in a sealed memory file. A new list
+// is stored before the one before it and what nobody needs any more are removed: at any moment there is a list, and all that it names.
+
+import Control
+import Kernel
+import Plan
+import SharedState
+
+struct ServiceStore {
+  private static let filePrefix = "gateway-"
+  private static let listPrefix = "gateway-list-"
+
+  private var nextNumber = 1
+  /// Numbers of files that are with the service manager.
+  private var stored: Set<Int> = []
+  /// The number of the list that is with it; 0: none.
+  private var list = 0
+
+  init() {}
+
+  /// Takes what an earlier master has left out of `files`; the rest are sockets of socket units.
+  mutating func restore(_ files: [NamedFile]) -> Inheritance {
+    var inheritance = Inheritance()
+    var kept: [Int: SharedFile] = [:]
+    var lists: [Int: SharedFile] = [:]
+    for entry in files {
+      if let number = Self.number(entry.name, Self.listPrefix) {
+        lists[number] = entry.file
+      } else if let number = Self.number(entry.name, Self.filePrefix) {
+        entry.file.storeNumber = number
+        kept[number] = entry.file
+      } else {
+        inheritance.activated.append(entry)
+      }
+    }
+    stored = Set(kept.keys)
+    nextNumber = max(kept.keys.max() ?? 0, lists.keys.max() ?? 0) + 1
+    for number in lists.keys.sorted().reversed() {
+      guard list == 0, let file = lists[number], let bytes = try? MemoryFile.contents(of: file.descriptor), let inventory = Inventory(decoding: bytes) else {
+        remove(Self.listPrefix, number)
+        continue
+      }
+      list = number
+      inheritance.take(inventory) { kept[Int($0)] }
+    }
+    if list == 0, !kept.isEmpty { inheritance.notes.append((.warn, "what an earlier version has left with the service manager cannot be read: it is dropped")) }
+    return inheritance
+  }
+
+  /// Brings what the service manager keeps up to date.
+  mutating func keep(sockets: [OfferedSocket], segments: [(kind: SegmentKind, name: String, layout: UInt64, file: SharedFile)], plan: Plan?) {
+    var present: Set<Int> = []
+    for entry in sockets {
+      entry.socket.storeNumber = put(entry.socket.socket.raw, entry.socket.storeNumber)
+      present.insert(entry.socket.storeNumber)
+    }
+    for entry in segments {
+      entry.file.storeNumber = put(entry.file.descriptor.raw, entry.file.storeNumber)
+      present.insert(entry.file.storeNumber)
+    }
+    let inventory = Inventory(
+      sockets.map {
+        SocketEntry(key: $0.key, port: $0.port, slot: $0.slot, isShared: $0.isShared, isActivated: $0.isActivated, file: Int32(clamping: $0.socket.storeNumber))
+      },
+      segments.map { SegmentEntry(kind: $0.kind.rawValue, name: $0.name, layout: $0.layout, file: Int32(clamping: $0.file.storeNumber)) }, meaningOf: plan)
+    let encoded = inventory.encoded
+    if encoded == current, present == stored { return }
+    if let file = try? MemoryFile.sealed(encoded, name: "gateway list") {
+      let old = list
+      list = nextNumber
+      nextNumber += 1
+      ServiceNotice.send(["FDSTORE=1", "FDNAME=\(Self.listPrefix)\(list)", "FDPOLL=0"], file: file.raw)
+      if old > 0 { remove(Self.listPrefix, old) }
+      current = encoded
+    }
+    for number in stored.subtracting(present) { remove(Self.filePrefix, number) }
+    stored = present
+  }
+
+  /// The list as it is with the service manager.
+  private var current: [UInt8] = []
+
+  private mutating func put(_ raw: CInt, _ number: Int) -> Int {
+    if stored.contains(number) { return number }
+    let number = nextNumber
+    nextNumber += 1
+    ServiceNotice.send(["FDSTORE=1", "FDNAME=\(Self.filePrefix)\(number)", "FDPOLL=0"], file: raw)
+    stored.insert(number)
+    return number
+  }
+
+  private func remove(_ prefix: String, _ number: Int) { ServiceNotice.send(["FDSTOREREMOVE=1", "FDNAME=\(prefix)\(number)"]) }
+
+  private static func number(_ name: String, _ prefix: String) -> Int? {
+    guard name.hasPrefix(prefix), case let digits = name.dropFirst(prefix.count), digits.allSatisfy(\.isASCII) else { return nil }
+    return Int(digits).flatMap { $0 > 0 ? $0 : nil }
+  }
+}
+
+extension Master {
+  /// Leaves copies of what should outlive us with the service manager.
+  func keepWithServiceManager() {
+    guard ServiceNotice.isHeard, !supervisor.isStopping else { return }
+    let record = supervisor.serving.flatMap { generations[$0] }
+    store.keep(sockets: listeners.inventory.filter { !$0.isActivated }, segments: segments(of: record), plan: record?.plan)
+  }
+
+  /// The segments of a generation, the scoreboard first.
+  func segments(of record: GenerationRecord?) -> [(kind: SegmentKind, name: String, layout: UInt64, file: SharedFile)] {
+    [(.scoreboard, "", Scoreboard.layout, boardFile)] + (record?.rates ?? []).map { (.rateZone, $0.zone.name, RateTable.layout, $0.file) }
+  }
+}
