@@ -109,6 +109,7 @@ extension Settings {
       }
       checkEndpoints(upstream, path, &reading)
       check(upstream.balance, "\(path).balance", &reading)
+      check(upstream.health, upstream, "\(path).health", &reading)
       let pool = upstream.pool
       if pool.maxIdleConnections > pool.maxConnections {
         reading.reject(

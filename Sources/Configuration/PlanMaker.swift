@@ -37,6 +37,7 @@ extension Plan {
     for (index, upstream) in settings.upstreams.enumerated() {
       var plan = Plan.upstream(upstream, "upstreams[\(index)]", &addresses, &reading)
       plan.balance = upstream.balance
+      plan.health = upstream.health
       plan.requestMode = upstream.requestMode
       plan.pool = upstream.pool
       plan.http2 = upstream.http2

@@ -100,6 +100,7 @@ public struct UpstreamSettings: Equatable, Sendable {
   /// Empty: the upstream has but one, `host`.
   public var endpoints: [EndpointSettings] = []
   public var balance = BalancePlan()
+  public var health = HealthPlan()
   public var requestMode = UpstreamPlan.RequestMode.streaming
   public var tls = UpstreamTLSSettings()
   public var pool = PoolPlan()

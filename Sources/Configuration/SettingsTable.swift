@@ -202,6 +202,7 @@ enum SettingsTable {
       .integer("port", \.port, 1...65535, "Port of the backend, and of endpoints that give none.").example(9001),
       .list("endpoints", \.endpoints, endpoint, "Several backends that requests are divided among, instead of host alone."),
       .section("balance", \.balance, balance, "How requests are divided among the endpoints."),
+      .section("health", \.health, HealthSettings.table, "How it is found out whether the endpoints can be used."),
       .choice("request_mode", \.requestMode, [("streaming", .streaming), ("buffered", .buffered)], "Whether a body is sent on as it arrives, or collected first."),
       .section("pool", \.pool, pool, "Connections to the backend, over all workers."),
       .section("proxy", \.self, proxy, "A route to the backend, and how requests are forwarded on it."),

@@ -1,6 +1,6 @@
 // ControlProtocol — how gatewayctl speaks with a running master, both sides in one file.
 //
-// A connection to the control socket carries one request: a line of at most 200 bytes. The answer is any
+// A connection to the control socket carries one request: a line of at most 2,000 bytes. The answer is any
 // number of lines that begin with a blank (what to show, after the blank) and one that does not: `ok`,
 // `failed` or `refused`. Then the master closes. A connection that closes without such a line failed.
 //
@@ -8,6 +8,7 @@
 //     reopen        the log files are opened anew
 //     status        the state as JSON
 //     stop          drains, and answers when everything has ended; `stop now` does not drain
+//     upstreams     the upstreams and their endpoints as JSON; `upstreams drain NAME/ENDPOINT`, `enable` and `disable` change one
 //     version       the program's version
 //
 // The socket's mode is 0600, and the peer must be root or whoever the master runs as.
@@ -15,9 +16,40 @@
 import Kernel
 
 /// What can be asked of a master.
-public enum ControlRequest: String, Sendable, CaseIterable {
-  case reload, reopen, status, stop, version
-  case stopNow = "stop now"
+public enum ControlRequest: Equatable, Sendable {
+  case reload, reopen, status, stop, version, stopNow
+  case upstreams
+  /// The endpoint goes by the name of its upstream, a slash, and its own name.
+  case drainEndpoint(String), enableEndpoint(String), disableEndpoint(String)
+
+  private static let plain: [(line: String, request: ControlRequest)] = [
+    ("reload", .reload), ("reopen", .reopen), ("status", .status), ("stop", .stop), ("stop now", .stopNow), ("version", .version), ("upstreams", .upstreams),
+  ]
+
+  /// What stands on the wire, without the end of the line.
+  public var line: String {
+    switch self {
+    case .drainEndpoint(let name): "upstreams drain " + name
+    case .enableEndpoint(let name): "upstreams enable " + name
+    case .disableEndpoint(let name): "upstreams disable " + name
+    default: Self.plain.first { $0.request == self }?.line ?? ""
+    }
+  }
+
+  public init?(line: String) {
+    if let known = Self.plain.first(where: { $0.line == line }) {
+      self = known.request
+      return
+    }
+    let orders: [(String, (String) -> ControlRequest)] = [
+      ("upstreams drain ", { .drainEndpoint($0) }), ("upstreams enable ", { .enableEndpoint($0) }), ("upstreams disable ", { .disableEndpoint($0) }),
+    ]
+    for (start, make) in orders where line.hasPrefix(start) && line.count > start.count {
+      self = make(String(line.dropFirst(start.count)))
+      return
+    }
+    return nil
+  }
 }
 
 /// How it went.
@@ -98,7 +130,7 @@ public enum ControlClient {
   }
 
   private static func ask(_ request: ControlRequest, over socket: borrowing Descriptor) throws(ControlFailure) -> ControlAnswer {
-    Files.write(request.rawValue + "\n", to: socket.raw)
+    Files.write(request.line + "\n", to: socket.raw)
     var bytes: [UInt8] = []
     while let part = Files.read(socket.raw, limit: 65_536) {
       if part.isEmpty {
@@ -158,14 +190,14 @@ public final class ControlConnection {
     if isAsked { return .none }
     input += part
     guard let end = input.firstIndex(of: UInt8(ascii: "\n")) else {
-      guard input.count <= 200 else {
+      guard input.count <= 2000 else {
         answer(ControlAnswer(.refused, ["the request is too long"]))
         return flush()
       }
       return .none
     }
     let line = String(decoding: input[..<end], as: UTF8.self)
-    guard let request = ControlRequest(rawValue: line) else {
+    guard let request = ControlRequest(line: line) else {
       answer(ControlAnswer(.refused, ["there is no request \"\(line)\""]))
       return flush()
     }

@@ -116,6 +116,8 @@ extension Gateway {
     swap(&bytes, &exchanges[exchange].bytes)
   }
 
+  // Inlined, as a call that does not change the gateway would copy it.
+  @inline(__always)
   private func balanceKey(_ exchange: Handle, _ rule: BalanceRule, _ upstream: Int, _ bytes: Span<UInt8>) -> UInt64 {
     switch rule.kind {
     case .none: return 0
@@ -140,6 +142,7 @@ extension Gateway {
   }
 
   /// Where the value of a cookie stands in the head.
+  @inline(__always)
   private func cookie(_ place: Extent, _ exchange: Handle, _ bytes: Span<UInt8>) -> Extent? {
     let name = place.text(in: balances.texts.bytes)
     for index in 0..<exchanges[exchange].head.fieldCount {
@@ -152,6 +155,7 @@ extension Gateway {
   }
 
   /// The endpoint that the client's cookie names, by what is in the cookie; 0: none.
+  @inline(__always)
   private func boundEndpoint(_ exchange: Handle, _ upstream: Int, _ bytes: Span<UInt8>) -> UInt64 {
     guard let value = cookie(balances.places.span[upstream].cookieName, exchange, bytes), value.count == 16 else { return 0 }
     let digits = value.text(in: bytes)

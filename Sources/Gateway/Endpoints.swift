@@ -23,6 +23,7 @@ extension Gateway {
     let question = BalanceQuestion(random: services.random.next(), key: balances ? exchanges[exchange].balanceKey : 0, tried: exchanges[exchange].tried)
     guard let pool = backends.choose(upstream, question, bound: balances ? exchanges[exchange].boundTo : 0, now: services.now) else { return nil }
     exchanges[exchange].tried.append(UInt32(truncatingIfNeeded: pool))
+    if health.judges, plan.upstreams[upstream].health.outliers.enabled { exchanges[exchange].flags.insert(.watched) }
     return pool
   }
 

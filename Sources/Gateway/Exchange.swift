@@ -54,7 +54,9 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   static var grpc: ExchangeFlags { ExchangeFlags(rawValue: 1 << 23) }
   static var deadlineIsCalls: ExchangeFlags { ExchangeFlags(rawValue: 1 << 24) }
   /// The client is bound to an endpoint by a cookie.
-  static var sticky: ExchangeFlags { ExchangeFlags(rawValue: 1 << 25) }
+  static var sticky: ExchangeFlags { ExchangeFlags(rawValue: 1 << 29) }
+  /// How the attempt under way ends says something about its endpoint.
+  static var watched: ExchangeFlags { ExchangeFlags(rawValue: 1 << 30) }
   /// Some statuses are retried.
   static var watchesStatus: ExchangeFlags { ExchangeFlags(rawValue: 1 << 18) }
   /// The route has header rules.

@@ -212,7 +212,7 @@ extension Gateway {
     counters.subtract(.requestsActive)
     counters.add(exchanges[pinned].upstream < 0 ? .requestsAnswered : .requestsForwarded)
     count(status: exchanges[pinned].status)
-    if exchanges[pinned].flags.contains(.grpc) { finishCall(exchange) }
+    if !exchanges[pinned].flags.isDisjoint(with: [.grpc, .watched]) { finishSpecial(exchange) }
     if logsAccess { log(exchange) }
     clients[client].exchange = nil
     clients[client].flags.remove([.holding, .owesContinue, .pouring])
@@ -228,6 +228,13 @@ extension Gateway {
     }
     setClientTimer(client, .idle, plan.timeouts.idle)
     if hasMore || clients[client].input != nil || clients[client].flags.contains(.readable) { enqueue(client.handle) }
+  }
+
+  /// Ends what not every exchange is: a call, an attempt that says something about its endpoint.
+  @inline(never)
+  private mutating func finishSpecial(_ exchange: Handle) {
+    if exchanges[exchange].flags.contains(.watched) { judge(exchange, exchanges[exchange].fault, exchanges[exchange].status) }
+    if exchanges[exchange].flags.contains(.grpc) { finishCall(exchange) }
   }
 
   /// Gives back what the exchange holds. True when bytes came behind its request: they are the client's input again.

@@ -129,6 +129,7 @@ extension Gateway {
   }
 
   mutating func endAttempt(_ exchange: Handle, _ fault: Fault, _ status: UInt16) {
+    if exchanges[exchange].flags.contains(.watched) { judge(exchange, fault, status) }
     prepareRecovery(exchange)
     guard let recovery = exchanges[exchange].recovery else { return }
     if recoveries[recovery].attemptStart == 0 {

@@ -185,7 +185,7 @@ struct RouteActions: ~Copyable {
   }
 
   /// The Host of an upstream: IPv6 in brackets, no trailing dot, no port where it is the default one.
-  private static func host(of upstream: UpstreamPlan) -> Buffer {
+  static func host(of upstream: UpstreamPlan) -> Buffer {
     var name = upstream.host
     if let tls = upstream.tls, !tls.serverName.isEmpty { name = tls.serverName }
     if name.hasSuffix(".") { name.removeLast() }

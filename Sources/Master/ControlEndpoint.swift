@@ -71,6 +71,10 @@ extension Master {
       let problems = reopenLogs()
       connection.answer(ControlAnswer(problems.isEmpty ? .ok : .failed, problems))
     case .reload: reload(for: connection)
+    case .upstreams: connection.answer(ControlAnswer(.ok, [upstreamsText()]))
+    case .drainEndpoint(let name): connection.answer(order(.draining, name))
+    case .enableEndpoint(let name): connection.answer(order(.enabled, name))
+    case .disableEndpoint(let name): connection.answer(order(.disabled, name))
     case .stop:
       stopAskers.append(connection)
       stop("control socket")

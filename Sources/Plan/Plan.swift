@@ -222,6 +222,7 @@ public struct UpstreamPlan: Equatable, Sendable {
   /// Where its requests go, instead of `host` alone; empty: to `addresses`, the next one when one cannot be connected to.
   public var endpoints: [EndpointPlan] = []
   public var balance = BalancePlan()
+  public var health = HealthPlan()
   public var requestMode = RequestMode.streaming
   public var pool = PoolPlan()
   public var http2 = BackendHTTP2Plan()

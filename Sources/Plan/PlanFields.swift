@@ -240,6 +240,7 @@ extension UpstreamPlan {
     coder.code(&addresses)
     coder.code(&endpoints, blank: EndpointPlan()) { $0.code(with: &$1) }
     balance.code(with: &coder)
+    health.code(with: &coder)
     coder.code(&requestMode, of: 2)
     pool.code(with: &coder)
     http2.code(with: &coder)
@@ -254,6 +255,44 @@ extension BalancePlan {
     coder.code(&loadBound)
     coder.code(&slowStart)
     sticky.code(with: &coder)
+  }
+}
+
+extension HealthPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    check.code(with: &coder)
+    outliers.code(with: &coder)
+    coder.code(&panicThreshold)
+  }
+}
+
+extension HealthCheckPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&kind, of: 4)
+    coder.code(&interval)
+    coder.code(&timeout)
+    coder.code(&unhealthyAfter)
+    coder.code(&healthyAfter)
+    coder.code(&port)
+    coder.code(&path)
+    coder.code(&host)
+    coder.code(&statuses)
+    coder.code(&body)
+    coder.code(&service)
+  }
+}
+
+extension OutlierPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&enabled)
+    coder.code(&consecutiveFailures)
+    coder.code(&successGap)
+    coder.code(&latencyFactor)
+    coder.code(&interval)
+    coder.code(&minRequests)
+    coder.code(&baseEjection)
+    coder.code(&maxEjection)
+    coder.code(&maxEjected)
   }
 }
 

@@ -13,17 +13,17 @@ extension Backends {
   public mutating func choose(_ upstream: Int, _ question: BalanceQuestion, bound: UInt64 = 0, now: Int64) -> Int? {
     if let table = pools.table, table.epoch != epoch { _ = refreshIfNeeded(now: now) }
     if sets[upstream].refreshAt > 0, now >= sets[upstream].refreshAt { refresh(upstream, now: now) }
-    if bound != 0, let pool = boundPool(upstream, bound, question.tried) { return pool }
+    if bound != 0, let pool = boundPool(upstream, bound, question.tried, now) { return pool }
     return sets[upstream].balancer.choose(question, pools).map { Int($0) }
   }
 
   /// The pool of the endpoint that a client is bound to, if it can be used: even while it is being drained.
-  private func boundPool(_ upstream: Int, _ bound: UInt64, _ tried: TriedEndpoints) -> Int? {
+  private mutating func boundPool(_ upstream: Int, _ bound: UInt64, _ tried: TriedEndpoints, _ now: Int64) -> Int? {
     for index in 0..<sets[upstream].members.count {
       let pool = Int(sets[upstream].members[index])
       guard bindings[pool] == bound, !tried.contains(UInt32(truncatingIfNeeded: pool)) else { continue }
       guard let table = pools.table, pools[pool].row >= 0 else { return pool }
-      return table.administration(Int(pools[pool].row)) == .disabled ? nil : pool
+      return table.administration(Int(pools[pool].row)) != .disabled && isFit(pool, upstream, now) ? pool : nil
     }
     return nil
   }

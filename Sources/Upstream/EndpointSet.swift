@@ -46,7 +46,9 @@ public struct EndpointSet: ~Copyable {
   /// The pools of all endpoints.
   public internal(set) var members: [UInt32] = []
   public internal(set) var balancer: Balancer
-  /// Milliseconds of the monotonic clock at which the shares are computed again, because some endpoint is coming back; 0: not needed.
+  /// So few endpoints are fit for use that all are used.
+  public internal(set) var isPanicking = false
+  /// Milliseconds of the monotonic clock at which the shares are computed again, because some endpoint is coming back or out of an ejection; 0: not needed.
   var refreshAt: Int64 = 0
   /// Why there is none that a request could go to.
   public internal(set) var faultWhenNone = Fault.noHealthyEndpoint

@@ -143,6 +143,27 @@ func randomPlan(_ seed: UInt64) -> Plan {
       endpoint.isBackup = r.flag()
       return endpoint
     }
+    upstream.health.check.kind = [.none, .http, .tcp, .grpc][r.below(4)]
+    upstream.health.check.interval = r.int()
+    upstream.health.check.timeout = r.int()
+    upstream.health.check.unhealthyAfter = r.int()
+    upstream.health.check.healthyAfter = r.int()
+    upstream.health.check.port = r.int()
+    upstream.health.check.path = r.text()
+    upstream.health.check.host = r.text()
+    upstream.health.check.statuses = r.texts()
+    upstream.health.check.body = r.text()
+    upstream.health.check.service = r.text()
+    upstream.health.outliers.enabled = r.flag()
+    upstream.health.outliers.consecutiveFailures = r.int()
+    upstream.health.outliers.successGap = r.int()
+    upstream.health.outliers.latencyFactor = r.int()
+    upstream.health.outliers.interval = r.int()
+    upstream.health.outliers.minRequests = r.int()
+    upstream.health.outliers.baseEjection = r.int()
+    upstream.health.outliers.maxEjection = r.int()
+    upstream.health.outliers.maxEjected = r.int()
+    upstream.health.panicThreshold = r.int()
     upstream.balance.policy = [.powerOfTwo, .roundRobin, .leastRequests, .hash][r.below(4)]
     upstream.balance.hashKey = r.text()
     upstream.balance.loadBound = r.int()
