@@ -111,6 +111,7 @@ var fuzzPrograms: [Target] {
     ("RequestHead", "request-head"), ("ResponseHead", "response-head"), ("ChunkedBody", "chunked-body"), ("RequestTarget", "request-target"),
     ("RoutePattern", "route-pattern"), ("Configuration", "configuration"), ("AccessLog", "access-log"), ("ServerName", "server-name"),
     ("WebSocket", "web-socket"), ("Deflate", "deflate"), ("HTTP2Session", "http2-session"), ("HTTP2Response", "http2-response"),
+    ("ClientAddress", "client-address"),
   ].map { folder, name in
     .executableTarget(name: "fuzz-" + name, dependencies: ["FuzzTargets"], path: "Tests/Fuzz/" + folder, swiftSettings: settings)
   }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <syslog.h>
@@ -69,6 +70,15 @@ void clx_syslog(const char *program, const char *message) {
   openlog(program, LOG_PID, LOG_DAEMON);
   syslog(LOG_ERR, "%s", message);
   closelog();
+}
+
+// Wake-ups
+
+int clx_bell(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
+
+void clx_bell_ring(int fd) {
+  ssize_t count;
+  do count = eventfd_write(fd, 1); while (count < 0 && errno == EINTR);
 }
 
 // Signals

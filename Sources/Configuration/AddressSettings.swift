@@ -70,7 +70,7 @@ extension ClientAddressPlan {
 
 extension [AddressRange] {
   /// The texts have been judged when they were read.
-  fileprivate init(_ texts: [String]) { self = texts.compactMap { try? AddressRange(parsing: $0) } }
+  init(_ texts: [String]) { self = texts.compactMap { try? AddressRange(parsing: $0) } }
 }
 
 extension Settings {
@@ -84,6 +84,19 @@ extension Settings {
       guard upstream.routePrefix.isEmpty else { continue }
       for (key, list) in [("allow", upstream.access.allow), ("deny", upstream.access.deny)] where !list.isEmpty {
         reading.reject("upstreams[\(index)].proxy.\(key)", "upstreams[\(index)].proxy.\(key) has no effect without route_prefix")
+      }
+    }
+    for (index, listener) in listeners.enumerated() where !listener.proxyProtocol && !listener.proxyProtocolSources.isEmpty {
+      let path = "listeners[\(index)].proxy_protocol_from"
+      reading.reject(path, "\(path) has no effect without proxy_protocol")
+    }
+    for (index, upstream) in upstreams.enumerated() where upstream.proxyProtocol != .off {
+      let path = "upstreams[\(index)].proxy_protocol"
+      if upstream.http2.enabled {
+        reading.reject(path, "\(path) does not go with http2.enabled: a connection of HTTP/2 is for many clients, and its header names one")
+      }
+      if upstream.pool.maxRequests > 1 {
+        reading.reject("upstreams[\(index)].pool.max_requests_per_conn", "upstreams[\(index)].pool.max_requests_per_conn is 1 with proxy_protocol")
       }
     }
     if clientAddress.trusted.isEmpty, clientAddress.source != ClientAddressSettings().source {

@@ -22,6 +22,7 @@ extension Settings {
     checkAddressRules(&reading)
     checkListeners(&reading)
     checkUpstreams(&reading)
+    checkBreakers(&reading)
     checkRoutes(&reading)
   }
 

@@ -1,5 +1,6 @@
 // PlanMaker — checked settings to the plan: names resolved, routes expanded, files absolute.
 
+import HTTPModel
 import Plan
 
 extension Plan {
@@ -40,7 +41,11 @@ extension Plan {
       plan.health = upstream.health
       plan.requestMode = upstream.requestMode
       plan.pool = upstream.pool
+      plan.proxyProtocol = upstream.proxyProtocol
+      // A connection that says whose it is serves nobody else.
+      if plan.proxyProtocol != .off { plan.pool.maxRequests = 1 }
       plan.http2 = upstream.http2
+      plan.breaker = upstream.breaker.plan
       if upstream.tls.enabled { plan.tls = self.tls(upstream, "upstreams[\(index)].tls", surroundings, &reading) }
       upstreams.append(plan)
     }
@@ -153,6 +158,8 @@ extension Plan {
       }
       var plan = ListenerPlan(address: address, name: listener.name, backlog: listener.backlog, ipv6Only: listener.ipv6Only, http2: listener.http2)
       plan.access = AddressRulePlan(listener.access)
+      plan.proxyProtocol = listener.proxyProtocol
+      plan.proxyProtocolSources = [AddressRange](listener.proxyProtocolSources)
       plans.append(plan)
     }
     return plans

@@ -88,6 +88,8 @@ public struct ListenerSettings: Equatable, Sendable {
   public var tls: ListenerTLSSettings?
   public var http2 = ListenerPlan(address: .ip("", port: 0)).http2
   public var access = AddressRuleSettings()
+  public var proxyProtocol = false
+  public var proxyProtocolSources: [String] = []
 
   public init() {}
 }
@@ -102,9 +104,11 @@ public struct UpstreamSettings: Equatable, Sendable {
   public var balance = BalancePlan()
   public var health = HealthPlan()
   public var requestMode = UpstreamPlan.RequestMode.streaming
+  public var proxyProtocol = UpstreamPlan.ProxyProtocol.off
   public var tls = UpstreamTLSSettings()
   public var pool = PoolPlan()
   public var http2 = BackendHTTP2Plan()
+  public var breaker = BreakerSettings()
   /// Empty: no route of its own.
   public var routePrefix = ""
   public var methods: [String] = []
@@ -140,6 +144,15 @@ public struct EndpointSettings: Equatable, Sendable {
     plan.isBackup = isBackup
     return plan
   }
+}
+
+/// `upstreams[].circuit_breaker`.
+public struct BreakerSettings: Equatable, Sendable {
+  public var plan = BreakerPlan()
+  /// Percentage of an upstream's endpoints that may be left alone at the same time.
+  public var maxEjection = 50
+
+  public init() {}
 }
 
 /// `upstreams[].tls`.

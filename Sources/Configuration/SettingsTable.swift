@@ -74,7 +74,8 @@ enum SettingsTable {
       .boolean("ipv6_only", \.ipv6Only, "Whether an IPv6 address refuses IPv4 clients."),
       .boolean("http2", \.http2, "Whether clients may speak HTTP/2 on it, as far as http2.enabled allows."),
       .optional("tls", \.tls, listenerTLS, "TLS: clients speak it on this address, and nothing else."),
-      .later("proxy_protocol"),
+      .boolean("proxy_protocol", \.proxyProtocol, "Whether every connection begins with a header of the PROXY protocol (version 1 or 2), before TLS; one that does not is closed."),
+      .texts("proxy_protocol_from", \.proxyProtocolSources, .addressRange, "Addresses of proxies that may connect, with proxy_protocol; none given: everybody may, and say who it is."),
     ] + Setting.addressRules(\.access, " on this listener"))
 
   private static let versions: [(name: String, value: TLSPlan.Version)] = [("1.2", .tls12), ("1.3", .tls13)]
@@ -204,11 +205,14 @@ enum SettingsTable {
       .section("balance", \.balance, balance, "How requests are divided among the endpoints."),
       .section("health", \.health, HealthSettings.table, "How it is found out whether the endpoints can be used."),
       .choice("request_mode", \.requestMode, [("streaming", .streaming), ("buffered", .buffered)], "Whether a body is sent on as it arrives, or collected first."),
+      .choice(
+        "proxy_protocol", \.proxyProtocol, [("off", .off), ("v1", .v1), ("v2", .v2)],
+        "The header of the PROXY protocol that connections to the backend begin with, before TLS. Each connection then serves one request."),
       .section("pool", \.pool, pool, "Connections to the backend, over all workers."),
       .section("proxy", \.self, proxy, "A route to the backend, and how requests are forwarded on it."),
       .section("tls", \.tls, upstreamTLS, "TLS to the backend."),
       .section("http2", \.http2, upstreamHTTP2, "HTTP/2 to the backend."),
-      .later("circuit_breaker"),
+      .section("circuit_breaker", \.breaker, breaker, "When the backend is left alone for a while, by all workers together, and how many retries it is spared."),
     ])
 
   private static let balance = SettingTable<BalancePlan>(

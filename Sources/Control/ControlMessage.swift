@@ -7,7 +7,7 @@
 /// From the master to a worker.
 public enum WorkerOrder: Equatable, Sendable {
   /// The first message: who the worker is. Descriptors: plan, scoreboard, then the error log and the access log as flagged, then the
-  /// tables of rate limits.
+  /// tables of rate limits, the segment of circuit breakers and its bell.
   case start(StartRecord)
   /// A batch of listening sockets, one descriptor each, in this order; follows `start` until all are there.
   case listeners([ListenerRecord])
@@ -62,6 +62,8 @@ public struct StartRecord: Equatable, Sendable {
   public var rateTableCount = 0
   /// What workers share of endpoints comes along; it is there whenever there are upstreams.
   public var hasEndpointTable = false
+  /// Whether the segment of circuit breakers comes along, with the bell that is rung when one changes.
+  public var hasBreakers = false
 
   public init() {}
 
@@ -78,6 +80,7 @@ public struct StartRecord: Equatable, Sendable {
     archive.data(&ticketKeys)
     archive.number(&rateTableCount)
     archive.flag(&hasEndpointTable)
+    archive.flag(&hasBreakers)
     if slot < 0 || rateTableCount < 0 || rateTableCount > 64 || workerCount < 1 || slot >= workerCount || row < 0 || listenerCount < 0 { archive.fail() }
   }
 }

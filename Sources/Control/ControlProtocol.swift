@@ -10,6 +10,7 @@
 //     stop          drains, and answers when everything has ended; `stop now` does not drain
 //     upstreams     the upstreams and their endpoints as JSON; `upstreams drain NAME/ENDPOINT`, `enable` and `disable` change one
 //     version       the program's version
+//     breakers      the circuit breakers as JSON; `breakers open NAME`, `close` and `reset` change one
 //
 // The socket's mode is 0600, and the peer must be root or whoever the master runs as.
 
@@ -18,17 +19,23 @@ import Kernel
 /// What can be asked of a master.
 public enum ControlRequest: Equatable, Sendable {
   case reload, reopen, status, stop, version, stopNow
+  case breakers
+  case openBreaker(String), closeBreaker(String), resetBreaker(String)
   case upstreams
   /// The endpoint goes by the name of its upstream, a slash, and its own name.
   case drainEndpoint(String), enableEndpoint(String), disableEndpoint(String)
 
   private static let plain: [(line: String, request: ControlRequest)] = [
-    ("reload", .reload), ("reopen", .reopen), ("status", .status), ("stop", .stop), ("stop now", .stopNow), ("version", .version), ("upstreams", .upstreams),
+    ("reload", .reload), ("reopen", .reopen), ("status", .status), ("stop", .stop), ("stop now", .stopNow), ("version", .version), ("breakers", .breakers),
+    ("upstreams", .upstreams),
   ]
 
   /// What stands on the wire, without the end of the line.
   public var line: String {
     switch self {
+    case .openBreaker(let name): "breakers open " + name
+    case .closeBreaker(let name): "breakers close " + name
+    case .resetBreaker(let name): "breakers reset " + name
     case .drainEndpoint(let name): "upstreams drain " + name
     case .enableEndpoint(let name): "upstreams enable " + name
     case .disableEndpoint(let name): "upstreams disable " + name
@@ -42,6 +49,7 @@ public enum ControlRequest: Equatable, Sendable {
       return
     }
     let orders: [(String, (String) -> ControlRequest)] = [
+      ("breakers open ", { .openBreaker($0) }), ("breakers close ", { .closeBreaker($0) }), ("breakers reset ", { .resetBreaker($0) }),
       ("upstreams drain ", { .drainEndpoint($0) }), ("upstreams enable ", { .enableEndpoint($0) }), ("upstreams disable ", { .disableEndpoint($0) }),
     ]
     for (start, make) in orders where line.hasPrefix(start) && line.count > start.count {

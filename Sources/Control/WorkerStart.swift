@@ -36,6 +36,9 @@ public struct WorkerStart: ~Copyable {
   public let rateTables: [RateTable]
   /// What workers share of endpoints.
   public let endpoints: EndpointTable?
+  /// The circuit breakers, and the bell that is rung when one changes; nil: there are none.
+  public let breakers: BreakerTable?
+  public var bell: Bell?
   /// What to accept on from the start, without waiting for `adopt`: all slots in a single process, else none.
   public let servedSlots: [Int]
   /// Where the error log goes; nil: standard output.
@@ -44,14 +47,16 @@ public struct WorkerStart: ~Copyable {
   public var accessLog: Descriptor?
 
   public init(
-    record: StartRecord, plan: Plan, scoreboard: Scoreboard, rateTables: [RateTable], endpoints: EndpointTable?, listeners: consuming ListenerSockets, servedSlots: [Int],
-    errorLog: consuming Descriptor?, accessLog: consuming Descriptor?
+    record: StartRecord, plan: Plan, scoreboard: Scoreboard, rateTables: [RateTable], endpoints: EndpointTable?, breakers: BreakerTable? = nil,
+    bell: consuming Bell? = nil, listeners: consuming ListenerSockets, servedSlots: [Int], errorLog: consuming Descriptor?, accessLog: consuming Descriptor?
   ) {
     self.record = record
     self.plan = plan
     self.scoreboard = scoreboard
     self.rateTables = rateTables
     self.endpoints = endpoints
+    self.breakers = breakers
+    self.bell = bell
     self.listeners = listeners
     self.servedSlots = servedSlots
     self.errorLog = errorLog
@@ -109,6 +114,14 @@ extension WorkerChannel {
       guard let file = files.take(next) else { throw StartFailure(reason: "the start came without the table of endpoints") }
       do { endpoints = try EndpointTable(file) } catch { throw StartFailure(reason: "cannot map the table of endpoints: \(error.text)") }
     }
+    if record.hasEndpointTable { next += 1 }
+    var breakers: BreakerTable?
+    var bell: Bell?
+    if record.hasBreakers {
+      guard let file = files.take(next), let rope = files.take(next + 1) else { throw StartFailure(reason: "the start came without its circuit breakers") }
+      do { breakers = try BreakerTable(file) } catch { throw StartFailure(reason: "cannot map the circuit breakers: \(error.text)") }
+      bell = Bell(rope)
+    }
 
     var listeners = ListenerSockets()
     while listeners.count < record.listenerCount {
@@ -132,7 +145,8 @@ extension WorkerChannel {
     do { scoreboard = try Scoreboard(boardFile) } catch { throw StartFailure(reason: "cannot map the scoreboard: \(error.text)") }
     guard scoreboard.page(record.row) != nil else { throw StartFailure(reason: "there is no row \(record.row) in the scoreboard") }
     return WorkerStart(
-      record: record, plan: plan, scoreboard: scoreboard, rateTables: rateTables, endpoints: endpoints, listeners: listeners, servedSlots: [], errorLog: errorLog, accessLog: accessLog)
+      record: record, plan: plan, scoreboard: scoreboard, rateTables: rateTables, endpoints: endpoints, breakers: breakers, bell: bell, listeners: listeners,
+      servedSlots: [], errorLog: errorLog, accessLog: accessLog)
   }
 
   private enum StartStep: ~Copyable {

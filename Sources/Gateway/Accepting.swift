@@ -69,7 +69,8 @@ extension Gateway {
     counters.add(.connectionsAccepted)
     let limit = plan.limits.maxConnections
     guard limit == 0 || connectionsOfAllWorkers < limit, !drain.isHurried else { return refuse(socket, listener: listener) }
-    let client = Client(socket, peer: PeerText(address), listener: UInt16(truncatingIfNeeded: listener))
+    var client = Client(socket, peer: PeerText(address), listener: UInt16(truncatingIfNeeded: listener))
+    client.peerPort = address.port
     guard let handle = clients.insert(client) else { return counters.add(.connectionsRefused) }
     do throws(Errno) {
       try poller.watch(clients[handle].socket.descriptor, token: Token.make(.client, handle))
@@ -81,7 +82,7 @@ extension Gateway {
       vacate(handle)
       return counters.add(.acceptFailures)
     }
-    if addresses.isActive { judgePeer(handle) }
+    if addresses.isActive { judgePeer(handle, isNew: true) }
     noteOpened()
     counters.add(.connectionsActive)
     setClientTimer(handle, .firstByte, plan.timeouts.request)

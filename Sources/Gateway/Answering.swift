@@ -198,8 +198,13 @@ extension Gateway {
       }
       body.append("\"}\n")
     } else {
+      switch fault {
       // Whoever reads this has opened an https address without https.
-      if fault == .plainRequest { body.append(row.sentence) } else { body.append(status.reason) }
+      case .plainRequest: body.append(row.sentence)
+      case .circuitOpen: body.append("Upstream circuit breaker is open; please retry later.")
+      case .retryBudgetExhausted: body.append("Upstream retry budget exhausted.")
+      default: body.append(status.reason)
+      }
       body.append("\n")
     }
     services.responses.begin(status, context, server: plan.serverHeader)
@@ -222,6 +227,7 @@ extension Gateway {
       services.responses.output.append(reason)
       services.responses.output.append("\r\n")
     }
+    if fault.isOfGuard { composeGuardFields(fault) }
     if fault == .connectionLimitReached { services.responses.output.append("Retry-After: 1\r\n") }
     services.responses.end(context)
     guard !context.isHead else { return 0 }
@@ -294,7 +300,7 @@ extension Gateway {
     describeConnection(client)
     switch id {
     case .generated:
-      services.ids.show(id)
+      if logsRequestIDs { services.ids.show(id) }
       accessLog?.append(entry, head: services.head, bytes: bytes, client: peer.span, requestID: services.ids.generated)
     case .received(let text):
       accessLog?.append(entry, head: services.head, bytes: bytes, client: peer.span, requestID: text.text(in: bytes))

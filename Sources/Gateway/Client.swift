@@ -61,6 +61,8 @@ struct ClientFlags: OptionSet, BitwiseCopyable {
   /// A trusted proxy has said that the request was made over TLS, or in the clear.
   static var toldSecure: ClientFlags { ClientFlags(rawValue: 1 << 20) }
   static var toldPlain: ClientFlags { ClientFlags(rawValue: 1 << 21) }
+  /// The header of the PROXY protocol, which says whose connection it is, has not come yet.
+  static var unannounced: ClientFlags { ClientFlags(rawValue: 1 << 22) }
   /// Its requests are looked at before they are routed (ClientAddress).
   static var screened: ClientFlags { [.trusted, .barred] }
 
@@ -79,7 +81,9 @@ enum ClientWaiting: UInt8, BitwiseCopyable {
 struct Client: ~Copyable {
   private(set) var socket: Socket
   /// Who is at the other end of the connection.
-  private(set) var peer: PeerAddress
+  var peer: PeerAddress
+  /// …and from which port; 0: not known.
+  var peerPort: UInt16 = 0
   /// Whom requests come from: the peer, or whom a trusted proxy names, from the head of a request on. Set in ClientAddress alone.
   var address: PeerText
   let listener: UInt16
@@ -182,6 +186,7 @@ struct Client: ~Copyable {
   init(streamOf connection: borrowing Client, carrier: Handle) {
     socket = Socket(Descriptor.none)
     peer = connection.peer
+    peerPort = connection.peerPort
     address = connection.address
     listener = connection.listener
     self.carrier = carrier

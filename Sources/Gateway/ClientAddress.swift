@@ -22,6 +22,10 @@ struct AddressRules: ~Copyable {
   private(set) var listeners = Stack<AddressTable>()
   /// Whether what requests say of their way is judged.
   let judges: Bool
+  /// Which listeners require a header of the PROXY protocol.
+  private(set) var announced: BoundedArray<Bool>
+  /// From whom a header of the PROXY protocol is accepted, by listener.
+  private(set) var announcers = Stack<AddressTable>()
   /// Whether there is anything to be asked of a new connection.
   let isActive: Bool
 
@@ -30,8 +34,13 @@ struct AddressRules: ~Copyable {
     source = plan.clientAddress.source
     everywhere = AddressTable(plan.access)
     judges = plan.clientAddress.isActive
-    isActive = judges || !plan.access.isEmpty || plan.listeners.contains { !$0.access.isEmpty }
-    for listener in plan.listeners { listeners.append(AddressTable(listener.access)) }
+    isActive = judges || !plan.access.isEmpty || plan.listeners.contains { !$0.access.isEmpty || $0.proxyProtocol }
+    announced = BoundedArray(capacity: max(1, plan.listeners.count))
+    for listener in plan.listeners {
+      listeners.append(AddressTable(listener.access))
+      _ = announced.append(listener.proxyProtocol)
+      announcers.append(AddressTable(allow: listener.proxyProtocolSources))
+    }
   }
 
   func permits(_ address: PeerAddress, listener: Int) -> Bool {
@@ -63,12 +72,13 @@ extension PeerText {
 extension Gateway {
   /// Notes what can be said of a new connection's peer.
   @inline(never)
-  mutating func judgePeer(_ client: Handle) {
-    let peer = clients[client].peer
+  mutating func judgePeer(_ client: Handle, isNew: Bool) {
+    let peer = clients[client].peer, listener = Int(clients[client].listener)
     clients[client].flags.remove(.screened)
+    if isNew, listener < addresses.announced.count, addresses.announced.span[listener] { return expectAnnouncement(client, listener) }
     if addresses.trusted.contains(peer) {
       clients[client].flags.insert(.trusted)
-    } else if !addresses.permits(peer, listener: Int(clients[client].listener)) {
+    } else if !addresses.permits(peer, listener: listener) {
       clients[client].flags.insert(.barred)
     }
   }

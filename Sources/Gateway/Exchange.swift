@@ -67,6 +67,8 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   static var hedged: ExchangeFlags { ExchangeFlags(rawValue: 1 << 20) }
   /// The head that was collected has come over HTTP/2.
   static var heldFromHTTP2: ExchangeFlags { ExchangeFlags(rawValue: 1 << 22) }
+  /// The attempt under way has been let through by the upstream's guard, and is to be reported to it (`admission`).
+  static var guarded: ExchangeFlags { ExchangeFlags(rawValue: 1 << 28) }
 }
 
 /// The state of one proxied request. The slots of ended exchanges are used again as they are, so that `begin` sets everything
@@ -135,6 +137,8 @@ struct Exchange: ~Copyable {
   var trailers: Buffer?
   /// What rate limits said of the request; set where there are any.
   var rateNote = RateNote()
+  /// With `.guarded`: what the attempt under way was let through with.
+  var admission = Admission()
   /// Neighbours in the upstream's queue.
   var nextWaiting: Handle?
   var previousWaiting: Handle?

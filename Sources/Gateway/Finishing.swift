@@ -25,6 +25,7 @@ extension Gateway {
     if fault.row.side == .upstream { counters.add(.upstreamFailures) }
     report(exchange, fault)
     exchanges[exchange].fault = fault
+    reportAttempt(exchange)
     if let backend = exchanges[exchange].backend { detach(exchange, backend, isReusable: false) }
     if exchanges[exchange].flags.contains(.waiting) { leaveQueue(exchange) }
     let client = exchanges[exchange].client
@@ -46,7 +47,7 @@ extension Gateway {
     exchanges[exchange].sent = 0
     exchanges[exchange].bodySent = 0
     let isRead = clients[client].body.isComplete
-    if !isRead || drain.isDraining { exchanges[exchange].flags.remove(.persistent) }
+    if !isRead || drain.isDraining || fault.isOfGuard { exchanges[exchange].flags.remove(.persistent) }
     let context = ResponseContext(
       isHead: exchanges[exchange].head.method == .head, isVersion11: exchanges[exchange].head.flags.contains(.version11),
       isPersistent: exchanges[exchange].flags.contains(.persistent))
@@ -197,6 +198,7 @@ extension Gateway {
 
   /// The first of those who wait looks for a connection again.
   mutating func serveWaiting(_ upstream: Int) {
+    if guards.isActive, refuseWaiting(upstream) { return }
     guard let exchange = backends.sets[upstream].firstWaiting, exchanges.contains(exchange) else { return }
     leaveQueue(exchange)
     seekBackend(exchange)
@@ -212,8 +214,8 @@ extension Gateway {
     counters.subtract(.requestsActive)
     counters.add(exchanges[pinned].upstream < 0 ? .requestsAnswered : .requestsForwarded)
     count(status: exchanges[pinned].status)
-    if !exchanges[pinned].flags.isDisjoint(with: [.grpc, .watched]) { finishSpecial(exchange) }
-    if logsAccess { log(exchange) }
+    if !exchanges[pinned].flags.isDisjoint(with: [.grpc, .guarded, .watched]) { finishSpecial(exchange) }
+    if logsAccess { log(pinned, client) }
     clients[client].exchange = nil
     clients[client].flags.remove([.holding, .owesContinue, .pouring])
     if !exchanges[pinned].flags.contains(.persistent) {
@@ -230,11 +232,12 @@ extension Gateway {
     if hasMore || clients[client].input != nil || clients[client].flags.contains(.readable) { enqueue(client.handle) }
   }
 
-  /// Ends what not every exchange is: a call, an attempt that says something about its endpoint.
+  /// Ends what not every exchange is: a call, an attempt that its upstream's guard has let through, or one that says something about its endpoint.
   @inline(never)
   private mutating func finishSpecial(_ exchange: Handle) {
     if exchanges[exchange].flags.contains(.watched) { judge(exchange, exchanges[exchange].fault, exchanges[exchange].status) }
     if exchanges[exchange].flags.contains(.grpc) { finishCall(exchange) }
+    reportAttempt(exchange)
   }
 
   /// Gives back what the exchange holds. True when bytes came behind its request: they are the client's input again.
@@ -265,37 +268,38 @@ extension Gateway {
   }
 
   @inline(never)
-  private mutating func log(_ handle: Handle) {
+  private mutating func log(_ exchange: Pin<Exchange>, _ client: Pin<Client>) {
     var entry = AccessEntry()
-    entry.status = exchanges[handle].status
-    entry.method = exchanges[handle].head.method
-    entry.version = AccessProtocol(exchanges[handle].head.flags)
-    entry.fault = exchanges[handle].fault
-    entry.route = exchanges[handle].route
-    if exchanges[handle].flags.contains(.grpc) { entry.callStatus = exchanges[handle].callStatus }
-    entry.upstream = exchanges[handle].upstream
-    entry.attempts = exchanges[handle].attempts
-    entry.bytesReceived = UInt64(exchanges[handle].headLength + exchanges[handle].bodyReceived)
-    entry.bytesSent = UInt64(max(0, exchanges[handle].sent))
-    entry.bodyBytesSent = UInt64(max(0, exchanges[handle].bodySent))
-    entry.startedAt = exchanges[handle].startedWall
-    entry.duration = services.nowMicroseconds - exchanges[handle].started
-    entry.upstreamConnect = exchanges[handle].connectedAt
-    entry.upstreamHeader = exchanges[handle].headAt
-    let peer = clients[exchanges[handle].client].address
-    describeConnection(exchanges[handle].client)
-    if exchanges[handle].recovery != nil { describeAttempts(handle) }
-    if exchanges[handle].pool >= 0 { accessLog?.note(endpoint: backends.name(of: Int(exchanges[handle].pool)).utf8Span.span) }
-    let id = exchanges[handle].requestID
+    entry.status = exchanges[exchange].status
+    entry.method = exchanges[exchange].head.method
+    entry.version = AccessProtocol(exchanges[exchange].head.flags)
+    entry.fault = exchanges[exchange].fault
+    entry.route = exchanges[exchange].route
+    if exchanges[exchange].flags.contains(.grpc) { entry.callStatus = exchanges[exchange].callStatus }
+    entry.upstream = exchanges[exchange].upstream
+    entry.attempts = exchanges[exchange].attempts
+    entry.bytesReceived = UInt64(max(0, exchanges[exchange].headLength &+ exchanges[exchange].bodyReceived))
+    entry.bytesSent = UInt64(max(0, exchanges[exchange].sent))
+    entry.bodyBytesSent = UInt64(max(0, exchanges[exchange].bodySent))
+    entry.startedAt = exchanges[exchange].startedWall
+    entry.duration = services.nowMicroseconds &- exchanges[exchange].started
+    entry.upstreamConnect = exchanges[exchange].connectedAt
+    entry.upstreamHeader = exchanges[exchange].headAt
+    let peer = clients[client].address
+    describeConnection(client.handle)
+    if exchanges[exchange].recovery != nil { describeAttempts(exchange.handle) }
+    let pool = Int(exchanges[exchange].pool)
+    if logsEndpoints, pool >= 0 { accessLog?.note(endpoint: backends.name(of: pool).utf8Span.span) }
+    let id = exchanges[exchange].requestID
     var bytes = Buffer.absent
-    swap(&bytes, &exchanges[handle].bytes)
+    swap(&bytes, &exchanges[exchange].bytes)
     switch id {
     case .generated:
-      services.ids.show(id)
-      accessLog?.append(entry, head: exchanges[handle].head, bytes: bytes.bytes, client: peer.span, requestID: services.ids.generated)
+      if logsRequestIDs { services.ids.show(id) }
+      accessLog?.append(entry, head: exchanges[exchange.handle].head, bytes: bytes.bytes, client: peer.span, requestID: services.ids.generated)
     case .received(let text):
-      accessLog?.append(entry, head: exchanges[handle].head, bytes: bytes.bytes, client: peer.span, requestID: text.text(in: bytes.bytes))
+      accessLog?.append(entry, head: exchanges[exchange.handle].head, bytes: bytes.bytes, client: peer.span, requestID: text.text(in: bytes.bytes))
     }
-    swap(&bytes, &exchanges[handle].bytes)
+    swap(&bytes, &exchanges[exchange].bytes)
   }
 }

@@ -14,8 +14,8 @@ extension Gateway {
   /// Begins an exchange: collects its body first where the route asks for it, else looks for a connection.
   mutating func start(_ exchange: Handle) {
     let client = exchanges[exchange].client
-    if actions.forwards[Int(exchanges[exchange].rule)].isGuarded { guardExchange(exchange) }
     if exchanges[exchange].head.flags.contains(.version2) { beginCall(exchange) }
+    if actions.forwards[Int(exchanges[exchange].rule)].isGuarded, !guardExchange(exchange) { return }
     if actions.forwards[Int(exchanges[exchange].rule)].collectsRequest, !clients[client].body.isComplete {
       exchanges[exchange].flags.formUnion([.collecting, .collected])
       if let fault = passHeldBody(exchange) { return fail(exchange, fault) }
@@ -37,6 +37,7 @@ extension Gateway {
     }
     exchanges[exchange].flags.remove(.collecting)
     if exchanges[exchange].recovery != nil { beginAttempt(exchange) }
+    if guards.isActive, !admitAttempt(exchange, isRetry: false) { return }
     seekBackend(exchange)
   }
 
@@ -136,6 +137,9 @@ extension Gateway {
   /// There is a TCP connection: TLS comes next, where the upstream speaks it.
   mutating func isConnected(_ backend: Handle, _ exchange: Handle?) {
     let upstream = Int(backends.connections[backend].upstream)
+    if let exchange, actions.forwards[Int(exchanges[exchange].rule)].announces, !announce(backend, exchange) {
+      return connectFailed(backend, exchange, .connectionTerminated)
+    }
     if let client = upgradingClients[upstream], !mayMultiplex(exchange, Int(backends.connections[backend].pool)) { return secure(backend, exchange, client) }
     if let client = tlsClients[upstream] { return secure(backend, exchange, client) }
     isReady(backend, exchange, .none)

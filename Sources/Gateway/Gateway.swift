@@ -52,6 +52,8 @@ struct Services: ~Copyable {
   /// What templates are told, and lines being composed from them; without memory where there are none.
   var facts = TemplateFacts.absent
   var editLines = Buffer.absent
+  /// What is told to the client whose request an upstream's guard has just refused.
+  var guardNote = GuardNote()
   var random = SystemRandomNumberGenerator()
   /// Milliseconds and microseconds of the monotonic clock, and microseconds of the wall clock, at the start of the turn.
   var now: Int64 = 0
@@ -156,6 +158,10 @@ public struct Gateway: ~Copyable {
   var accessLog: AccessLog?
   /// Whether there is one: asking the optional itself takes a call.
   let logsAccess: Bool
+  /// Whether its lines name the request.
+  let logsRequestIDs: Bool
+  /// …and the endpoint that has answered.
+  let logsEndpoints: Bool
   var nextAccessFlush: Int64 = 0
   /// When the endpoints are said to exist again.
   var nextEndpointTouch: Int64 = 0
@@ -170,6 +176,7 @@ public struct Gateway: ~Copyable {
   /// Who is let in, and whose word on addresses is taken.
   let addresses: AddressRules
   var limits: RateLimits
+  var guards: UpstreamGuards
   let balances: BalanceTable
   /// Checks of endpoints, and whether there are any, or endpoints are judged by their requests.
   var health: HealthChecks
@@ -182,9 +189,10 @@ public struct Gateway: ~Copyable {
   ///   - ticketKeys: keys of session tickets, one behind the other, the newest first.
   ///   - rateTables: the tables of rate limits, in the order of the plan's zones.
   ///   - endpoints: what workers share of endpoints; nil: this is the only one.
+  ///   - breakers: the circuit breakers, of which this worker writes row `row`; nil: no upstream has one.
   public init(
     _ plan: Plan, worker: WorkerIdentity, board: Scoreboard?, counters: consuming CounterPage, log: EventLog, accessLog: consuming Descriptor?,
-    ticketKeys: [UInt8], rateTables: [RateTable] = [], endpoints: EndpointTable? = nil
+    ticketKeys: [UInt8], rateTables: [RateTable] = [], endpoints: EndpointTable? = nil, breakers: BreakerTable? = nil, bell: consuming Bell? = nil, row: Int = 0
   ) throws(GatewayFailure) {
     // Everything that can fail comes first: a noncopyable value is initialised whole or not at all.
     let table = try Self.makeTable(plan)
@@ -212,7 +220,10 @@ public struct Gateway: ~Copyable {
     hasOwnBounds = actions.hasOwnBounds
     editsLocally = actions.edits.editsResponses
     self.actions = actions
-    logsAccess = lines != nil
+    switch lines {
+    case .some(let log): (logsAccess, logsRequestIDs, logsEndpoints) = (true, log.showsRequestIDs, log.showsEndpoints)
+    case .none: (logsAccess, logsRequestIDs, logsEndpoints) = (false, false, false)
+    }
     self.accessLog = lines
     backends = Backends(plan.upstreams, worker: worker.slot, of: worker.count, capacity: backendCapacity + backendStreamCapacity, table: endpoints, column: worker.row, now: now)
     backendStreams = Slab(capacity: backendStreamCapacity)
@@ -251,6 +262,7 @@ public struct Gateway: ~Copyable {
       services.facts = TemplateFacts(capacity: 8192)
       services.editLines = Buffer(capacity: Self.editCapacity)
     }
+    guards = UpstreamGuards(plan.upstreams, breakers, bell: bell, row: row)
     self.services = services
     self.profile = profile
     clientTimers = TimerWheel(capacity: clientCapacity, now: now)

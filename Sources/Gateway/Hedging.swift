@@ -7,6 +7,7 @@
 import HTTPModel
 import Memory
 import Plan
+import Policy
 import SharedState
 import Upstream
 
@@ -22,6 +23,8 @@ struct Leg: BitwiseCopyable {
   var pool: Int32 = -1
   /// It is not the one that was begun with.
   var isHedge = false
+  /// What it was let through with; nil: there is no guard, or it has been reported.
+  var admission: Admission?
 }
 
 extension Gateway {
@@ -44,7 +47,7 @@ extension Gateway {
   /// Makes `leg` the exchange's connection, and leaves `current` in its place.
   private mutating func take(_ leg: Leg, _ exchange: Handle, _ recovery: Handle, leaving current: Handle?, in index: Int) {
     if let current {
-      recoveries[recovery].legs[index] = recoveries[recovery].leg(current)
+      recoveries[recovery].legs[index] = recoveries[recovery].leg(current, admission(of: exchange))
     } else {
       recoveries[recovery].legCount -= 1
       recoveries[recovery].legs[index] = recoveries[recovery].legs[recoveries[recovery].legCount]
@@ -55,6 +58,18 @@ extension Gateway {
     recoveries[recovery].isHedge = leg.isHedge
     exchanges[exchange].backend = leg.backend
     exchanges[exchange].pool = Int32(truncatingIfNeeded: backends.connections[leg.backend].pool)
+    resume(leg.admission, exchange)
+  }
+
+  private func admission(of exchange: Handle) -> Admission? {
+    exchanges[exchange].flags.contains(.guarded) ? exchanges[exchange].admission : nil
+  }
+
+  /// Makes `admission` that of the attempt under way.
+  private mutating func resume(_ admission: Admission?, _ exchange: Handle) {
+    guard let admission else { return exchanges[exchange].flags.subtract(.guarded) }
+    exchanges[exchange].admission = admission
+    exchanges[exchange].flags.insert(.guarded)
   }
 
   // MARK: Beginning
@@ -79,8 +94,10 @@ extension Gateway {
     guard let current = exchanges[exchange].backend, recoveries[recovery].legCount < Leg.limit, !drain.isOver,
       case let pool = Int(backends.connections[current].pool), backends.hasRoom(pool) || seeksStreams(pool)
     else { return }
+    let admission = guards.isActive ? admitLeg(exchange) : nil
+    if guards.isActive, admission == nil { return }
     counters.add(.upstreamHedges)
-    recoveries[recovery].legs[recoveries[recovery].legCount] = recoveries[recovery].leg(current)
+    recoveries[recovery].legs[recoveries[recovery].legCount] = recoveries[recovery].leg(current, self.admission(of: exchange))
     recoveries[recovery].legCount += 1
     recoveries[recovery].hedges += 1
     recoveries[recovery].isHedge = true
@@ -89,6 +106,7 @@ extension Gateway {
     recoveries[recovery].pool = -1
     exchanges[exchange].flags.insert(.hedged)
     exchanges[exchange].backend = nil
+    if guards.isActive { resume(guards.place(Int(exchanges[exchange].upstream)) == nil ? nil : admission, exchange) }
     seekBackend(exchange)
   }
 
@@ -98,6 +116,7 @@ extension Gateway {
   mutating func goesOnWithLeg(_ exchange: Handle, _ fault: Fault) -> Bool {
     guard let recovery = exchanges[exchange].recovery, recoveries[recovery].legCount > 0 else { return false }
     endAttempt(exchange, fault, 0)
+    reportAttempt(exchange, fault, 0)
     leaveBackend(exchange, isReusable: false)
     let index = recoveries[recovery].legCount - 1
     take(recoveries[recovery].legs[index], exchange, recovery, leaving: nil, in: index)
@@ -126,6 +145,7 @@ extension Gateway {
       let leg = recoveries[recovery].legs[recoveries[recovery].legCount]
       recoveries[recovery].note(
         EndedAttempt(address: leg.address, pool: leg.pool, duration: max(0, services.nowMicroseconds - leg.attemptStart)))
+      if let admission = leg.admission { end(admission, .neutral) }
       if backends.connections.contains(leg.backend) { closeBackend(leg.backend) }
     }
   }

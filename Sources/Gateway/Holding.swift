@@ -30,6 +30,8 @@ extension Gateway {
     let asksForNoBuffering = services.responseHead.headers(in: bytes).asksForNoBuffering
     if isEventStream {
       exchanges[exchange].flags.insert(.eventStream)
+      // It may go on for days; a breaker that is half-open shall not wait for its end.
+      if exchanges[exchange].flags.contains(.guarded), !exchanges[exchange].flags.contains(.grpc), exchanges[exchange].status < 500 { reportSuccess(exchange) }
       if let backend = exchanges[exchange].backend { backends.connections[backend].waiting = .nothing }
       return false
     }

@@ -187,6 +187,16 @@ extension Gateway {
 
   private mutating func probeIsConnected(_ probe: Handle) {
     let upstream = health.probes[probe].upstream
+    // An endpoint that expects the PROXY protocol is told that the connection is the gateway's own.
+    switch plan.upstreams[upstream].proxyProtocol {
+    case .off: break
+    case .v1:
+      let line = Array("PROXY UNKNOWN\r\n".utf8)
+      append(line.span, probe)
+    case .v2:
+      let head: [UInt8] = [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a, 0x20, 0x00, 0x00, 0x00]
+      append(head.span, probe)
+    }
     if let client = tlsClients[upstream] {
       health.probes[probe].state = .securing
       if health.cipher.capacity == 0 {

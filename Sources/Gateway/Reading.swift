@@ -73,10 +73,20 @@ extension Gateway {
 
   @inline(__always)
   mutating func receive(_ client: Pin<Client>, into buffer: inout Buffer) -> Transfer {
-    if !clients[client].flags.isDisjoint(with: [.secure, .stream]) {
-      return clients[client].flags.contains(.stream) ? receiveFromStream(client.handle, into: &buffer) : receiveSecurely(client.handle, into: &buffer)
-    }
+    if !clients[client].flags.isDisjoint(with: [.secure, .stream, .unannounced]) { return receiveIndirectly(client.handle, into: &buffer) }
     return buffer.fill { clients[client].socket.receive(into: &$0) }
+  }
+
+  @inline(never)
+  private mutating func receiveIndirectly(_ client: Handle, into buffer: inout Buffer) -> Transfer {
+    if clients[client].flags.contains(.unannounced) {
+      switch takeAnnouncement(client) {
+      case .moved: break
+      case let other: return other
+      }
+    }
+    if clients[client].flags.contains(.stream) { return receiveFromStream(client, into: &buffer) }
+    return clients[client].flags.contains(.secure) ? receiveSecurely(client, into: &buffer) : buffer.fill { clients[client].socket.receive(into: &$0) }
   }
 
   // MARK: Heads

@@ -6,6 +6,7 @@
 
 import HTTPModel
 import Memory
+import Policy
 
 /// An attempt that is over.
 struct EndedAttempt: BitwiseCopyable {
@@ -71,5 +72,7 @@ struct Recovery: ~Copyable {
   }
 
   /// The attempt at hand, which is on `backend`.
-  func leg(_ backend: Handle) -> Leg { Leg(backend: backend, attemptStart: attemptStart, address: address, pool: pool, isHedge: isHedge) }
+  func leg(_ backend: Handle, _ admission: Admission?) -> Leg {
+    Leg(backend: backend, attemptStart: attemptStart, address: address, pool: pool, isHedge: isHedge, admission: admission)
+  }
 }

@@ -277,12 +277,17 @@ extension Gateway {
   @inline(__always)
   private mutating func responseIsComplete(_ exchange: Handle, _ backend: Pin<BackendConnection>, isClean: Bool) {
     let pinned = unsafe exchanges.pin(exchange)
-    let isHeld = exchanges[pinned].flags.contains(.holding), isRetried = exchanges[pinned].flags.contains(.retrying)
-    if isHeld, !isRetried, let fault = releaseHeld(exchange) { return fail(exchange, fault) }
+    if !exchanges[pinned].flags.isDisjoint(with: [.holding, .retrying, .guarded]) {
+      if !exchanges[pinned].flags.contains(.retrying) {
+        if exchanges[pinned].flags.contains(.holding), let fault = releaseHeld(exchange) { return fail(exchange, fault) }
+        // Before somebody who waits gets the connection.
+        reportAttempt(exchange)
+      }
+    }
     // The connection serves again only when both messages are over and it said so.
     let isReusable = isClean && exchanges[pinned].flags.contains(.requestComplete) && !backends.connections[backend].hasEnded
       && backends.connections[backend].backlog.isEmpty && backends.connections[backend].isPersistent && isQuiet(backend)
-    if isRetried { return retryInstead(exchange, isReusable: isReusable) }
+    if exchanges[pinned].flags.contains(.retrying) { return retryInstead(exchange, isReusable: isReusable) }
     detach(exchange, backend, isReusable: isReusable)
     finish(exchange)
   }

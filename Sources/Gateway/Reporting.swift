@@ -4,6 +4,7 @@ import HTTPModel
 import Kernel
 import Memory
 import Plan
+import Policy
 import SharedState
 import TLS
 import Wire
@@ -51,6 +52,20 @@ extension Gateway {
     return "\"rate_limit\":{\"refused\":\(total(.rateLimitRefusals)),\"dry_run_refused\":\(total(.rateLimitSpared)),\"zones\":{\(zones.joined(separator: ","))}},"
   }
 
+  /// The circuit breakers, with what follows them; empty where there are none.
+  private var breakers: String {
+    guard guards.isActive else { return "" }
+    var list: [String] = []
+    for place in 0..<guards.guards.count {
+      let breaker = guards.guards.span[place].breaker
+      let state = breaker.state, counts = breaker.counts(microseconds: services.nowMicroseconds), load = breaker.memory.underWay()
+      func total(_ total: BreakerTotal) -> UInt64 { breaker.memory.value(of: total) }
+      list.append(
+        "\(quoted(plan.upstreams[guards.upstreams[place]].name)):{\"state\":\"\(state.phase.name)\",\"held\":\(state.isHeld),\"trips\":\(state.trips),\"window_requests\":\(counts.total),\"window_failures\":\(counts.failures),\"consecutive_failures\":\(counts.streak),\"requests_under_way\":\(load.attempts),\"retries_under_way\":\(load.retries),\"opened\":\(total(.opened)),\"half_opened\":\(total(.halfOpened)),\"closed\":\(total(.closed)),\"refused\":\(total(.refused)),\"dry_run_refused\":\(total(.spared)),\"retries_refused\":\(total(.budgetRefused)),\"dry_run_retries_refused\":\(total(.budgetSpared))}")
+    }
+    return "\"breakers\":{\(list.joined(separator: ","))},"
+  }
+
   private func stats() -> String {
     var faults: [String] = []
     for fault in Fault.allCases where fault != .none {
@@ -84,7 +99,8 @@ extension Gateway {
       "http2":{"connections_active":\(total(.http2ConnectionsActive)),"connections":\(total(.http2Connections)),"streams_active":\(total(.http2StreamsActive)),"streams":\(total(.http2Streams)),"resets_received":\(total(.http2ResetsReceived)),"resets_sent":\(total(.http2ResetsSent)),"pushes":\(total(.http2Pushes))},\
       "grpc":{"calls":\(total(.grpcCalls)),"statuses":{\(calls.joined(separator: ","))},"without_status":\(total(.grpcNoStatus))},\
       "upstream_http2":{"connections_active":\(total(.upstreamSessionsActive)),"connections":\(total(.upstreamSessions)),"streams_active":\(total(.upstreamStreamsActive)),"streams":\(total(.upstreamStreams)),"resets_received":\(total(.upstreamResetsReceived)),"resets_sent":\(total(.upstreamResetsSent)),"goaways":\(total(.upstreamGoAways)),"ping_timeouts":\(total(.upstreamPingTimeouts)),"preconnects":\(total(.upstreamPreconnects)),"preconnects_skipped":\(total(.upstreamPreconnectsSkipped))},\
-      \(rateLimits)\
+      "proxy_protocol":{"received":\(total(.proxyHeadersReceived)),"sent":\(total(.proxyHeadersSent))},\
+      \(rateLimits)\(breakers)\
       "faults":{\(faults.joined(separator: ","))},\
       "header_rules":{"values_refused":\(total(.fieldsRefused))},\
       "log_lines_dropped":\(total(.logLinesDropped)),\

@@ -15,16 +15,30 @@ import Wire
 extension Gateway {
   // MARK: Beginning
 
-  /// Sets what a route asks of its exchanges besides forwarding: a limit for the whole, retries, addresses rewritten, header rules.
+  /// Sets what a route asks of its exchanges besides forwarding: a limit for the whole, retries, addresses rewritten, header rules; and
+  /// asks the upstream's guard. False: the exchange has failed.
   @inline(never)
-  mutating func guardExchange(_ exchange: Handle) {
+  mutating func guardExchange(_ exchange: Handle) -> Bool {
     let plan = actions.forwards[Int(exchanges[exchange].rule)].plan
     let balance = actions.forwards[Int(exchanges[exchange].rule)].balance
     if balance.isActive { noteBalance(exchange, balance) }
-    if plan.timeout > 0 { limit(exchange, until: services.now + Int64(plan.timeout)) }
+    if plan.timeout > 0 {
+      let before = exchanges[exchange].deadline
+      limit(exchange, until: services.now + Int64(plan.timeout))
+      if exchanges[exchange].deadline != before { exchanges[exchange].flags.remove(.deadlineIsCalls) }
+    }
     if actions.forwards[Int(exchanges[exchange].rule)].rewrites { exchanges[exchange].flags.insert(.rewrites) }
     if actions.forwards[Int(exchanges[exchange].rule)].hasEdits { exchanges[exchange].flags.insert(.edits) }
-    guard plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 else { return }
+    if plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 { prepare(exchange, plan) }
+    guard guards.isActive else { return true }
+    let client = exchanges[exchange].client
+    // A body is not collected for one who will not have it.
+    if actions.forwards[Int(exchanges[exchange].rule)].collectsRequest, !clients[client].body.isComplete { return !isRefusedEarly(exchange) }
+    return admitAttempt(exchange, isRetry: false)
+  }
+
+  /// Makes an exchange one that can be sent again.
+  private mutating func prepare(_ exchange: Handle, _ plan: ForwardPlan) {
     prepareRecovery(exchange)
     if plan.retry.maxRetries > 0, exchanges[exchange].head.body != .none, plan.retry.bufferSize > 0 { exchanges[exchange].flags.insert(.keepsBody) }
     if plan.retry.coversStatuses, !exchanges[exchange].head.flags.contains(.extendedConnect) { exchanges[exchange].flags.insert(.watchesStatus) }
@@ -91,6 +105,8 @@ extension Gateway {
       .debug, key: EventKey("upstream retry", Int(exchanges[exchange].upstream)),
       "upstream \(plan.upstreams[Int(exchanges[exchange].upstream)].name): \(fault.row.token); sent again, request \(exchanges[exchange].attempts + 1)")
     let isFresh = facts.isStale
+    // What is only resent is the same attempt still: nothing speaks against the upstream.
+    if case .retry = decision { reportAttempt(exchange, fault, exchanges[exchange].status) }
     rewind(exchange)
     leaveBackend(exchange, isReusable: false)
     sendAgain(exchange, decision, onNewConnection: isFresh)
@@ -200,6 +216,7 @@ extension Gateway {
       }
     }
     beginAttempt(exchange)
+    if guards.isActive, case .retry = decision, !admitAttempt(exchange, isRetry: true) { return }
     // On a new connection where the old one was stale: the others of the pool may be as stale. HTTP/2 sessions are known to live.
     let pool = Int(exchanges[exchange].pool)
     if onNewConnection, pool >= 0, !backends.pools[pool].isRetired, !seeksStreams(pool) { openBackend(exchange) } else { seekBackend(exchange) }
@@ -237,6 +254,7 @@ extension Gateway {
       guard recoveries[recovery].resumesAt <= services.now else { return }
       recoveries[recovery].resumesAt = 0
       beginAttempt(exchange)
+      if guards.isActive, !admitAttempt(exchange, isRetry: true) { return }
       return seekBackend(exchange)
     }
     guard !exchanges[exchange].flags.contains(.hasHead) else { return }
@@ -287,6 +305,7 @@ extension Gateway {
     swap(&recoveries[recovery].heldBody, &clients[client].backlog)
     recoveries[recovery].heldStatus = status
     endAttempt(exchange, .none, status)
+    reportAttempt(exchange, .none, status)
     var facts = facts(exchange, .status(status))
     facts.retryAfter = recoveries[recovery].retryAfter
     facts.isCommitted = false
@@ -311,6 +330,7 @@ extension Gateway {
     report(exchange, fault)
     let upstream = Int(exchanges[exchange].upstream)
     endAttempt(exchange, fault, 0)
+    reportAttempt(exchange, fault, 0)
     recoveries[recovery].resumesAt = 0
     rewind(exchange)
     leaveBackend(exchange, isReusable: false)

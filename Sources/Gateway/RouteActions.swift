@@ -33,8 +33,8 @@ struct ForwardRule: BitwiseCopyable {
   let plan: ForwardPlan
   let style: RequestStyle
   let collectsRequest: Bool
-  /// Whether its exchanges have a limit of their own, are retried or hedged, have their heads changed or their responses rewritten, or go
-  /// where something of them says.
+  /// Whether its exchanges have a limit of their own, are retried or hedged, have their heads changed or their responses rewritten, go where
+  /// something of them says, or have to be let through by their upstream's guard.
   let isGuarded: Bool
   /// What of a request its upstream's balancing goes by.
   let balance: BalanceRule
@@ -42,6 +42,8 @@ struct ForwardRule: BitwiseCopyable {
   let hasEdits: Bool
   /// Whether what is said of a request's way depends on its peer, or is said in Forwarded (ForwardedWay).
   let tellsWay: Bool
+  /// Whether connections to the upstream begin with a header of the PROXY protocol.
+  let announces: Bool
   /// What is rewritten in responses; meaningful with `rewrites`.
   let rewriter: ResponseRewriter
   let rewrites: Bool
@@ -56,6 +58,7 @@ struct ForwardRule: BitwiseCopyable {
   ///   - captures: the names of the route's.
   init(_ plan: ForwardPlan, _ upstream: UpstreamPlan, judges: Bool, hasEdits: Bool, captures: [String]) {
     balance = BalanceRule(upstream.balance, captures: captures)
+    announces = upstream.proxyProtocol != .off
     tellsWay = judges || plan.setForwarded
     self.plan = plan
     self.hasEdits = hasEdits
@@ -63,7 +66,8 @@ struct ForwardRule: BitwiseCopyable {
     collectsRequest = upstream.requestMode == .buffered
     rewriter = ResponseRewriter(location: plan.rewriteLocation, cookiePath: plan.rewriteCookiePath)
     rewrites = plan.rewriteLocation || plan.rewriteCookiePath
-    isGuarded = plan.timeout > 0 || plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 || rewrites || hasEdits || balance.isActive
+    isGuarded =
+      plan.timeout > 0 || plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 || rewrites || hasEdits || balance.isActive || upstream.breaker.enabled
     var dropped: HeaderNameSet = HeaderNameSet.hopByHop
     dropped.formUnion([HeaderNameSet(.host), HeaderNameSet(.expect), HeaderNameSet(.requestID)])
     // Nobody but the gateway says who a client is.

@@ -121,6 +121,7 @@ extension Gateway {
     case .nothing, .settling: break
     case .firstByte, .idle:
       counters.add(.idleCloses)
+      if clients[client].flags.contains(.unannounced) { counters.count(fault: Fault.proxyHeaderTimeout.rawValue) }
       noteHandshakeTimeout(client)
       _ = sayGoodbye(client)
       doom(client)

@@ -139,6 +139,7 @@ extension Gateway {
     exchanges[exchange].headAt = services.nowMicroseconds - exchanges[exchange].attemptStart
     exchanges[exchange].flags.formUnion([.hasHead, .committed, .upgraded])
     exchanges[exchange].flags.remove(.persistent)
+    if exchanges[exchange].flags.contains(.guarded) { reportSuccess(exchange) }
     // From here on only silence ends it.
     exchanges[exchange].deadline = 0
     backends.tunnel(backend)

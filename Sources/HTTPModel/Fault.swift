@@ -57,6 +57,10 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case requestDenied
   // The upstream's again.
   case noHealthyEndpoint
+  // The client's, before its first byte.
+  case proxyHeaderError, proxyHeaderTimeout, proxyHeaderRefused
+  // Policies again.
+  case circuitOpen, retryBudgetExhausted
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -151,6 +155,11 @@ public struct FaultRow: Sendable {
     row(.http2DrainTimeout, "http2_goaway_timeout", .upstream, .ifIdempotent, 502, 4, "The response had not begun within http2.goaway_drain_timeout_sec after the backend's GOAWAY."),
     row(.requestDenied, "http_request_denied", .client, .never, 403, 2, "The client's address is not let in: allow and deny of the configuration, the listener or the route."),
     row(.noHealthyEndpoint, "no_healthy_endpoint", .upstream, .never, 503, 4, "None of the upstream's endpoints may be used: all are drained, disabled or known to have failed."),
+    row(.proxyHeaderError, "proxy_protocol_error", .client, .never, 0, 3, "A connection to a listener with proxy_protocol did not begin with a header of the PROXY protocol; it was closed."),
+    row(.proxyHeaderTimeout, "proxy_protocol_timeout", .client, .never, 0, 2, "The header of the PROXY protocol did not arrive within request_timeout_sec; the connection was closed."),
+    row(.proxyHeaderRefused, "proxy_protocol_refused", .client, .never, 0, 3, "A peer that is not in proxy_protocol_from connected to a listener with proxy_protocol; the connection was closed."),
+    row(.circuitOpen, "circuit_open", .gateway, .never, 503, 1, "The upstream's circuit breaker is open, or all probes of a half-open one are under way."),
+    row(.retryBudgetExhausted, "retry_budget_exhausted", .gateway, .never, 503, 2, "The request would have been sent again, but circuit_breaker.retry_budget_percent of the upstream's requests are retries already."),
   ]
 
   private static func row(

@@ -61,6 +61,33 @@ public struct Socket: ~Copyable {
     }
   }
 
+  /// Copies what has arrived to `output`, up to its room, and leaves it there to be read.
+  public func peek(into output: inout OutputRawSpan) -> Transfer {
+    unsafe output.withUnsafeMutableBytes { storage, filled in
+      guard let base = storage.baseAddress, filled < storage.count else { return .moved(0) }
+      let count = unsafe recv(descriptor.raw, base + filled, storage.count - filled, CInt(MSG_PEEK))
+      if count > 0 { filled += count }
+      return Socket.transfer(count)
+    }
+  }
+
+  /// Drops the next `count` bytes, which have arrived; false when there were not as many.
+  public func drop(_ count: Int) -> Bool {
+    unsafe withUnsafeTemporaryAllocation(byteCount: max(1, count), alignment: 1) { storage in
+      unsafe recv(descriptor.raw, storage.baseAddress, count, 0) == count
+    }
+  }
+
+  /// This end's address; nil when there is none.
+  public var localAddress: SocketAddress? {
+    var storage = sockaddr_storage()
+    var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+    let result = unsafe withUnsafeMutablePointer(to: &storage) { pointer in
+      unsafe getsockname(descriptor.raw, UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: sockaddr.self), &length)
+    }
+    return result == 0 ? SocketAddress(storage: storage, length: length) : nil
+  }
+
   /// Whether a read would find something: bytes, the peer's end, or an error. Takes nothing.
   public var hasInput: Bool { clx_has_input(descriptor.raw) != 0 }
 

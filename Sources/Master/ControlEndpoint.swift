@@ -81,6 +81,10 @@ extension Master {
     case .stopNow:
       stopAskers.append(connection)
       stopNow("control socket")
+    case .breakers: connection.answer(ControlAnswer(.ok, [breakersText()]))
+    case .openBreaker(let name): connection.answer(order(.open, breaker: name))
+    case .closeBreaker(let name): connection.answer(order(.close, breaker: name))
+    case .resetBreaker(let name): connection.answer(order(.reset, breaker: name))
     }
   }
 }

@@ -25,6 +25,8 @@ struct GenerationRecord {
   let rates: [RateSegment]
   /// Nil: there are no upstreams.
   let endpoints: EndpointSegment?
+  /// Entries in the segment of circuit breakers, by upstream; nil: it has none.
+  let breakers: [Int?]
   let startedAt: Int64
 }
 
@@ -75,6 +77,7 @@ public final class Master {
   var service = ServiceState()
   /// Rows of workers of an earlier master that are not ours to wait for.
   private var strangers: [WorkerRow] = []
+  let breakers = BreakerSegment()
   /// Nil while nobody speaks TLS.
   var watch: DirectoryWatch?
 
@@ -244,6 +247,7 @@ public final class Master {
   }
 
   func bury(_ worker: WorkerProcess, reason: String) {
+    releaseBreakers(row: worker.row)
     board.retire(worker.row)
     dropColumns(worker.row)
     workers[worker.id] = nil

@@ -58,14 +58,17 @@ extension Master {
     } catch {
       throw ListenerFailure(reason: "cannot make the table of endpoints: \(error.text)")
     }
+    let breakers = try self.breakers.claim(for: plan)
     do throws(ListenerFailure) {
       try listeners.claim(plan, attempts: attempts)
     } catch {
       closeUnused()
+      freeBreakers()
       throw error
     }
     let record = GenerationRecord(
-      number: nextGeneration, plan: plan, planFile: planFile, listeners: Set(ListenerTable.keys(of: plan)), logs: logs, rates: rates, endpoints: endpoints, startedAt: Time.wallSeconds)
+      number: nextGeneration, plan: plan, planFile: planFile, listeners: Set(ListenerTable.keys(of: plan)), logs: logs, rates: rates, endpoints: endpoints,
+      breakers: breakers, startedAt: Time.wallSeconds)
     generations[record.number] = record
     nextGeneration += 1
     checkDescriptors(plan)
@@ -110,6 +113,7 @@ extension Master {
   private func takeOver(_ generation: UInt64) {
     guard let record = generations[generation] else { return }
     journal.use(record.logs)
+    breakers.adopt(record.plan, record.breakers)
     watchCertificates()
     board.store(.generation, generation)
     board.store(.workers, UInt64(record.plan.workers))
@@ -144,6 +148,7 @@ extension Master {
     guard generations.removeValue(forKey: generation) != nil else { return }
     if supervisor.serving != nil { journal.write(.info, "generation \(generation) has ended") }
     closeUnused()
+    freeBreakers()
   }
 
   /// Closes the sockets of addresses that no generation accepts on any more.
@@ -179,10 +184,12 @@ extension Master {
     start.ticketKeys = tls.tickets.bytes
     start.rateTableCount = record.rates.count
     start.hasEndpointTable = record.endpoints != nil
+    start.hasBreakers = record.breakers.contains { $0 != nil }
+    if start.hasBreakers { breakers.use(row: row) }
     do {
       let lent = try record.logs.lend()
       let files = [record.planFile.file.raw, boardFile.descriptor.raw] + (0..<lent.count).compactMap { lent.raw(at: $0) }
-        + record.rates.map { $0.file.descriptor.raw } + (record.endpoints.map { [$0.file.raw] } ?? [])
+        + record.rates.map { $0.file.descriptor.raw } + (record.endpoints.map { [$0.file.raw] } ?? []) + (start.hasBreakers ? breakers.raws : [])
       let worker = try WorkerProcess.spawn(id, record: start, startedAt: now, files: files, sockets: listeners.sockets(of: record.plan))
       board.assign(worker.process, row: row)
       workers[id] = worker

@@ -52,8 +52,13 @@ public func makeSingleProcess(_ plan: Plan) throws(SingleProcessFailure) -> Work
     record.rateTableCount = rates.count
     let endpoints = try EndpointSegment.make(for: plan, previous: nil)
     record.hasEndpointTable = endpoints != nil
+    let breakers = BreakerSegment()
+    do { breakers.adopt(plan, try breakers.claim(for: plan)) } catch { throw .inputOutput }
+    breakers.use(row: row)
+    record.hasBreakers = breakers.table != nil
     return WorkerStart(
-      record: record, plan: plan, scoreboard: board, rateTables: rates.map(\.limiter.memory), endpoints: endpoints?.table, listeners: listeners, servedSlots: [0],
+      record: record, plan: plan, scoreboard: board, rateTables: rates.map(\.limiter.memory), endpoints: endpoints?.table, breakers: breakers.table,
+      bell: try breakers.bellDuplicate(), listeners: listeners, servedSlots: [0],
       errorLog: try logs.errorDuplicate(), accessLog: try logs.accessDuplicate())
   } catch {
     throw SingleProcessFailure(reason: "cannot set up a single process: \(error.text)")

@@ -60,6 +60,9 @@ public struct ListenerPlan: Equatable, Sendable {
   public var http2: Bool
   /// Who is let in on it.
   public var access = AddressRulePlan()
+  /// Whether every connection begins with a header of the PROXY protocol, and from whom that is accepted (empty: from everybody).
+  public var proxyProtocol = false
+  public var proxyProtocolSources: [AddressRange] = []
 
   public init(address: Address, name: String = "", backlog: Int = 4096, ipv6Only: Bool = false, tls: TLSPlan? = nil, http2: Bool = true) {
     self.name = name
@@ -213,6 +216,8 @@ public struct UpstreamPlan: Equatable, Sendable {
     case buffered
   }
 
+  public enum ProxyProtocol: UInt8, Equatable, Sendable { case off, v1, v2 }
+
   public var name: String
   /// As configured, for Host and for messages.
   public var host: String
@@ -224,8 +229,11 @@ public struct UpstreamPlan: Equatable, Sendable {
   public var balance = BalancePlan()
   public var health = HealthPlan()
   public var requestMode = RequestMode.streaming
+  /// The header of the PROXY protocol that connections begin with.
+  public var proxyProtocol = ProxyProtocol.off
   public var pool = PoolPlan()
   public var http2 = BackendHTTP2Plan()
+  public var breaker = BreakerPlan()
   /// Nil: in the clear.
   public var tls: UpstreamTLSPlan?
 

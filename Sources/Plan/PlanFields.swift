@@ -95,6 +95,8 @@ extension ListenerPlan {
     coder.code(&http2)
     coder.code(&tls, blank: TLSPlan()) { $0.code(with: &$1) }
     access.code(with: &coder)
+    coder.code(&proxyProtocol)
+    proxyProtocolSources.code(with: &coder)
   }
 }
 
@@ -242,8 +244,10 @@ extension UpstreamPlan {
     balance.code(with: &coder)
     health.code(with: &coder)
     coder.code(&requestMode, of: 2)
+    coder.code(&proxyProtocol, of: 3)
     pool.code(with: &coder)
     http2.code(with: &coder)
+    breaker.code(with: &coder)
     coder.code(&tls, blank: UpstreamTLSPlan()) { $0.code(with: &$1) }
   }
 }
@@ -317,6 +321,22 @@ extension EndpointPlan {
     coder.code(&unix)
     coder.code(&weight)
     coder.code(&isBackup)
+  }
+}
+
+extension BreakerPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&enabled)
+    coder.code(&dryRun)
+    coder.code(&consecutiveFailures)
+    coder.code(&failureRate)
+    coder.code(&minimumVolume)
+    coder.code(&window)
+    coder.code(&probes)
+    coder.code(&baseOpenDuration)
+    coder.code(&maxOpenDuration)
+    coder.code(&retryBudget)
+    coder.code(&retryMinimum)
   }
 }
 

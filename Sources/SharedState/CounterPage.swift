@@ -52,6 +52,10 @@ public enum Counter: Int, Sendable, CaseIterable {
   case endpointFailures, endpointRecoveries, endpointEjections
   // Fields that header rules left out because of what would have stood in them.
   case fieldsRefused
+  // Headers of the PROXY protocol: received and sent.
+  case proxyHeadersReceived, proxyHeadersSent
+  // Circuit breakers: times that one was opened, requests refused and those that a dry run spared, retries likewise.
+  case breakerTrips, breakerRefusals, breakerSpared, retryBudgetRefusals, retryBudgetSpared
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
   public var isGauge: Bool {

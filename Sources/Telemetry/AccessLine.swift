@@ -32,7 +32,8 @@ struct AccessLine: ~Escapable {
   @inline(__always) @_lifetime(copy self)
   func text(_ part: Extent) -> Span<UInt8> { bytes.extracting(part.lower..<part.upper) }
 
-  /// Adds the line of a format of one's own to `lines`, line feed included.
+  /// Adds the line of a format of one's own to `lines`, line feed included. What nearly all formats show is written here;
+  /// the rest has a place of its own, so that it does not get in the way.
   @inline(never)
   func write(
     _ entry: borrowing AccessEntry, _ head: borrowing RequestHead, _ program: borrowing AccessProgram, _ connection: borrowing ConnectionFacts,
@@ -42,61 +43,30 @@ struct AccessLine: ~Escapable {
     let style = program.style
     let isParsed = isParsed(head)
     let operations = program.operations.span
-    let text = program.text.bytes
     for index in operations.indices {
-      let operation = operations[index]
-      line.append(text.extracting(operation.text.lower..<operation.text.upper))
-      switch operation.value {
-      case .none, .worker: break
-      case .timeISO: AccessLine.put(time, microseconds, &line)
-      case .timeLocal: line.append(time.local.span)
-      case .timeSeconds:
-        line.append(decimal: seconds)
-        line.append(UInt8(ascii: "."))
-        line.append(milli: microseconds / 1000)
+      line.append(operations[index].literal, count: Int(operations[index].literalCount))
+      switch operations[index].value {
+      case .none: break
       case .client: AccessLine.put(client, style, &line)
-      case .requestID: AccessLine.put(requestID, style, &line)
-      case .protocolName: AccessLine.put(entry.version, &line)
-      case .protocolVersion:
-        switch entry.version {
-        case .http11: line.append("1.1")
-        case .http10: line.append("1.0")
-        case .http2: line.append("2.0")
-        }
+      case .timeLocal: line.append(time.local.span)
       case .status: line.append(decimal: UInt64(entry.status))
-      case .bytesSent: line.append(decimal: entry.bytesSent)
       case .bodyBytesSent: line.append(decimal: entry.bodyBytesSent)
-      case .bytesReceived: line.append(decimal: entry.bytesReceived)
-      case .duration: AccessLine.put(duration: entry.duration, style, &line)
-      case .upstreamConnect: AccessLine.put(duration: entry.upstreamConnect, style, &line)
-      case .upstreamHeader: AccessLine.put(duration: entry.upstreamHeader, style, &line)
-      case .callStatus: if entry.callStatus >= 0 { line.append(decimal: UInt64(entry.callStatus)) } else { AccessLine.putAbsentNumber(style, &line) }
-      case .attempts: line.append(decimal: UInt64(entry.attempts))
-      case .attemptList: AccessLine.put(attempts.text.bytes, style, &line)
-      case .upstream: AccessLine.put(name: program.upstreams[entry.upstream], style, &line)
-      case .endpoint: AccessLine.put(endpoint.bytes, style, &line)
-      case .route: AccessLine.put(name: program.routes[entry.route], style, &line)
-      case .scheme: if connection.isSecure { line.append("https") } else { line.append("http") }
-      case .tlsVersion: AccessLine.put(connection.version.text(in: connection.text.bytes), style, &line)
-      case .tlsCipher: AccessLine.put(connection.cipher.text(in: connection.text.bytes), style, &line)
-      case .tlsServerName: AccessLine.put(connection.serverName.text(in: connection.text.bytes), style, &line)
-      case .tlsSubject: AccessLine.put(connection.subject.text(in: connection.text.bytes), style, &line)
-      case .tlsFingerprint: AccessLine.put(connection.fingerprint.text(in: connection.text.bytes), style, &line)
-      case .tlsResumed: if connection.isResumed { line.append("1") } else { line.append("0") }
-      case .fault: AccessLine.put(name: program.faults[Int32(entry.fault.rawValue)], style, &line)
-      case .request, .method, .uri, .path, .query, .host, .header:
-        let part = isParsed ? AccessLine.part(operation, head, bytes, text) : .none
-        if !part.isEmpty {
-          line.append(text: self.text(part), style: style)
-          if operation.value == .request {
-            line.append(" ")
-            AccessLine.put(entry.version, &line)
-          }
-        } else if operation.value == .request {
-          AccessLine.put(bytes.extracting(0..<firstLineEnd), style, &line)
+      case .request:
+        // Method and target stand next to each other, one blank between them.
+        if isParsed {
+          line.append(text: text(Extent(head.methodText.lower..<head.target.upper)), style: style)
+          line.append(" ")
+          AccessLine.put(entry.version, &line)
         } else {
-          AccessLine.putAbsentText(style, &line)
+          AccessLine.put(bytes.extracting(0..<firstLineEnd), style, &line)
         }
+      case .header:
+        let field = isParsed ? AccessLine.field(operations[index], head, bytes, program.text.bytes) : .none
+        if field.isEmpty { AccessLine.putAbsentText(style, &line) } else { line.append(text: text(field), style: style) }
+      default:
+        var rest = line.rest()
+        writeRare(operations[index].value, entry, head, program, connection, attempts, endpoint, time, isParsed, into: &rest)
+        line.resume(behind: rest)
       }
     }
     line.append(UInt8(ascii: "\n"))
@@ -104,24 +74,56 @@ struct AccessLine: ~Escapable {
     lines.commit(count)
   }
 
-  // MARK: Parts of the request head
-
-  @inline(__always)
-  private static func part(
-    _ operation: AccessOperation, _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ text: Span<UInt8>
-  ) -> Extent {
-    switch operation.value {
-    case .method: head.methodText
-    case .uri: head.target
-    case .path: head.path
-    case .query: head.query
-    case .host: hostWithoutPort(head, bytes)
-    // Method and target stand next to each other, one blank between them.
-    case .request: Extent(head.methodText.lower..<head.target.upper)
-    case .header: field(operation, head, bytes, text)
-    default: .none
+  @inline(never)
+  private func writeRare(
+    _ value: AccessValue, _ entry: borrowing AccessEntry, _ head: borrowing RequestHead, _ program: borrowing AccessProgram,
+    _ connection: borrowing ConnectionFacts, _ attempts: borrowing AttemptList, _ endpoint: borrowing Buffer, _ time: borrowing LogTime, _ isParsed: Bool,
+    into line: inout LineWriter
+  ) {
+    let style = program.style
+    switch value {
+    case .none, .worker, .client, .timeLocal, .status, .bodyBytesSent, .request, .header: break
+    case .timeISO: AccessLine.put(time, microseconds, &line)
+    case .timeSeconds:
+      line.append(decimal: seconds)
+      line.append(UInt8(ascii: "."))
+      line.append(milli: microseconds / 1000)
+    case .requestID: AccessLine.put(requestID, style, &line)
+    case .protocolName: AccessLine.put(entry.version, &line)
+    case .protocolVersion:
+      switch entry.version {
+      case .http11: line.append("1.1")
+      case .http10: line.append("1.0")
+      case .http2: line.append("2.0")
+      }
+    case .bytesSent: line.append(decimal: entry.bytesSent)
+    case .bytesReceived: line.append(decimal: entry.bytesReceived)
+    case .duration: AccessLine.put(duration: entry.duration, style, &line)
+    case .upstreamConnect: AccessLine.put(duration: entry.upstreamConnect, style, &line)
+    case .upstreamHeader: AccessLine.put(duration: entry.upstreamHeader, style, &line)
+    case .callStatus: if entry.callStatus >= 0 { line.append(decimal: UInt64(entry.callStatus)) } else { AccessLine.putAbsentNumber(style, &line) }
+    case .attempts: line.append(decimal: UInt64(entry.attempts))
+    case .attemptList: AccessLine.put(attempts.text.bytes, style, &line)
+    case .upstream: AccessLine.put(name: program.upstreams[entry.upstream], style, &line)
+    case .endpoint: AccessLine.put(endpoint.bytes, style, &line)
+    case .route: AccessLine.put(name: program.routes[entry.route], style, &line)
+    case .scheme: if connection.isSecure { line.append("https") } else { line.append("http") }
+    case .tlsVersion: AccessLine.put(connection.version.text(in: connection.text.bytes), style, &line)
+    case .tlsCipher: AccessLine.put(connection.cipher.text(in: connection.text.bytes), style, &line)
+    case .tlsServerName: AccessLine.put(connection.serverName.text(in: connection.text.bytes), style, &line)
+    case .tlsSubject: AccessLine.put(connection.subject.text(in: connection.text.bytes), style, &line)
+    case .tlsFingerprint: AccessLine.put(connection.fingerprint.text(in: connection.text.bytes), style, &line)
+    case .tlsResumed: if connection.isResumed { line.append("1") } else { line.append("0") }
+    case .fault: AccessLine.put(name: program.faults[Int32(entry.fault.rawValue)], style, &line)
+    case .method: put(isParsed ? head.methodText : .none, style, &line)
+    case .uri: put(isParsed ? head.target : .none, style, &line)
+    case .path: put(isParsed ? head.path : .none, style, &line)
+    case .query: put(isParsed ? head.query : .none, style, &line)
+    case .host: put(isParsed ? AccessLine.hostWithoutPort(head, bytes) : .none, style, &line)
     }
   }
+
+  // MARK: Parts of the request head
 
   /// The host without `:port`; the colons of an IPv6 literal are inside its brackets.
   @inline(__always)
@@ -180,6 +182,10 @@ struct AccessLine: ~Escapable {
   private static func put(_ text: Span<UInt8>, _ style: AccessLogFormat.Style, _ line: inout LineWriter) {
     if text.isEmpty { putAbsentText(style, &line) } else { line.append(text: text, style: style) }
   }
+
+  /// Writes a part of the head.
+  @inline(__always)
+  private func put(_ part: Extent, _ style: AccessLogFormat.Style, _ line: inout LineWriter) { AccessLine.put(text(part), style, &line) }
 
   /// A name of the configuration, which has been escaped already.
   @inline(__always)

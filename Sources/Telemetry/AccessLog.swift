@@ -43,6 +43,12 @@ public struct AccessLog: ~Copyable {
     sink = Sink(descriptor)
   }
 
+  /// Whether the lines name their request.
+  public var showsRequestIDs: Bool { program.showsRequestIDs }
+
+  /// …or the endpoint that has answered.
+  public var showsEndpoints: Bool { program.showsEndpoints }
+
   /// Whether no line waits to be written.
   public var isEmpty: Bool { lines.isEmpty }
 
@@ -90,7 +96,7 @@ public struct AccessLog: ~Copyable {
       request.write(entry, head, program, connection, attempts, endpoint, time, into: &lines)
     }
     if !attempts.isEmpty { attempts.clear() }
-    endpoint.removeAll()
+    if !endpoint.isEmpty { endpoint.removeAll() }
     if lines.count >= bufferSize, !isStalled { flush() }
   }
 

@@ -51,9 +51,9 @@ public struct AccessLogFormat: Equatable, Sendable {
   }
 
   /// Bytes of a line for everything but values of unbounded length: literal text, the widest numbers, the line feed, and
-  /// the eight bytes that a number is stored in.
+  /// the sixteen bytes that a literal is stored in.
   var reserve: Int {
-    isBuiltInJSON ? AccessLine.widestJSON : pieces.reduce(9) { $0 + $1.text.utf8.count + $1.value.widest }
+    isBuiltInJSON ? AccessLine.widestJSON : pieces.reduce(17) { $0 + $1.text.utf8.count + $1.value.widest }
   }
 
   private static let combined = #"$remote_addr - - [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent""#

@@ -1,7 +1,7 @@
 // AccessProgram — an access-log format compiled into flat tables: what one line runs through.
 //
-// Invariants: the operations are run in order; each first copies its text out of `text`, then writes its value.
-// The text and the widest fixed values of all operations together fit into a line, so only values of
+// Invariants: the operations are run in order; each first writes its literal text, then its value. Longer text is divided among
+// operations without a value. The text and the widest fixed values of all operations together fit into a line, so only values of
 // unbounded length have to leave a reserve.
 
 import HTTPModel
@@ -9,11 +9,12 @@ import Memory
 
 /// One step of a line: literal text, then a value.
 struct AccessOperation: BitwiseCopyable {
+  /// Literal text of at most sixteen bytes, which are stored all at once.
+  var literal: SIMD2<UInt64>
+  var literalCount: UInt8
   var value: AccessValue
   /// The header field to look for, when the gateway has a number for its name.
   var header: HeaderName
-  /// Literal text, in the program's text.
-  var text: Extent
   /// For other header fields: the name in lower case, in the program's text.
   var name: Extent
 }
@@ -26,6 +27,8 @@ struct AccessProgram: ~Copyable {
   let style: AccessLogFormat.Style
   /// The format is `json`, which is not a table but `AccessLine.writeJSON`.
   let isBuiltInJSON: Bool
+  let showsRequestIDs: Bool
+  let showsEndpoints: Bool
   let operations: BoundedArray<AccessOperation>
   let text: Buffer
   /// Bytes of a line that values of unbounded length leave for the rest.
@@ -38,26 +41,28 @@ struct AccessProgram: ~Copyable {
   /// - Parameter worker: the text of `$worker`.
   init(_ format: borrowing AccessLogFormat, worker: String, routes: [String], upstreams: [String]) {
     var text: [UInt8] = []
-    var operations = BoundedArray<AccessOperation>(capacity: format.pieces.count + 1)
-    var pending = ""
+    var steps: [AccessOperation] = []
+    var pending: [UInt8] = []
     for piece in format.pieces {
-      pending += piece.text
+      pending += piece.text.utf8
       if piece.value == .worker {
-        pending += worker
-        continue
+        pending += worker.utf8
+      } else {
+        AccessProgram.append(piece, behind: &pending, to: &steps, &text)
       }
-      let isAdded = operations.append(AccessProgram.operation(piece, pending, &text))
-      precondition(isAdded)
-      pending = ""
     }
-    if !pending.isEmpty {
-      let isAdded = operations.append(AccessProgram.operation(AccessLogFormat.Piece(text: ""), pending, &text))
+    if !pending.isEmpty { AccessProgram.append(AccessLogFormat.Piece(text: ""), behind: &pending, to: &steps, &text) }
+    var operations = BoundedArray<AccessOperation>(capacity: max(1, steps.count))
+    for step in steps {
+      let isAdded = operations.append(step)
       precondition(isAdded)
     }
     var bytes = Buffer(capacity: max(1, text.count))
     for byte in text { bytes.append(byte) }
     style = format.style
     isBuiltInJSON = format.isBuiltInJSON
+    showsEndpoints = format.isBuiltInJSON || format.pieces.contains { $0.value == .endpoint }
+    showsRequestIDs = format.isBuiltInJSON || format.pieces.contains { $0.value == .requestID }
     self.operations = operations
     self.text = bytes
     reserve = min(AccessProgram.lineLimit, format.reserve + worker.utf8.count * format.pieces.count { $0.value == .worker })
@@ -66,14 +71,20 @@ struct AccessProgram: ~Copyable {
     faults = NameTable(Fault.allCases.map { $0 == .none ? "" : "\($0.row.token)" }, style: format.style)
   }
 
-  private static func operation(_ piece: AccessLogFormat.Piece, _ literal: String, _ text: inout [UInt8]) -> AccessOperation {
-    let textStart = text.count
-    text += literal.utf8
-    let nameStart = text.count
-    text += piece.header.utf8
-    return AccessOperation(
-      value: piece.value, header: HeaderName(piece.header.utf8Span.span),
-      text: Extent(textStart..<nameStart), name: Extent(nameStart..<text.count))
+  /// Adds the operations that write `literal`, which is used up, and then the value of `piece`.
+  private static func append(_ piece: AccessLogFormat.Piece, behind literal: inout [UInt8], to steps: inout [AccessOperation], _ text: inout [UInt8]) {
+    repeat {
+      let part = literal.prefix(16)
+      literal.removeFirst(part.count)
+      var words = SIMD2<UInt64>()
+      for (index, byte) in part.enumerated() { words[index / 8] |= UInt64(byte) << UInt64(index % 8 * 8) }
+      let isLast = literal.isEmpty
+      let nameStart = text.count
+      if isLast { text += piece.header.utf8 }
+      steps.append(AccessOperation(
+        literal: words, literalCount: UInt8(part.count), value: isLast ? piece.value : .none,
+        header: HeaderName(piece.header.utf8Span.span), name: Extent(nameStart..<text.count)))
+    } while !literal.isEmpty
   }
 }
 

@@ -41,6 +41,20 @@ struct LineWriter: ~Copyable, ~Escapable {
     position &+= rest.position
   }
 
+  /// A writer of its own for all that is left, for a function that is not inlined, so that this one can stay in registers. It is to
+  /// be given back to `resume` before anything else is appended.
+  @inline(__always) @_lifetime(copy self)
+  func rest() -> LineWriter {
+    unsafe LineWriter(start: start + position, room: room &- position, reserve: min(room &- textEnd, room &- position))
+  }
+
+  /// Goes on behind what the writer that came from `rest` has written.
+  @inline(__always) @_lifetime(self: copy self)
+  mutating func resume(behind rest: borrowing LineWriter) {
+    precondition(rest.position <= room &- position)
+    position &+= rest.position
+  }
+
   // MARK: Bytes
 
   @inline(__always) @_lifetime(self: copy self)
@@ -60,6 +74,14 @@ struct LineWriter: ~Copyable, ~Escapable {
     unsafe text.withUnsafeBytes { text in
       if let start = text.baseAddress { unsafe copy(start, text.count) }
     }
+  }
+
+  /// Appends the first `count` of the sixteen bytes of `literal`, the lowest byte of its first word first. All are stored.
+  @inline(__always) @_lifetime(self: copy self)
+  mutating func append(_ literal: SIMD2<UInt64>, count: Int) {
+    precondition(position &+ 16 <= room && count <= 16)
+    unsafe start.storeBytes(of: literal, toByteOffset: position, as: SIMD2<UInt64>.self)
+    position &+= count
   }
 
   /// Appends `text` if it is at most `limit` bytes long and none of them needs an escape; otherwise appends nothing.

@@ -38,6 +38,8 @@ public struct Backends: ~Copyable {
   var endpoints: [Endpoint] = []
   /// Of each pool: what stands for its endpoint in the cookie that binds clients to it; 0 where none does.
   var bindings: [UInt64] = []
+  /// Those of them that belong to no upstream any more, in the order in which they were retired.
+  var retiredPools: [Int] = []
   /// What new pools are made by.
   let upstreams: [UpstreamPlan]
   let worker: Int

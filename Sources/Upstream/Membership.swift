@@ -56,7 +56,8 @@ extension Backends {
     let sticky = plan.balance.sticky
     let binding = sticky.cookie.isEmpty ? 0 : BalanceKey.binding(upstream: plan.name, endpoint: endpoint.name, secret: sticky.secret)
     // What ended a while ago may still be named in the log line of an exchange.
-    if pools.count > 2 * sets.count + 64, let free = (0..<pools.count).first(where: { pools[$0].isRetired && pools[$0].connections == 0 && pools[$0].firstSession == nil && pools[$0].inFlight == 0 }) {
+    if retiredPools.count > 64, let place = retiredPools.firstIndex(where: { hasEnded($0) }) {
+      let free = retiredPools.remove(at: place)
       pools[free] = pool
       endpoints[free] = endpoint
       bindings[free] = binding
@@ -68,8 +69,12 @@ extension Backends {
     return pools.count - 1
   }
 
+  /// Whether nothing is left of a pool that was retired.
+  private func hasEnded(_ pool: Int) -> Bool { pools[pool].connections == 0 && pools[pool].firstSession == nil && pools[pool].inFlight == 0 }
+
   private mutating func retirePool(_ pool: Int) {
     pools[pool].isRetired = true
+    retiredPools.append(pool)
     pools[pool].idleLimit = 0
     // The endpoint may come again, or have come already, with another pool: the row is no longer this one's.
     let inFlight = pools[pool].inFlight

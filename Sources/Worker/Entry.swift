@@ -71,8 +71,9 @@ private func run(
   let accessLog = try accessDestination(plan, start.accessLog.take())
   var gateway: Gateway
   do throws(GatewayFailure) {
-    gateway = try Gateway(plan, worker: identity, board: board, counters: counters, log: log, accessLog: accessLog, ticketKeys: record.ticketKeys, rateTables: start.rateTables,
-      endpoints: start.endpoints)
+    gateway = try Gateway(
+      plan, worker: identity, board: board, counters: counters, log: log, accessLog: accessLog, ticketKeys: record.ticketKeys, rateTables: start.rateTables,
+      endpoints: start.endpoints, breakers: start.breakers, bell: start.bell.take(), row: record.row)
   } catch {
     if let channel = channel.take() { channel.send(.failed(error.reason)) }
     throw Failure(reason: error.reason)

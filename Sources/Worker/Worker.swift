@@ -14,7 +14,7 @@ import Transport
 
 /// A worker, driven by a reactor.
 struct Worker: ~Copyable, ReactorDelegate {
-  private enum Watched { static let channel: UInt32 = 1, signals: UInt32 = 2 }
+  private enum Watched { static let channel: UInt32 = 1, signals: UInt32 = 2, breakers: UInt32 = 3 }
 
   private var gateway: Gateway
   /// nil in a single process.
@@ -33,6 +33,7 @@ struct Worker: ~Copyable, ReactorDelegate {
     drainMilliseconds: Int, certificates: (() -> CertificateNews?)?
   ) throws(Errno) {
     // All that can fail, before anything is moved in.
+    try gateway.watchBreakers(token: Watched.breakers)
     if let watched = channel.take() {
       try watched.withDescriptor { descriptor throws(Errno) in try gateway.watch(foreign: descriptor, token: Watched.channel) }
       self.channel = consume watched
@@ -65,6 +66,7 @@ struct Worker: ~Copyable, ReactorDelegate {
     switch gateway.handle(event) {
     case Watched.channel: obey()
     case Watched.signals: heedSignals()
+    case Watched.breakers: gateway.breakersChanged()
     default: break
     }
   }

@@ -10,8 +10,8 @@ struct GatewayControl: ParsableCommand {
     abstract: "Operates the HTTP gateway.",
     discussion: "Exit codes: 0 done, 1 failed or not running, 2 wrong command line.",
     subcommands: [
-      StartCommand.self, StopCommand.self, ReloadCommand.self, ReopenCommand.self, StatusCommand.self, UpstreamsCommand.self, ValidateCommand.self, ConfigCommand.self,
-      SchemaCommand.self, ReferenceCommand.self, VersionCommand.self,
+      StartCommand.self, StopCommand.self, ReloadCommand.self, ReopenCommand.self, StatusCommand.self, ValidateCommand.self, ConfigCommand.self,
+      BreakersCommand.self, UpstreamsCommand.self, SchemaCommand.self, ReferenceCommand.self, VersionCommand.self,
     ])
 
   @Flag(name: [.customShort("v"), .customLong("version")], help: "Print the version.")

@@ -27,7 +27,7 @@ import Testing
     (#"{"max_header_size": "2MiB"}"#, "max_header_size must be 0 or between 1 and 1048576 bytes (found the text \"2MiB\")"),
     (#"{"workers": 2, "worker_threads": 3}"#, "\"worker_threads\" and \"workers\" are the same setting"),
     (#"{"dns": {}}"#, "t:1:2: error: \"dns\" is not available yet"),
-    (#"{"upstreams": [{"name": "a", "host": "b", "circuit_breaker": {}}]}"#, "\"circuit_breaker\" is not available yet in upstreams[0]"),
+    (#"{"upstreams": [{"name": "a", "host": "::1", "circuit_breaker": {"max_open_duration_ms": 4999}}]}"#, "max_open_duration_ms (4999) must not be less than base_open_duration_ms (5000)"),
     (#"{"upstreams": [{"name": "a", "host": "b", "pool": {"timout": 1}}]}"#, "t:1:52: error: unknown key \"timout\" in upstreams[0].pool; did you mean \"connect_timeout_ms\"?"),
     (#"{"bind_prot": 1}"#, "unknown key \"bind_prot\" in the top level; did you mean \"bind_port\"?"),
     (#"{"connect_timeout_ms": 100}"#, "unknown key \"connect_timeout_ms\" in the top level; it belongs in upstreams[].pool"),

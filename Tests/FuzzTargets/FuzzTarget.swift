@@ -21,6 +21,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   case deflate
   case http2Session = "http2-session"
   case http2Response = "http2-response"
+  case clientAddress = "client-address"
 
   /// Runs the parser on `bytes`.
   public func check(_ bytes: [UInt8]) throws(Violation) {
@@ -37,6 +38,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case .deflate: try checkDeflate(bytes)
     case .http2Session: try checkHTTP2Session(bytes)
     case .http2Response: try checkHTTP2Response(bytes)
+    case .clientAddress: try checkClientAddress(bytes)
     }
   }
 

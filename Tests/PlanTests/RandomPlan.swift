@@ -128,6 +128,8 @@ func randomPlan(_ seed: UInt64) -> Plan {
       address: r.flag() ? .ip(r.text(), port: r.short()) : .unix(r.text(), mode: r.short()), name: r.text(), backlog: r.int(), ipv6Only: r.flag(),
       tls: r.flag() ? nil : randomTLS(&r), http2: r.flag())
     listener.access = r.rules()
+    listener.proxyProtocol = r.flag()
+    listener.proxyProtocolSources = r.ranges()
     return listener
   }
   plan.authorities = (0..<r.below(3)).map { _ in AuthorityPlan(file: r.text(), certificates: r.bytes()) }
@@ -177,6 +179,7 @@ func randomPlan(_ seed: UInt64) -> Plan {
     upstream.balance.sticky.isSecure = r.flag()
     upstream.balance.sticky.sameSite = [.unset, .lax, .strict, .none][r.below(4)]
     upstream.requestMode = r.flag() ? .streaming : .buffered
+    upstream.proxyProtocol = [.off, .v1, .v2][r.below(3)]
     upstream.pool.maxConnections = r.int()
     upstream.pool.maxIdleConnections = r.int()
     upstream.pool.connectTimeout = r.int()
@@ -196,6 +199,17 @@ func randomPlan(_ seed: UInt64) -> Plan {
     upstream.http2.goAwayDrainTimeout = r.int()
     upstream.http2.saturation = r.int()
     upstream.http2.preconnectWatermark = r.int()
+    upstream.breaker.enabled = r.flag()
+    upstream.breaker.dryRun = r.flag()
+    upstream.breaker.consecutiveFailures = r.int()
+    upstream.breaker.failureRate = r.int()
+    upstream.breaker.minimumVolume = r.int()
+    upstream.breaker.window = r.int()
+    upstream.breaker.probes = r.int()
+    upstream.breaker.baseOpenDuration = r.int()
+    upstream.breaker.maxOpenDuration = r.int()
+    upstream.breaker.retryBudget = r.int()
+    upstream.breaker.retryMinimum = r.int()
     upstream.tls = r.flag() ? nil : randomUpstreamTLS(&r)
     return upstream
   }

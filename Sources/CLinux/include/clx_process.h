@@ -41,6 +41,13 @@ void clx_error_text(int code, char *text, size_t size);
 void clx_set_name(const char *name);
 void clx_syslog(const char *program, const char *message);
 
+// Wake-ups
+
+/* A non-blocking eventfd. */
+int clx_bell(void);
+/* Adds one to it: everybody who watches it, edge-triggered, is woken. */
+void clx_bell_ring(int fd);
+
 // Signals
 
 /* Blocks the signals of the zero-terminated list and returns a non-blocking signalfd for them. */

@@ -13,13 +13,21 @@
 static inline int clx_same(const uint8_t *a, const uint8_t *b, size_t n) { return memcmp(a, b, n) == 0; }
 
 #if defined(__SSE2__)
-/* Not zero when one of the sixteen bytes is a quotation mark, a backslash, a control character or not ASCII. */
-static inline int clx_has_special(__m128i v) {
-  __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
-  __m128i high = _mm_cmpeq_epi8(_mm_max_epu8(v, _mm_set1_epi8(0x7f)), v);
+/* What has been seen of bytes that are looked at sixteen at a time. Compared as signed numbers, bytes that are not ASCII are
+   below the control characters, so that one comparison finds both. */
+typedef struct { __m128i above, special; } clx_seen;
+
+static inline clx_seen clx_nothing_seen(void) { return (clx_seen){_mm_set1_epi8(-1), _mm_setzero_si128()}; }
+
+static inline clx_seen clx_see(clx_seen s, __m128i v) {
   __m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"')), backslash = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
-  return _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(low, high), _mm_or_si128(quote, backslash)));
+  s.above = _mm_and_si128(s.above, _mm_cmpgt_epi8(v, _mm_set1_epi8(0x1f)));
+  s.special = _mm_or_si128(s.special, _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f)), _mm_or_si128(quote, backslash)));
+  return s;
 }
+
+/* Whether one of the bytes was a quotation mark, a backslash, a control character or not ASCII. */
+static inline int clx_saw_special(clx_seen s) { return _mm_movemask_epi8(_mm_andnot_si128(s.special, s.above)) != 0xffff; }
 #endif
 
 /* Copies n bytes; returns 1 when they hold a quotation mark, a backslash, a control character or a byte that is not
@@ -27,21 +35,21 @@ static inline int clx_has_special(__m128i v) {
 static inline int clx_copy_has_special(uint8_t *to, const uint8_t *from, size_t n) {
 #if defined(__SSE2__)
   if (n >= 16) {
-    int found = 0;
+    clx_seen seen = clx_nothing_seen();
     for (size_t i = 0; i < n - 16; i += 16) {
       __m128i v = _mm_loadu_si128((const __m128i *)(from + i));
       _mm_storeu_si128((__m128i *)(to + i), v);
-      found |= clx_has_special(v);
+      seen = clx_see(seen, v);
     }
     __m128i v = _mm_loadu_si128((const __m128i *)(from + n - 16));
     _mm_storeu_si128((__m128i *)(to + n - 16), v);
-    return (found | clx_has_special(v)) != 0;
+    return clx_saw_special(clx_see(seen, v));
   }
   if (n >= 8) {
     __m128i first = _mm_loadl_epi64((const __m128i *)from), last = _mm_loadl_epi64((const __m128i *)(from + n - 8));
     _mm_storel_epi64((__m128i *)to, first);
     _mm_storel_epi64((__m128i *)(to + n - 8), last);
-    return clx_has_special(_mm_unpacklo_epi64(first, last)) != 0;
+    return clx_saw_special(clx_see(clx_nothing_seen(), _mm_unpacklo_epi64(first, last)));
   }
   if (n >= 4) {
     uint32_t first, last;
@@ -49,7 +57,7 @@ static inline int clx_copy_has_special(uint8_t *to, const uint8_t *from, size_t 
     memcpy(&last, from + n - 4, 4);
     memcpy(to, &first, 4);
     memcpy(to + n - 4, &last, 4);
-    return clx_has_special(_mm_unpacklo_epi64(_mm_set1_epi32((int)first), _mm_set1_epi32((int)last))) != 0;
+    return clx_saw_special(clx_see(clx_nothing_seen(), _mm_unpacklo_epi64(_mm_set1_epi32((int)first), _mm_set1_epi32((int)last))));
   }
 #endif
   int found = 0;

@@ -273,7 +273,7 @@ def test_drained_under_load(launch, fleet: Make) -> None:
         client = gateway.connect()
         while not slow.is_set():
             client.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
-            until(lambda: slow.is_set() or two[1].last.target == "/slow", 10)
+            until(lambda: slow.is_set() or any(request.target == "/slow" for request in two[1].requests), 10)
             if not slow.is_set():
                 client.read()
                 two.forget()
@@ -345,7 +345,7 @@ MISTAKES: list[tuple[Json, str]] = [
     ({"check": {"type": "udp"}}, "health.check.type must be"),
     ({"check": {"path": "/x"}}, "health.check.path has no effect without type"),
     ({"check": {"type": "tcp", "body": "x"}}, 'health.check.body has no effect with type "tcp"'),
-    ({"check": {"type": "http", "statuses": ["2x"]}}, 'health.check.statuses has "2x"'),
+    ({"check": {"type": "http", "statuses": ["2x"]}}, 'health.check.statuses[0] has "2x"'),
     ({"check": {"type": "http", "statuses": []}}, "health.check.statuses needs at least one element"),
     ({"check": {"type": "http", "path": "x"}}, "health.check.path must be a path"),
     ({"check": {"type": "http", "interval_ms": 100, "timeout_ms": 200}}, "health.check.timeout_ms (200) must not be more than interval_ms (100)"),

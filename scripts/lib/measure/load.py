@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import ssl
@@ -21,10 +22,30 @@ class Result:
     #: Microseconds of the workers per request.
     user: float
     system: float
+    #: How much of the time the workers were busy, and the cores of the load generator; 0 where nobody has looked.
+    server_busy: float = 0.0
+    load_busy: float = 0.0
 
     @property
     def cpu(self) -> float:
         return self.user + self.system
+
+    @property
+    def is_load_bound(self) -> bool:
+        """The load generator has no more to give while the server has: requests/s are then the generator's figure, not the server's."""
+        return self.load_busy > 0.95 and self.server_busy < 0.97
+
+
+def busy(cpus: str) -> tuple[float, float]:
+    """Seconds that these processors have worked so far, and that have passed for them."""
+    worked = passed = 0
+    for cpu in cpus.split(","):
+        fields = re.search(rf"(?m)^cpu{cpu} +(.*)$", Path("/proc/stat").read_text())[1].split()  # type: ignore[index]
+        ticks = [int(field) for field in fields[:8]]
+        passed += sum(ticks)
+        worked += sum(ticks) - ticks[3] - ticks[4]  # idle, and waiting for a disk
+    tick = os.sysconf("SC_CLK_TCK")
+    return worked / tick, passed / tick
 
 
 def wrk(server: Server, case: Case, connections: int, seconds: int, cpus: str) -> Result:
@@ -32,14 +53,16 @@ def wrk(server: Server, case: Case, connections: int, seconds: int, cpus: str) -
     command = ["taskset", "-c", cpus, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s"]
     for line in case.headers:
         command += ["-H", line]
-    before = server.cpu()
+    before, start = server.cpu(), busy(cpus)
     printed = subprocess.run([*command, server.address(case.tls) + case.path], capture_output=True, text=True, check=True).stdout
-    after = server.cpu()
+    after, end = server.cpu(), busy(cpus)
     count = int(re.search(r"(\d+) requests in", printed)[1])  # type: ignore[index]
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", printed)[1])  # type: ignore[index]
     if "Non-2xx" in printed or "Socket errors" in printed or count == 0:
         raise RuntimeError(f"{server.recipe.name}, {case.name}, {connections} connections: requests failed\n{printed}")
-    return Result(rate, (after[0] - before[0]) / count * 1e6, (after[1] - before[1]) / count * 1e6)
+    passed = max(end[1] - start[1], 0.01)
+    return Result(rate, (after[0] - before[0]) / count * 1e6, (after[1] - before[1]) / count * 1e6,
+                  server_busy=(sum(after) - sum(before)) / passed, load_busy=(end[0] - start[0]) / passed)
 
 
 def h2load(server: Server, case: Case, connections: int, streams: int, seconds: int, cpus: str) -> Result:

@@ -1,7 +1,7 @@
 """The servers under measurement and their common backend, each with a generated configuration in a temporary directory.
 
 All do the same work: a fixed answer at /local, and everything else proxied over kept connections with the same forwarding
-headers. One worker each, equal pools of idle connections, timeouts on. Each listens on a second port with TLS, with the same
+headers and a request id. One worker each, equal pools of idle connections, timeouts on. Each listens on a second port with TLS, with the same
 certificate (P-256), cipher suites and groups, and offers HTTP/2 there; HTTP/2 in the clear has a port of its own where it cannot
 share one with HTTP/1.1.
 """
@@ -155,7 +155,10 @@ _NGINX = _NGINX_COMMON + """
     ssl_protocols TLSv1.2 TLSv1.3;
     ssl_conf_command Ciphersuites {suites};
     ssl_ecdh_curve X25519:P-256:P-384;
-    location = /local {{ return 200 "{answer}"; }}
+    location = /local {{
+      add_header X-Request-Id $request_id;
+      return 200 "{answer}";
+    }}
     location /ws {{
       proxy_pass http://backend;
       proxy_http_version 1.1;
@@ -172,6 +175,7 @@ _NGINX = _NGINX_COMMON + """
       proxy_set_header X-Forwarded-Proto $scheme;
       proxy_set_header X-Forwarded-Host $http_host;
       proxy_set_header Via "1.1 gateway";
+      proxy_set_header X-Request-Id $request_id;
       proxy_buffers 8 64k;
       proxy_busy_buffers_size 128k;
       proxy_max_temp_file_size 0;
@@ -230,10 +234,12 @@ defaults
   timeout tunnel 300s
   {log}
 frontend front
+  unique-id-format %[uuid()]
+  unique-id-header X-Request-Id
   bind 127.0.0.1:{port} backlog 4096
   bind 127.0.0.1:{h2_port} backlog 4096 proto h2
   bind 127.0.0.1:{tls_port} backlog 4096 ssl crt {both} alpn h2,http/1.1 ssl-min-ver TLSv1.2 ciphersuites {suites} curves X25519:P-256:P-384
-  http-request return status 200 content-type text/plain string "{answer}" if {{ path /local }}
+  http-request return status 200 content-type text/plain string "{answer}" hdr X-Request-Id %[unique-id] if {{ path /local }}
   default_backend back
 backend back
   http-reuse always

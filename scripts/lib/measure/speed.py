@@ -13,7 +13,8 @@ from .servers import BACKEND, Recipe, Server, Settings, free_port
 
 
 def median(results: list[Result]) -> Result:
-    return Result(*(statistics.median(getattr(result, key) for result in results) for key in ("requests_per_second", "user", "system")))
+    return Result(*(statistics.median(getattr(result, key) for result in results) 
+                    for key in ("requests_per_second", "user", "system", "server_busy", "load_busy")))
 
 
 def pinnings() -> dict[str, tuple[str, str]]:
@@ -27,6 +28,7 @@ def measure(recipes: list[Recipe], cases: list[Case], directory: Path, *, connec
             rounds: int, seconds: int) -> None:
     print(f"Medians of {rounds} alternating runs of {seconds} s; one worker each. CPU is user + system time of the worker per request;")
     print("ratios are the gateway's figure over the other's: CPU below 1.00 and requests/s above 1.00 are good.")
+    print("An asterisk: the load generator's core was full while the gateway's worker had time left, so that requests/s show the generator.")
     for core in cores:
         if core not in pinnings():
             print(f"\n{core} cores: not on this machine")
@@ -57,7 +59,7 @@ def measure(recipes: list[Recipe], cases: list[Case], directory: Path, *, connec
                         for _ in range(rounds):
                             for index, server in enumerate(servers):
                                 results[index].append(wrk(server, case, count, span, other))
-                        print(_row(f"{case.title}, {count} conn.{', access log' if log else ''}", [median(list_) for list_ in results]), flush=True)
+                        print(_row(f"{case.title}, {count} conn.{', access log' if log else ''}", [median(list_) for list_ in results], place != other), flush=True)
 
 
 def _handshakes(servers: list[Server], case: Case, rounds: int, cpus: str) -> list[Result]:
@@ -77,9 +79,10 @@ def _header(recipes: list[Recipe]) -> str:
     return f"{'':<48}{columns}{ratios}"
 
 
-def _row(title: str, results: list[Result]) -> str:
+def _row(title: str, results: list[Result], apart: bool = False) -> str:
     columns = "".join(f" {result.requests_per_second:>14,.0f} {f'{result.cpu:.2f} ({result.user:.2f}+{result.system:.2f})':>22}" for result in results)
     ours = results[0]
-    ratios = "".join(f" {ours.cpu / result.cpu if result.cpu else float('nan'):>12.2f} {ours.requests_per_second / result.requests_per_second:>6.2f}"
+    mark = "*" if apart and ours.is_load_bound else " "
+    ratios = "".join(f" {ours.cpu / result.cpu if result.cpu else float('nan'):>12.2f} {ours.requests_per_second / result.requests_per_second:>5.2f}{mark}"
                      for result in results[1:])
     return f"{title:<48}{columns}{ratios}"

@@ -1,0 +1,53 @@
+// BreakerSettingsTable — the settings of circuit breakers and retry budgets, and the rules between them.
+
+import Plan
+
+extension SettingsTable {
+  static let breaker = SettingTable<BreakerSettings>(
+    BreakerSettings(),
+    [
+      .boolean("enabled", \.plan.enabled, "Whether there is a breaker, and a retry budget; without it the other settings have no meaning."),
+      .boolean("dry_run", \.plan.dryRun, "Let pass what would be refused; it is counted and logged."),
+      .integer("consecutive_failure_threshold", \.plan.consecutiveFailures, 1...10_000, "Failures in a row that open it."),
+      .integer(
+        "failure_rate_threshold", \.plan.failureRate, 0...100,
+        "Percentage of failures within window_seconds that opens it. With 0, minimum_volume requests do, whatever became of them."),
+      .integer("minimum_volume", \.plan.minimumVolume, 1...10_000_000, "Requests within window_seconds below which the rate is not looked at."),
+      .quantity("window_seconds", \.plan.window, .seconds, 1000...3_600_000, "How long an outcome counts for the rate."),
+      .integer(
+        "permitted_half_open_calls", \.plan.probes, 1...1000,
+        "Requests let through when it has been open for long enough. If all of them succeed it is closed, otherwise it is open again."),
+      .quantity("base_open_duration_ms", \.plan.baseOpenDuration, .milliseconds, 100...day, "How long it is open; each further time without having been closed, twice as long."),
+      .quantity("max_open_duration_ms", \.plan.maxOpenDuration, .milliseconds, 100...day, "The longest such time; at least base_open_duration_ms."),
+      .integer(
+        "max_ejection_percent_per_host_set", \.maxEjection, 0...100,
+        "Accepted for the sake of older configurations; an upstream has one breaker, so that there is nothing for it to limit."),
+      .integer("retry_budget_percent", \.plan.retryBudget, 0...100, "Retries under way at the same time, as a percentage of the other requests to the upstream…"),
+      .integer("retry_budget_min_concurrency", \.plan.retryMinimum, 0...1_000_000, "…and how many may be in any case."),
+    ])
+}
+
+extension Settings {
+  /// Breakers at most: what the segment that all workers share has room for.
+  static let breakerLimit = 2048
+
+  func checkBreakers(_ reading: inout Reading) {
+    for (index, upstream) in upstreams.enumerated() {
+      let path = "upstreams[\(index)].circuit_breaker"
+      let breaker = upstream.breaker.plan
+      if breaker.maxOpenDuration < breaker.baseOpenDuration {
+        reading.reject(
+          reading.origins["\(path).max_open_duration_ms"] == nil ? "\(path).base_open_duration_ms" : "\(path).max_open_duration_ms",
+          "\(path).max_open_duration_ms (\(breaker.maxOpenDuration)) must not be less than base_open_duration_ms (\(breaker.baseOpenDuration))")
+      }
+      if reading.origins["\(path).max_ejection_percent_per_host_set"] != nil {
+        reading.warn(
+          reading.origin(of: "\(path).max_ejection_percent_per_host_set"), "\(path).max_ejection_percent_per_host_set",
+          "\(path).max_ejection_percent_per_host_set is without effect: an upstream has one breaker")
+      }
+    }
+    if upstreams.count(where: { $0.breaker.plan.enabled }) > Self.breakerLimit {
+      reading.reject("upstreams", "upstreams has more than \(Self.breakerLimit) elements with circuit_breaker.enabled")
+    }
+  }
+}

@@ -1,0 +1,24 @@
+// BreakerPlan — when an upstream is left alone for a while, and how many retries it is spared.
+
+/// The circuit breaker and the retry budget of one upstream, over all workers. Durations in milliseconds.
+public struct BreakerPlan: Equatable, Sendable, BitwiseCopyable {
+  public var enabled = false
+  /// What would be refused is only counted and logged.
+  public var dryRun = false
+  /// Failures in a row that open it.
+  public var consecutiveFailures = 5
+  /// Percentage of failures within the window that opens it, from so many requests on.
+  public var failureRate = 50
+  public var minimumVolume = 20
+  public var window = 10_000
+  /// Requests let through to see whether the upstream has recovered; all of them must succeed.
+  public var probes = 5
+  /// How long it stays open the first time; twice as long each further time, up to the second value.
+  public var baseOpenDuration = 5_000
+  public var maxOpenDuration = 60_000
+  /// Retries under way at the same time: so many in any case, and beyond that this percentage of the other requests.
+  public var retryBudget = 20
+  public var retryMinimum = 3
+
+  public init() {}
+}
