@@ -94,6 +94,7 @@ extension Settings {
     for index in upstreams.indices where reading.origins["upstreams[\(index)].pool.max_idle_connections"] == nil {
       upstreams[index].pool.maxIdleConnections = min(upstreams[index].pool.maxIdleConnections, upstreams[index].pool.maxConnections)
     }
+    for index in upstreams.indices where upstreams[index].health.check.statuses.isEmpty { upstreams[index].health.check.statuses = HealthCheckPlan().statuses }
     for index in upstreams.indices { upstreams[index].forward.fitDefaults("upstreams[\(index)].proxy", reading) }
     for index in routes.indices { routes[index].forward?.fitDefaults("routes[\(index)].proxy", reading) }
     for index in upstreams.indices where upstreams[index].tls.enabled && reading.origins["upstreams[\(index)].port"] == nil { upstreams[index].port = 443 }

@@ -22,7 +22,7 @@ enum HealthSettings {
       .integer("port", \.port, 1...65535, zero: "the endpoint's own", "Port that is checked."),
       .text("path", \.path, .checkPath, "With type \"http\": the path, with a query where it has one."),
       .text("host", \.host, .host, mayBeEmpty: true, "With type \"http\" or \"grpc\": the host that is asked for; empty: as in requests to the upstream."),
-      .texts("statuses", \.statuses, .statusRange, "With type \"http\": statuses that pass, such as 200, 2xx or 200-399."),
+      .texts("statuses", \.statuses, .statusRange, "With type \"http\": statuses that pass, such as 200, 2xx or 200-399; none given: 200-399."),
       .text("body", \.body, .any, mayBeEmpty: true, "With type \"http\": a text that must stand in the first 64 KiB of the body; empty: none need."),
       .text("service", \.service, .any, mayBeEmpty: true, "With type \"grpc\": the service that is asked about; empty: the server as a whole."),
     ])
@@ -70,9 +70,6 @@ extension Settings {
     ]
     // What has its default says nothing, as in a configuration that was printed.
     for (key, why) in idle where differs[key] == true { reading.reject("\(path).check.\(key)", "\(path).check.\(key) has no effect \(why)") }
-    if check.kind == .http, check.statuses.isEmpty, !reading.errors.contains(where: { $0.path.hasPrefix("\(path).check.statuses") }) {
-      reading.reject("\(path).check.statuses", "\(path).check.statuses needs at least one element")
-    }
     if check.kind == .http, upstream.http2.enabled, upstream.http2.prefer == .always {
       reading.reject("\(path).check.type", "\(path).check.type \"http\" speaks HTTP/1.1, but http2.prefer is \"always\"; use \"grpc\" or \"tcp\"")
     }

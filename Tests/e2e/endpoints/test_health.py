@@ -346,7 +346,6 @@ MISTAKES: list[tuple[Json, str]] = [
     ({"check": {"path": "/x"}}, "health.check.path has no effect without type"),
     ({"check": {"type": "tcp", "body": "x"}}, 'health.check.body has no effect with type "tcp"'),
     ({"check": {"type": "http", "statuses": ["2x"]}}, 'health.check.statuses[0] has "2x"'),
-    ({"check": {"type": "http", "statuses": []}}, "health.check.statuses needs at least one element"),
     ({"check": {"type": "http", "path": "x"}}, "health.check.path must be a path"),
     ({"check": {"type": "http", "interval_ms": 100, "timeout_ms": 200}}, "health.check.timeout_ms (200) must not be more than interval_ms (100)"),
     ({"outlier_detection": {"base_ejection_ms": 5000, "max_ejection_ms": 100}}, "health.outlier_detection.max_ejection_ms (100) must not be less"),
