@@ -31,6 +31,14 @@ final class ControlEndpoint {
     throw ListenerFailure(reason: reason)
   }
 
+  /// Goes on with the socket, and the connections, of the program before this one.
+  init(adopting socket: consuming Descriptor, path: String, _ connections: [ControlConnection]) {
+    self.socket = socket
+    self.path = path
+    self.connections = connections
+    file = FileFacts(path: path)
+  }
+
   var raw: CInt { socket.raw }
 
   func accept() {
@@ -75,6 +83,7 @@ extension Master {
     case .drainEndpoint(let name): connection.answer(order(.draining, name))
     case .enableEndpoint(let name): connection.answer(order(.enabled, name))
     case .disableEndpoint(let name): connection.answer(order(.disabled, name))
+    case .upgrade(let path): upgrade(to: path, for: connection)
     case .stop:
       stopAskers.append(connection)
       stop("control socket")
