@@ -96,6 +96,7 @@ extension Settings {
     for index in upstreams.indices where reading.origins["upstreams[\(index)].pool.max_idle_connections"] == nil {
       upstreams[index].pool.maxIdleConnections = min(upstreams[index].pool.maxIdleConnections, upstreams[index].pool.maxConnections)
     }
+    for index in upstreams.indices where upstreams[index].health.check.statuses.isEmpty { upstreams[index].health.check.statuses = HealthCheckPlan().statuses }
     for index in upstreams.indices { upstreams[index].forward.fitDefaults("upstreams[\(index)].proxy", reading) }
     for index in routes.indices { routes[index].forward?.fitDefaults("routes[\(index)].proxy", reading) }
     for index in upstreams.indices where upstreams[index].tls.enabled && reading.origins["upstreams[\(index)].port"] == nil { upstreams[index].port = 443 }
@@ -111,6 +112,8 @@ extension Settings {
         seen[upstream.name] = path
       }
       checkEndpoints(upstream, path, &reading)
+      check(upstream.balance, "\(path).balance", &reading)
+      check(upstream.health, upstream, "\(path).health", &reading)
       let pool = upstream.pool
       if pool.maxIdleConnections > pool.maxConnections {
         reading.reject(
@@ -125,6 +128,22 @@ extension Settings {
       if upstream.routePrefix.isEmpty, !upstream.methods.isEmpty {
         reading.reject("\(path).proxy.methods", "\(path).proxy.methods has no effect without route_prefix")
       }
+    }
+  }
+
+  private func check(_ balance: BalancePlan, _ path: String, _ reading: inout Reading) {
+    if balance.policy != .hash {
+      for (key, isGiven) in [("key", balance.hashKey != BalancePlan().hashKey), ("load_bound_percent", balance.loadBound > 0)] where isGiven {
+        reading.reject("\(path).hash.\(key)", "\(path).hash.\(key) has no effect without policy \"hash\"")
+      }
+    }
+    if balance.sticky.cookie.isEmpty, balance.sticky != StickyPlan() {
+      let given = ["secret", "path", "domain", "max_age_sec", "http_only", "secure", "same_site"].first { reading.origins["\(path).sticky.\($0)"] != nil }
+      let rejected = reading.errors.contains { $0.path.hasPrefix("\(path).sticky") }
+      if !rejected { reading.reject("\(path).sticky.\(given ?? "cookie")", "\(path).sticky.\(given ?? "cookie") has no effect without cookie") }
+    }
+    if balance.sticky.sameSite == .none, !balance.sticky.isSecure {
+      reading.reject("\(path).sticky.same_site", "\(path).sticky.same_site is \"none\", which browsers accept with secure only")
     }
   }
 

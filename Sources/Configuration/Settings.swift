@@ -105,6 +105,8 @@ public struct UpstreamSettings: Equatable, Sendable {
   public var isService = false
   /// Empty: the upstream has but one, `host`.
   public var endpoints: [EndpointSettings] = []
+  public var balance = BalancePlan()
+  public var health = HealthPlan()
   public var requestMode = UpstreamPlan.RequestMode.streaming
   public var proxyProtocol = UpstreamPlan.ProxyProtocol.off
   public var tls = UpstreamTLSSettings()

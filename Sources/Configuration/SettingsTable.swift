@@ -227,6 +227,8 @@ enum SettingsTable {
       .integer("port", \.port, 1...65535, "Port of the backend, and of endpoints that give none.").example(9001),
       .boolean("srv", \.isService, "Whether the SRV records of host say where the backends are, with ports, weights and priorities."),
       .list("endpoints", \.endpoints, endpoint, "Several backends that requests are divided among, instead of host alone."),
+      .section("balance", \.balance, balance, "How requests are divided among the endpoints."),
+      .section("health", \.health, HealthSettings.table, "How it is found out whether the endpoints can be used."),
       .choice("request_mode", \.requestMode, [("streaming", .streaming), ("buffered", .buffered)], "Whether a body is sent on as it arrives, or collected first."),
       .choice(
         "proxy_protocol", \.proxyProtocol, [("off", .off), ("v1", .v1), ("v2", .v2)],
@@ -236,6 +238,37 @@ enum SettingsTable {
       .section("tls", \.tls, upstreamTLS, "TLS to the backend."),
       .section("http2", \.http2, upstreamHTTP2, "HTTP/2 to the backend."),
       .section("circuit_breaker", \.breaker, breaker, "When the backend is left alone for a while, by all workers together, and how many retries it is spared."),
+    ])
+
+  private static let balance = SettingTable<BalancePlan>(
+    BalancePlan(),
+    [
+      .choice(
+        "policy", \.policy, [("power_of_two", .powerOfTwo), ("round_robin", .roundRobin), ("least_requests", .leastRequests), ("hash", .hash)],
+        "Who gets a request: the less loaded of two endpoints drawn by weight; one after the other by weight; the least loaded of all; or the one that a key of the request belongs to."),
+      .section("hash", \.self, balanceHash, "With policy \"hash\": what the key is."),
+      .quantity("slow_start_sec", \.slowStart, .seconds, 100...3_600_000, zero: "at once", "Time in which an endpoint that comes back comes to its full share."),
+      .section("sticky", \.sticky, sticky, "A cookie that binds a client to the endpoint that has answered it first."),
+    ])
+
+  private static let balanceHash = SettingTable<BalancePlan>(
+    BalancePlan(),
+    [
+      .text("key", \.hashKey, .balanceKey, "What of a request is its key: client_ip, path, header:NAME, cookie:NAME or param:NAME, a parameter of the route's pattern. Without it a request goes by power_of_two."),
+      .integer("load_bound_percent", \.loadBound, 101...1000, zero: "no bound", "An endpoint with more than so many percent of the average load passes keys on to others."),
+    ])
+
+  private static let sticky = SettingTable<StickyPlan>(
+    StickyPlan(),
+    [
+      .text("cookie", \.cookie, .token, mayBeEmpty: true, "Name of the cookie; empty: clients are not bound."),
+      .text("secret", \.secret, .any, mayBeEmpty: true, "Makes the cookie's values, together with the names of upstream and endpoint: without it nobody can make one up. The same on all machines that serve a site."),
+      .text("path", \.path, .cookiePath, "Path of the cookie."),
+      .text("domain", \.domain, .host, mayBeEmpty: true, "Domain of the cookie; empty: the host of the request alone."),
+      .quantity("max_age_sec", \.maxAge, .seconds, 1000...year, zero: "until the browser is closed", "How long the cookie is kept."),
+      .boolean("http_only", \.isHTTPOnly, "Whether scripts cannot read the cookie."),
+      .boolean("secure", \.isSecure, "Whether the cookie is sent over TLS only."),
+      .choice("same_site", \.sameSite, [("lax", .lax), ("strict", .strict), ("none", .none), ("unset", .unset)], "With which requests of other sites the cookie is sent."),
     ])
 
   private static let endpoint = SettingTable<EndpointSettings>(

@@ -53,6 +53,10 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   /// The request is a gRPC call; and its deadline is the call's own.
   static var grpc: ExchangeFlags { ExchangeFlags(rawValue: 1 << 23) }
   static var deadlineIsCalls: ExchangeFlags { ExchangeFlags(rawValue: 1 << 24) }
+  /// The client is bound to an endpoint by a cookie.
+  static var sticky: ExchangeFlags { ExchangeFlags(rawValue: 1 << 29) }
+  /// How the attempt under way ends says something about its endpoint.
+  static var watched: ExchangeFlags { ExchangeFlags(rawValue: 1 << 30) }
   /// Some statuses are retried.
   static var watchesStatus: ExchangeFlags { ExchangeFlags(rawValue: 1 << 18) }
   /// It is a copy of a request, for which nobody waits.
@@ -103,6 +107,9 @@ struct Exchange: ~Copyable {
   var addressesTried: UInt8 = 0
   /// The endpoint it has gone to last, by its pool; -1: none yet.
   var pool: Int32 = -1
+  /// What its upstream's balancing goes by; set where the rule says so (`BalanceRule.isActive`).
+  var balanceKey: UInt64 = 0
+  var boundTo: UInt64 = 0
   /// The endpoints it has been sent to, where there are several.
   var tried = TriedEndpoints()
   var status: UInt16 = 0
@@ -183,5 +190,13 @@ struct Exchange: ~Copyable {
     bodySent = 0
     nextWaiting = nil
     previousWaiting = nil
+  }
+
+  /// Lends the normalised path. `bytes` are those of the request.
+  func withPath<Result>(_ bytes: Span<UInt8>, _ body: (Span<UInt8>) -> Result) -> Result {
+    switch path {
+    case .some(let path): body(path.bytes)
+    case .none: body(head.path.text(in: bytes))
+    }
   }
 }

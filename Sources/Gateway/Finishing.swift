@@ -231,7 +231,7 @@ extension Gateway {
     counters.subtract(.requestsActive)
     counters.add(exchanges[pinned].upstream < 0 ? .requestsAnswered : .requestsForwarded)
     count(status: exchanges[pinned].status)
-    if !exchanges[pinned].flags.isDisjoint(with: [.grpc, .guarded]) { finishSpecial(exchange) }
+    if !exchanges[pinned].flags.isDisjoint(with: [.grpc, .guarded, .watched]) { finishSpecial(exchange) }
     if logsAccess { log(pinned, client) }
     clients[client].exchange = nil
     clients[client].flags.remove([.holding, .owesContinue, .pouring])
@@ -249,9 +249,10 @@ extension Gateway {
     if hasMore || clients[client].input != nil || clients[client].flags.contains(.readable) { enqueue(client.handle) }
   }
 
-  /// Ends what not every exchange is: a call, an attempt that its upstream's guard has let through.
+  /// Ends what not every exchange is: a call, an attempt that its upstream's guard has let through, or one that says something about its endpoint.
   @inline(never)
   private mutating func finishSpecial(_ exchange: Handle) {
+    if exchanges[exchange].flags.contains(.watched) { judge(exchange, exchanges[exchange].fault, exchanges[exchange].status) }
     if exchanges[exchange].flags.contains(.grpc) { finishCall(exchange) }
     reportAttempt(exchange)
   }

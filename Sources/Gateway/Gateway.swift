@@ -206,6 +206,10 @@ public struct Gateway: ~Copyable {
   let resolver: Resolver?
   /// Milliseconds of the monotonic clock at which the gateway was made.
   let startedAt: Int64
+  let balances: BalanceTable
+  /// Checks of endpoints, and whether there are any, or endpoints are judged by their requests.
+  var health: HealthChecks
+  let hasHealth: Bool
 
   /// Makes a gateway that serves `plan`; it has no listeners yet.
   /// - Parameters:
@@ -289,6 +293,10 @@ public struct Gateway: ~Copyable {
     }
     addresses = AddressRules(plan)
     limits = RateLimits(plan.rateLimit, tables: rateTables, keyLimit: services.small.bufferCapacity)
+    balances = BalanceTable(plan.upstreams)
+    let health = HealthChecks(plan, table: endpoints)
+    hasHealth = health.isActive
+    self.health = health
     if editsAny {
       services.facts = TemplateFacts(capacity: 8192)
       services.editLines = Buffer(capacity: Self.editCapacity)
@@ -383,6 +391,7 @@ public struct Gateway: ~Copyable {
       if let backend = unsafe backends.connections.find(handle) { backendIsReady(backend, event.readiness) }
     case .listener: acceptAll(Int(handle.index))
     case .foreign: return handle.index
+    case .probe: probeIsReady(handle, event.readiness)
     }
     if !doomed.isEmpty { reap() }
     return nil
@@ -396,6 +405,7 @@ public struct Gateway: ~Copyable {
     if !unflushed.isEmpty { flushConnections() }
     if !backends.retired.isEmpty { closeRetired() }
     fireTimers()
+    if hasHealth { proceedWithHealth() }
     publishConnections()
     if pending.isEmpty, unflushed.isEmpty { return delayUntilTimer() }
     return 0

@@ -159,9 +159,16 @@ extension Gateway {
     }
     services.responses.relay(services.responseHead, of: bytes, context, framing: framing, dropped: dropped, via: via)
     if limits.isActive { _ = tellLimits(exchanges[pinned].rateNote, behind: 0) }
-    if flags.contains(.edits) { editResponse(exchange) }
+    if !flags.isDisjoint(with: [.sticky, .edits]) { extendHead(exchange) }
     exchanges[pinned].sent += services.responses.output.count
     return nil
+  }
+
+  /// Adds to a response head that has just been composed what not every one has.
+  @inline(never)
+  private mutating func extendHead(_ exchange: Handle) {
+    if exchanges[exchange].flags.contains(.sticky) { tellEndpoint(exchange) }
+    if exchanges[exchange].flags.contains(.edits) { editResponse(exchange) }
   }
 
   /// A head whose framing is not that which was received.
@@ -181,7 +188,7 @@ extension Gateway {
       services.responseHead, of: bytes, context, framing: framing, dropped: dropped, via: actions.forwards[rule].plan.setVia)
     if exchanges[exchange].flags.contains(.varies) { tellCoding(exchange, bytes) }
     if limits.isActive { _ = tellLimits(exchanges[exchange].rateNote, behind: 0) }
-    if exchanges[exchange].flags.contains(.edits) { editResponse(exchange) }
+    if !exchanges[exchange].flags.isDisjoint(with: [.sticky, .edits]) { extendHead(exchange) }
     exchanges[exchange].sent += services.responses.output.count
     if mayHaveTrailers { keepAnnouncement(exchange, bytes, framing) }
     return nil

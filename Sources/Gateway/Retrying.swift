@@ -20,6 +20,8 @@ extension Gateway {
   @inline(never)
   mutating func guardExchange(_ exchange: Handle) -> Bool {
     let plan = actions.forwards[Int(exchanges[exchange].rule)].plan
+    let balance = actions.forwards[Int(exchanges[exchange].rule)].balance
+    if balance.isActive { noteBalance(exchange, balance) }
     if plan.timeout > 0 {
       let before = exchanges[exchange].deadline
       limit(exchange, until: services.now + Int64(plan.timeout))
@@ -144,6 +146,7 @@ extension Gateway {
   }
 
   mutating func endAttempt(_ exchange: Handle, _ fault: Fault, _ status: UInt16) {
+    if exchanges[exchange].flags.contains(.watched) { judge(exchange, fault, status) }
     prepareRecovery(exchange)
     guard let recovery = exchanges[exchange].recovery else { return }
     if recoveries[recovery].attemptStart == 0 {

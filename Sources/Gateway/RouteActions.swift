@@ -49,9 +49,11 @@ struct ForwardRule: BitwiseCopyable {
   let plan: ForwardPlan
   let style: RequestStyle
   let collectsRequest: Bool
-  /// Whether its exchanges have a limit of their own, are retried or hedged, have their heads changed or their responses rewritten,
-  /// or have to be let through by their upstream's guard.
+  /// Whether its exchanges have a limit of their own, are retried or hedged, have their heads changed or their responses rewritten, go where
+  /// something of them says, or have to be let through by their upstream's guard.
   let isGuarded: Bool
+  /// What of a request its upstream's balancing goes by.
+  let balance: BalanceRule
   /// Whether the route has header rules.
   let hasEdits: Bool
   /// Whether what is said of a request's way depends on its peer, or is said in Forwarded (ForwardedWay).
@@ -71,7 +73,9 @@ struct ForwardRule: BitwiseCopyable {
   /// - Parameters:
   ///   - judges: what a request says of its way is believed only of trusted proxies.
   ///   - hasEdits: the route has header rules.
-  init(_ plan: ForwardPlan, _ upstream: UpstreamPlan, judges: Bool, hasEdits: Bool, compresses: Bool) {
+  ///   - captures: the names of the route's.
+  init(_ plan: ForwardPlan, _ upstream: UpstreamPlan, judges: Bool, hasEdits: Bool, compresses: Bool, captures: [String]) {
+    balance = BalanceRule(upstream.balance, captures: captures)
     announces = upstream.proxyProtocol != .off
     self.compresses = compresses
     tellsWay = judges || plan.setForwarded
@@ -81,7 +85,8 @@ struct ForwardRule: BitwiseCopyable {
     collectsRequest = upstream.requestMode == .buffered
     rewriter = ResponseRewriter(location: plan.rewriteLocation, cookiePath: plan.rewriteCookiePath)
     rewrites = plan.rewriteLocation || plan.rewriteCookiePath
-    isGuarded = plan.timeout > 0 || plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 || rewrites || hasEdits || compresses || upstream.breaker.enabled
+    isGuarded =
+      plan.timeout > 0 || plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 || rewrites || hasEdits || compresses || balance.isActive || upstream.breaker.enabled
     var dropped: HeaderNameSet = HeaderNameSet.hopByHop
     dropped.formUnion([HeaderNameSet(.host), HeaderNameSet(.expect), HeaderNameSet(.requestID)])
     // Nobody but the gateway says who a client is.
@@ -184,7 +189,7 @@ struct RouteActions: ~Copyable {
           guard plan.upstreams.indices.contains(upstream) else { throw GatewayFailure("route \(route.pattern) names no upstream") }
           var own = forward
           own.upstream = upstream
-          _ = forwards.append(ForwardRule(own, plan.upstreams[upstream], judges: plan.clientAddress.isActive, hasEdits: hasEdits, compresses: route.compresses))
+          _ = forwards.append(ForwardRule(own, plan.upstreams[upstream], judges: plan.clientAddress.isActive, hasEdits: hasEdits, compresses: route.compresses, captures: captures))
         }
         if arms.count == 1 {
           action = .forward(first)
@@ -316,7 +321,7 @@ struct RouteActions: ~Copyable {
   }
 
   /// The Host of an upstream: IPv6 in brackets, no trailing dot, no port where it is the default one.
-  private static func host(of upstream: UpstreamPlan) -> Buffer {
+  static func host(of upstream: UpstreamPlan) -> Buffer {
     var name = upstream.host
     if let tls = upstream.tls, !tls.serverName.isEmpty { name = tls.serverName }
     if name.hasSuffix(".") { name.removeLast() }

@@ -105,6 +105,7 @@ extension Gateway {
     if timesExchanges { consider(exchangeTimers.delay(from: services.now)) }
     if acceptAgainAt > 0 { consider(acceptAgainAt - services.now) }
     if logsAccess, hasUnwrittenLines() { consider(nextAccessFlush - services.now) }
+    if hasHealth { consider(delayUntilHealth()) }
     if drain.isDraining { consider(drain.nextLook - services.now) }
     return CInt(clamping: delay)
   }

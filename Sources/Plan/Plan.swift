@@ -233,6 +233,8 @@ public struct UpstreamPlan: Equatable, Sendable {
   public var lookup = -1
   /// Where its requests go, instead of `host` alone; empty: to `addresses`, the next one when one cannot be connected to.
   public var endpoints: [EndpointPlan] = []
+  public var balance = BalancePlan()
+  public var health = HealthPlan()
   public var requestMode = RequestMode.streaming
   /// The header of the PROXY protocol that connections begin with.
   public var proxyProtocol = ProxyProtocol.off

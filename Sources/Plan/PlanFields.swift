@@ -282,12 +282,75 @@ extension UpstreamPlan {
     coder.code(&addresses)
     coder.code(&lookup)
     coder.code(&endpoints, blank: EndpointPlan()) { $0.code(with: &$1) }
+    balance.code(with: &coder)
+    health.code(with: &coder)
     coder.code(&requestMode, of: 2)
     coder.code(&proxyProtocol, of: 3)
     pool.code(with: &coder)
     http2.code(with: &coder)
     breaker.code(with: &coder)
     coder.code(&tls, blank: UpstreamTLSPlan()) { $0.code(with: &$1) }
+  }
+}
+
+extension BalancePlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&policy, of: 4)
+    coder.code(&hashKey)
+    coder.code(&loadBound)
+    coder.code(&slowStart)
+    sticky.code(with: &coder)
+  }
+}
+
+extension HealthPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    check.code(with: &coder)
+    outliers.code(with: &coder)
+    coder.code(&panicThreshold)
+  }
+}
+
+extension HealthCheckPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&kind, of: 4)
+    coder.code(&interval)
+    coder.code(&timeout)
+    coder.code(&unhealthyAfter)
+    coder.code(&healthyAfter)
+    coder.code(&port)
+    coder.code(&path)
+    coder.code(&host)
+    coder.code(&statuses)
+    coder.code(&body)
+    coder.code(&service)
+  }
+}
+
+extension OutlierPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&enabled)
+    coder.code(&consecutiveFailures)
+    coder.code(&successGap)
+    coder.code(&latencyFactor)
+    coder.code(&interval)
+    coder.code(&minRequests)
+    coder.code(&baseEjection)
+    coder.code(&maxEjection)
+    coder.code(&maxEjected)
+  }
+}
+
+extension StickyPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&cookie)
+    coder.code(&secret)
+    coder.code(&path)
+    coder.code(&domain)
+    coder.code(&maxAge)
+    coder.code(&isHTTPOnly)
+    coder.code(&isSecure)
+    coder.code(&sameSite, of: 4)
   }
 }
 

@@ -55,7 +55,7 @@ public struct RateKey: Equatable, Sendable {
   }
 
   /// RFC 9110 §5.6.2.
-  private static func isTokenByte(_ byte: UInt8) -> Bool {
+  static func isTokenByte(_ byte: UInt8) -> Bool {
     byte >= 0x30 && byte <= 0x39 || (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7a || "!#$%&'*-.^_`|~".utf8.contains(byte)
   }
 }

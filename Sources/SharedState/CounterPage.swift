@@ -48,6 +48,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case upstreamPreconnects, upstreamPreconnectsSkipped
   // Requests that went to another endpoint because one could not be connected to.
   case upstreamFailovers
+  // Endpoints that checks have taken out of use and brought back, and those that were ejected.
+  case endpointFailures, endpointRecoveries, endpointEjections
   // Fields that header rules left out because of what would have stood in them.
   case fieldsRefused
   // Headers of the PROXY protocol: received and sent.

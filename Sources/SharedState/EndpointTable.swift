@@ -261,7 +261,9 @@ public struct EndpointTable: @unchecked Sendable, BitwiseCopyable {
   public func administration(_ row: Int) -> EndpointAdministration { EndpointAdministration(rawValue: value(.administration, row)) ?? .enabled }
 
   /// Gives an order for an endpoint; all workers see it.
-  public func set(_ administration: EndpointAdministration, _ row: Int) {
+  /// - Parameter now: milliseconds of the monotonic clock.
+  public func set(_ administration: EndpointAdministration, _ row: Int, now: Int64 = 0) {
+    if administration == .enabled, self.administration(row) != .enabled, now > 0 { store(UInt64(now), .backSince, row) }
     store(administration.rawValue, .administration, row)
     announce()
   }
@@ -317,6 +319,37 @@ public struct EndpointTable: @unchecked Sendable, BitwiseCopyable {
 
   /// Has all workers look at the endpoints' standing anew.
   public func announce() { unsafe _ = header(.epoch).pointee.wrappingAdd(1, ordering: .releasing) }
+
+  // MARK: The lease
+
+  /// Takes the lease, or renews it: who has it checks the endpoints for all. A later generation takes it from an earlier one, whoever from one whose time is over.
+  /// - Parameters:
+  ///   - row: of the scoreboard.
+  ///   - until: when it ends unless it is renewed; both in milliseconds of the monotonic clock.
+  public func lead(generation: UInt64, row: Int, now: Int64, until: Int64) -> Bool {
+    let own = UInt16(truncatingIfNeeded: generation), place = UInt16(truncatingIfNeeded: row)
+    let old = unsafe header(.lease).pointee.load(ordering: .acquiring)
+    let holder = UInt16(truncatingIfNeeded: old >> 16), holderRow = UInt16(truncatingIfNeeded: old)
+    let ends = Int64(clamping: old >> 32) * 10
+    let isOwn = old != 0 && holder == own && holderRow == place
+    let isLater = Int16(bitPattern: own &- holder) > 0
+    guard old == 0 || isOwn || isLater || ends <= now || ends > now + 60_000 else { return false }
+    let new = (UInt64(clamping: max(0, until / 10)) & 0xffff_ffff) << 32 | UInt64(own) << 16 | UInt64(place)
+    return unsafe header(.lease).pointee.compareExchange(expected: old, desired: new, ordering: .acquiringAndReleasing).exchanged
+  }
+
+  /// Gives the lease up, if the worker of `row` has it: itself, or the master when it has ended.
+  public func ceaseToLead(row: Int) {
+    let old = unsafe header(.lease).pointee.load(ordering: .acquiring)
+    guard old != 0, UInt16(truncatingIfNeeded: old) == UInt16(truncatingIfNeeded: row) else { return }
+    unsafe _ = header(.lease).pointee.compareExchange(expected: old, desired: 0, ordering: .acquiringAndReleasing)
+  }
+
+  /// The row of the scoreboard of whoever has the lease; nil: nobody.
+  public var leader: Int? {
+    let word = unsafe header(.lease).pointee.load(ordering: .acquiring)
+    return word == 0 ? nil : Int(UInt16(truncatingIfNeeded: word))
+  }
 
   // MARK: Another table
 
