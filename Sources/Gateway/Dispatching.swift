@@ -61,7 +61,7 @@ extension Gateway {
   ) {
     if hasOwnBounds { chooseBounds(client.handle, match) }
     if case .length(let length) = services.head.body, bounds(client.handle).exclude(length) { return refuseBody(client.handle, match, id, input) }
-    if limits.isActive, !admit(client.handle, isRewritten: isRewritten, id, length, &input) { return }
+    if limits.isActive, !admit(client.handle, match, isRewritten: isRewritten, id, length, &input) { return }
     switch match {
     case .route(let route):
       if services.head.flags.contains(.extendedConnect), !admitConnect(client.handle, route, id, length, &input) { return }

@@ -13,6 +13,12 @@ struct UpstreamGuard: BitwiseCopyable {
   let breaker: Breaker<BreakerCells>
   let budget: RetryBudget
   let isDryRun: Bool
+  /// Requests that may be under way, and may wait; 0: any number.
+  let requestLimit: UInt64
+  let pendingLimit: UInt64
+  /// Meaningful with `isAdaptive`.
+  let concurrency: ConcurrencyLimit<BreakerCells>
+  let isAdaptive: Bool
   /// The generation in which a refusal was logged last.
   var loggedGeneration = UInt32.max
 }
@@ -44,7 +50,10 @@ struct UpstreamGuards: ~Copyable {
       places.append(Int16(guards.count))
       upstreams.append(index)
       _ = guards.append(
-        UpstreamGuard(breaker: Breaker(cells, upstream.breaker), budget: RetryBudget(upstream.breaker), isDryRun: upstream.breaker.dryRun))
+        UpstreamGuard(
+          breaker: Breaker(cells, upstream.breaker), budget: RetryBudget(upstream.breaker), isDryRun: upstream.breaker.dryRun,
+          requestLimit: UInt64(clamping: upstream.breaker.maxRequests), pendingLimit: UInt64(clamping: upstream.breaker.maxPending),
+          concurrency: ConcurrencyLimit(cells, upstream.breaker), isAdaptive: upstream.breaker.isAdaptive))
     }
     isActive = guards.count > 0
   }

@@ -60,7 +60,7 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   // The client's, before its first byte.
   case proxyHeaderError, proxyHeaderTimeout, proxyHeaderRefused
   // Policies again.
-  case circuitOpen, retryBudgetExhausted
+  case circuitOpen, retryBudgetExhausted, upstreamOverloaded
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -160,6 +160,7 @@ public struct FaultRow: Sendable {
     row(.proxyHeaderRefused, "proxy_protocol_refused", .client, .never, 0, 3, "A peer that is not in proxy_protocol_from connected to a listener with proxy_protocol; the connection was closed."),
     row(.circuitOpen, "circuit_open", .gateway, .never, 503, 1, "The upstream's circuit breaker is open, or all probes of a half-open one are under way."),
     row(.retryBudgetExhausted, "retry_budget_exhausted", .gateway, .never, 503, 2, "The request would have been sent again, but circuit_breaker.retry_budget_percent of the upstream's requests are retries already."),
+    row(.upstreamOverloaded, "upstream_request_limit", .gateway, .never, 503, 2, "As many requests to the upstream are under way as circuit_breaker.max_requests or adaptive_concurrency allow."),
   ]
 
   private static func row(

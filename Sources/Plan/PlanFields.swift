@@ -274,6 +274,12 @@ extension BreakerPlan {
     coder.code(&maxOpenDuration)
     coder.code(&retryBudget)
     coder.code(&retryMinimum)
+    coder.code(&maxRequests)
+    coder.code(&maxPending)
+    coder.code(&isAdaptive)
+    coder.code(&adaptiveMinimum)
+    coder.code(&adaptiveMaximum)
+    coder.code(&adaptiveTolerance)
   }
 }
 
@@ -324,6 +330,7 @@ extension RouteRulesPlan {
     request.code(with: &coder)
     response.code(with: &coder)
     bounds.code(with: &coder)
+    coder.code(&rateLimitCost)
   }
 }
 

@@ -7,6 +7,8 @@ public struct RouteRulesPlan: Equatable, Sendable {
   /// Of responses on their way to the client.
   public var response = HeaderEditPlan()
   public var bounds = RequestBoundsPlan()
+  /// Tokens that a request takes of each zone of the rate limits.
+  public var rateLimitCost = 1
 
   public init() {}
 }

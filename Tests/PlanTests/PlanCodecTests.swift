@@ -99,7 +99,7 @@ import Testing
     #expect(count(TicketPlan()) == 2)
     #expect(count(UpstreamPlan(name: "", host: "", port: 0, addresses: [])) == 10)
     #expect(count(EndpointPlan()) == 6)
-    #expect(count(BreakerPlan()) == 11)
+    #expect(count(BreakerPlan()) == 17)
     #expect(count(UpstreamTLSPlan()) == 7)
     #expect(count(AuthorityPlan()) == 2)
     #expect(count(PoolPlan()) == 7)
