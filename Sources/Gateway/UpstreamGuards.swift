@@ -30,10 +30,10 @@ struct UpstreamGuards: ~Copyable {
   /// This worker's row.
   let row: Int
   /// By upstream: the place in `guards`; negative: none.
-  private var places: [Int16]
+  private var places: BoundedArray<Int16>
   var guards: BoundedArray<UpstreamGuard>
   /// By place: its upstream.
-  private(set) var upstreams: [Int] = []
+  private(set) var upstreams: BoundedArray<Int>
   /// Tells all workers that a breaker has changed.
   private let bell: Bell?
 
@@ -41,14 +41,15 @@ struct UpstreamGuards: ~Copyable {
     self.row = row
     self.bell = bell
     guards = BoundedArray(capacity: max(1, plan.count))
-    places = []
+    places = BoundedArray(capacity: max(1, plan.count))
+    upstreams = BoundedArray(capacity: max(1, plan.count))
     for (index, upstream) in plan.enumerated() {
       guard upstream.breaker.enabled, let cells = table?.cells(named: upstream.name, row: row) else {
-        places.append(-1)
+        _ = places.append(-1)
         continue
       }
-      places.append(Int16(guards.count))
-      upstreams.append(index)
+      _ = places.append(Int16(guards.count))
+      _ = upstreams.append(index)
       _ = guards.append(
         UpstreamGuard(
           breaker: Breaker(cells, upstream.breaker), budget: RetryBudget(upstream.breaker), isDryRun: upstream.breaker.dryRun,
@@ -60,8 +61,8 @@ struct UpstreamGuards: ~Copyable {
 
   /// The place of an upstream's guard; nil: it has none.
   func place(_ upstream: Int) -> Int? {
-    guard isActive, places.indices.contains(upstream), places[upstream] >= 0 else { return nil }
-    return Int(places[upstream])
+    guard isActive, upstream >= 0, upstream < places.count, places.span[upstream] >= 0 else { return nil }
+    return Int(places.span[upstream])
   }
 
   /// Has all workers look at their queues.

@@ -6,12 +6,11 @@ import json
 import time
 
 from support.backend import Backend, Connection, Request, hang, reply
+from support.breakers import breakers, guarded
 from support.client import Client, request
 from support.configuration import Json, upstream
 from support.gateway import Gateway
 from support.wait import until
-
-from test_breakers import breakers, guarded
 
 
 def send(gateway: Gateway, count: int) -> list[Client]:
@@ -26,9 +25,10 @@ def test_requests_under_way(launch, backend: Backend) -> None:
     backend.answer = hang
     held = send(gateway, 5)
     backend.wait_requests(5)
-    for _ in range(8):
-        refused = gateway.get("/api")
-        assert refused.status == 503 and refused.header("retry-after") == "1" and not refused.closes
+    with Client(gateway.port) as client:
+        for _ in range(8):
+            refused = client.request("GET", "/api")
+            assert refused.status == 503 and refused.header("retry-after") == "1" and not refused.closes
     assert len(backend.requests) == 5 and breakers(gateway)["backend"]["crowd_refused"] == 8
     assert gateway.access_entries(8)[-1]["error.type"] == "upstream_request_limit"
     # It says nothing about the upstream.
