@@ -2,6 +2,7 @@
    found by comparing all sixteen at once. The usual name is of letters and '-' and shorter than sixteen bytes. */
 #include "clx_fields.h"
 #include "clinux.h"
+#include "clx_path.h"
 
 /* In the order of HeaderName in HTTPModel: the number of a name is its place. */
 static const struct { char text[31]; uint8_t count; } names[] = {
@@ -41,6 +42,39 @@ unsigned clx_header_name(const uint8_t *p, size_t n) {
     if (i == n) return name;
   }
   return 0;
+}
+
+/* The general way of what follows. */
+static __attribute__((noinline)) int unusual_lower_header_name(const uint8_t *p, size_t n) {
+  for (size_t i = 0; i < n; i++) if (!clx_is_token(p[i]) || (p[i] >= 'A' && p[i] <= 'Z')) return -1;
+  return n > 0 ? (int)clx_header_name(p, n) : -1;
+}
+
+int clx_lower_header_name(const uint8_t *p, size_t n) {
+#if defined(__SSE2__)
+  if (__builtin_expect(n - 1 < 15, 1)) {
+    __m128i v = clx_path_load_short(p, n);
+    unsigned within = (1u << n) - 1;
+    __m128i letters = _mm_cmpeq_epi8(_mm_max_epu8(_mm_min_epu8(v, _mm_set1_epi8('z')), _mm_set1_epi8('a')), v);
+    __m128i digits = _mm_cmpeq_epi8(_mm_max_epu8(_mm_min_epu8(v, _mm_set1_epi8('9')), _mm_set1_epi8('0')), v);
+    __m128i usual = _mm_or_si128(_mm_or_si128(letters, digits), _mm_cmpeq_epi8(v, _mm_set1_epi8('-')));
+    if (__builtin_expect(!(~(unsigned)_mm_movemask_epi8(usual) & within), 1)) {
+      unsigned name = candidates[p[0] & 31][n];
+      while (name && (~(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_loadu_si128((const __m128i *)names[name].text))) & within)) name = others[name];
+      return (int)name;
+    }
+  }
+#endif
+  return unusual_lower_header_name(p, n);
+}
+
+int clx_is_field_value(const uint8_t *p, size_t n) {
+  if (n == 0) return 1;
+  if (p[0] == ' ' || p[0] == '\t' || p[n - 1] == ' ' || p[n - 1] == '\t') return 0;
+#if defined(__SSE2__)
+  if (n < 16) return !(clx_control_bits(clx_path_load_short(p, n)) & ((1u << n) - 1));
+#endif
+  return clx_find_control(p, 0, n) == n;
 }
 
 /* Where a line has its colon, and where its value ends: at a control character other than tab. */

@@ -24,7 +24,7 @@ static void set_of(const int *signals, sigset_t *set) {
   for (; *signals; signals++) sigaddset(set, *signals);
 }
 
-int clx_spawn(const char *path, char *const argv[], int control, const int *blocked, pid_t *pid) {
+int clx_spawn(const char *path, char *const argv[], int control, int output, const int *blocked, pid_t *pid) {
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   int error = posix_spawn_file_actions_init(&actions);
@@ -45,11 +45,26 @@ int clx_spawn(const char *path, char *const argv[], int control, const int *bloc
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   /* dup2 onto itself clears close-on-exec in glibc, so control == 3 is right as well. */
   error = posix_spawn_file_actions_adddup2(&actions, control, 3);
+  if (!error && output >= 0) error = posix_spawn_file_actions_adddup2(&actions, output, 1);
+  if (!error && output >= 0) error = posix_spawn_file_actions_adddup2(&actions, output, 2);
   if (!error) error = posix_spawn_file_actions_addclosefrom_np(&actions, 4);
   if (!error) error = posix_spawn(pid, path, &actions, &attributes, argv, environ);
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   return error;
+}
+
+int clx_become_program(const char *path, int fd, char *const argv[]) {
+  if (path) execv(path, argv);
+  else execveat(fd, "", argv, environ, AT_EMPTY_PATH);
+  return errno;
+}
+
+int clx_keep_on_exec(int fd, bool keep) { return fcntl(fd, F_SETFD, keep ? 0 : FD_CLOEXEC); }
+
+bool clx_is_child(pid_t pid) {
+  siginfo_t info;
+  return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
 int clx_fork(void) { return fork(); }

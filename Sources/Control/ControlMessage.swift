@@ -4,6 +4,10 @@
 // cannot be understood decodes to nil, and the reader treats the channel as broken: the two ends are the
 // same program, so this never happens while both are sound.
 
+/// The language of the orders that a worker may be given while it serves, and of its reports. It is raised when their encoding changes, `start` and
+/// `listeners` excepted: a master of another version that takes over workers must speak it.
+public enum WorkerLanguage { public static let version: UInt32 = 1 }
+
 /// From the master to a worker.
 public enum WorkerOrder: Equatable, Sendable {
   /// The first message: who the worker is. Descriptors: plan, scoreboard, then the error log and the access log as flagged, then the

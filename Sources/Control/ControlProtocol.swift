@@ -1,12 +1,13 @@
 // ControlProtocol — how gatewayctl speaks with a running master, both sides in one file.
 //
-// A connection to the control socket carries one request: a line of at most 2,000 bytes. The answer is any
+// A connection to the control socket carries one request: a line of at most 4,200 bytes. The answer is any
 // number of lines that begin with a blank (what to show, after the blank) and one that does not: `ok`,
 // `failed` or `refused`. Then the master closes. A connection that closes without such a line failed.
 //
 //     reload        ok when the new generation serves; failed with the reasons
 //     reopen        the log files are opened anew
 //     status        the state as JSON
+//     upgrade PATH  another program (without PATH: the file of this one) takes over and reloads; ok when its first generation serves
 //     stop          drains, and answers when everything has ended; `stop now` does not drain
 //     version       the program's version
 //     breakers      the circuit breakers as JSON; `breakers open NAME`, `close` and `reset` change one
@@ -18,16 +19,20 @@ import Kernel
 /// What can be asked of a master.
 public enum ControlRequest: Equatable, Sendable {
   case reload, reopen, status, stop, version, stopNow
+  /// To the program at a path; empty: at the path of the running one.
+  case upgrade(String)
   case breakers
   case openBreaker(String), closeBreaker(String), resetBreaker(String)
 
   private static let plain: [(line: String, request: ControlRequest)] = [
     ("reload", .reload), ("reopen", .reopen), ("status", .status), ("stop", .stop), ("stop now", .stopNow), ("version", .version), ("breakers", .breakers),
+    ("upgrade", .upgrade("")),
   ]
 
   /// What stands on the wire, without the end of the line.
   public var line: String {
     switch self {
+    case .upgrade(let path) where !path.isEmpty: "upgrade " + path
     case .openBreaker(let name): "breakers open " + name
     case .closeBreaker(let name): "breakers close " + name
     case .resetBreaker(let name): "breakers reset " + name
@@ -41,6 +46,7 @@ public enum ControlRequest: Equatable, Sendable {
       return
     }
     let orders: [(String, (String) -> ControlRequest)] = [
+      ("upgrade ", { .upgrade($0) }),
       ("breakers open ", { .openBreaker($0) }), ("breakers close ", { .closeBreaker($0) }), ("breakers reset ", { .resetBreaker($0) }),
     ]
     for (start, make) in orders where line.hasPrefix(start) && line.count > start.count {
@@ -156,13 +162,20 @@ public final class ControlConnection {
   private var input: [UInt8] = []
   private var output: [UInt8] = []
   private var isAnswered = false
-  private var isAsked = false
+  /// A request has come; what follows is ignored.
+  public private(set) var isAsked = false
 
   /// Takes a connection if whoever made it may ask.
   public init(_ peer: consuming LocalPeer) {
     let user = peer.credentials.user
     socket = peer.socket
     if user != 0, user != Process.effectiveUser { answer(ControlAnswer(.refused, ["only root and the user of the master may ask"])) }
+  }
+
+  /// Goes on with a connection of the program before this one.
+  public init(adopting socket: consuming Descriptor, isAsked: Bool) {
+    self.socket = socket
+    self.isAsked = isAsked
   }
 
   public var raw: CInt { socket.raw }
@@ -183,13 +196,13 @@ public final class ControlConnection {
   public func proceed(readable: Bool) -> Event {
     if isAnswered { return flush() }
     guard readable else { return .none }
-    guard let part = Files.read(socket.raw, limit: 256) else { return .none }
+    guard let part = Files.read(socket.raw, limit: 4300) else { return .none }
     // The asker has gone; whatever it asked for goes on.
     if part.isEmpty { return .close }
     if isAsked { return .none }
     input += part
     guard let end = input.firstIndex(of: UInt8(ascii: "\n")) else {
-      guard input.count <= 2000 else {
+      guard input.count <= 4200 else {
         answer(ControlAnswer(.refused, ["the request is too long"]))
         return flush()
       }

@@ -1,9 +1,11 @@
 // Product — what the programs call themselves.
 
+import Kernel
+
 public enum Product {
   public static let daemon = "gatewayd"
   public static let tool = "gatewayctl"
-  public static let version = "1.0.0"
+  public static let version = Execution.version
   /// What this build can do, for `--version-verbose`.
   public static let features = ["HTTP/1.1", "TLS"]
 

@@ -26,6 +26,7 @@ extension Gateway {
   @inline(__always)
   mutating func answer(_ client: Pin<Client>, _ route: Int, response index: Int, _ id: RequestID, _ length: Int, _ input: inout Buffer) {
     let context = contextOfHead()
+    if clients[client].flags.contains(.stream), answerStream(client, route, response: index, id, context, length, &input) { return }
     let before = services.responses.output.count
     guard reserve(client, actions.responses[index].byteCount + 160) else { return }
     switch id {
@@ -37,6 +38,34 @@ extension Gateway {
     let status = actions.responses[index].status.code
     let body = context.isHead ? 0 : actions.responses[index].bodyCount
     finishLocal(client, status, .none, route: route, id, context, sent: services.responses.output.count - before, body: body, length, &input)
+  }
+
+  /// Hands the fixed response `index` to the session of a stream whose request has come whole. False when that is not enough: the
+  /// response is composed, then, as any other.
+  @inline(__always)
+  private mutating func answerStream(
+    _ client: Pin<Client>, _ route: Int, response index: Int, _ id: RequestID, _ context: ResponseContext, _ length: Int, _ input: inout Buffer
+  ) -> Bool {
+    let stream = clients[client].carrier, multiplexer = streams[stream].multiplexer
+    guard streams[stream].flags.contains(.ended), streams[stream].id & 1 == 1, context.isPersistent, !plan.http2.enablePush, !limits.isActive,
+      !editsLocally
+    else { return false }
+    let isTaken: Bool
+    switch id {
+    case .generated:
+      services.ids.show(id)
+      isTaken = multiplexers[multiplexer].session.respond(
+        streams[stream].id, answer: index, date: services.responses.dateText, id: services.ids.generated, isHead: context.isHead, &workspace)
+    case .received(let text):
+      isTaken = multiplexers[multiplexer].session.respond(
+        streams[stream].id, answer: index, date: services.responses.dateText, id: text.text(in: input.bytes), isHead: context.isHead, &workspace)
+    }
+    guard isTaken else { return false }
+    streams[stream].flags.formUnion([.hasHead, .answered])
+    let status = actions.responses[index].status.code
+    let body = context.isHead ? 0 : actions.responses[index].bodyCount
+    finishLocal(client, status, .none, route: route, id, context, sent: actions.responses[index].headCount + body, body: body, length, &input)
+    return true
   }
 
   /// Answers a request that no route takes.

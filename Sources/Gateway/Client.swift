@@ -77,6 +77,15 @@ enum ClientWaiting: UInt8, BitwiseCopyable {
   case settling
 }
 
+/// What the streams of a connection have of it.
+struct StreamOrigin: BitwiseCopyable {
+  let peer: PeerAddress
+  let peerPort: UInt16
+  let address: PeerText
+  let listener: UInt16
+  let flags: ClientFlags
+}
+
 /// The state of one client connection.
 struct Client: ~Copyable {
   private(set) var socket: Socket
@@ -86,7 +95,7 @@ struct Client: ~Copyable {
   var peerPort: UInt16 = 0
   /// Whom requests come from: the peer, or whom a trusted proxy names, from the head of a request on. Set in ClientAddress alone.
   var address: PeerText
-  let listener: UInt16
+  private(set) var listener: UInt16
   var flags = ClientFlags.fresh
   var waiting = ClientWaiting.firstByte
   /// Milliseconds of the monotonic clock; meaningless while `waiting` is `nothing`.
@@ -182,15 +191,24 @@ struct Client: ~Copyable {
     backlog = BufferChain()
   }
 
-  /// A stream of `connection`: one request, and no other.
-  init(streamOf connection: borrowing Client, carrier: Handle) {
-    socket = Socket(Descriptor.none)
+  /// What its streams are to have.
+  @inline(__always)
+  var origin: StreamOrigin { StreamOrigin(peer: peer, peerPort: peerPort, address: address, listener: listener, flags: flags.intersection(.screened)) }
+
+  /// Becomes, being vacant, a stream of a connection: one request, and no other.
+  @inline(__always)
+  mutating func becomeStream(of connection: StreamOrigin, carrier: Handle, at now: Int64) {
     peer = connection.peer
     peerPort = connection.peerPort
     address = connection.address
     listener = connection.listener
     self.carrier = carrier
-    flags = connection.flags.intersection(.screened).union([.stream, .closing])
+    flags = connection.flags.union([.stream, .closing])
     waiting = .nothing
+    exchange = nil
+    bounds = 0
+    body = BodyReader(.none)
+    requestStart = now
+    received = 0
   }
 }

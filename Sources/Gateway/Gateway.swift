@@ -119,6 +119,8 @@ public struct Gateway: ~Copyable {
   var unsettled = TokenQueue(capacity: 128)
   /// HTTP/2 connections that have frames to write.
   var unflushed = TokenQueue(capacity: 64)
+  /// Streams without a record, in the turn in which they are answered.
+  var answered = Stack<AnsweredStream>(capacity: 128)
   var pushes = Stack<PushedRequest>(capacity: 1)
   var exchanges: Slab<Exchange>
   var recoveries: Slab<Recovery>
@@ -241,7 +243,7 @@ public struct Gateway: ~Copyable {
     streams = Slab(capacity: streamCapacity)
     multiplexers = Slab(capacity: plan.http2.enabled ? connectionCapacity : 0)
     var services = Services(plan.limits)
-    workspace = Workspace(sectionCapacity: services.small.bufferCapacity, fieldLimit: services.fieldLimit)
+    workspace = Self.makeWorkspace(plan, services)
     frames = Buffer(capacity: plan.http2.enabled || speaksHTTP2 ? Self.frameLimit + ServerSession.slack : 0)
     securedBackends = Slab(capacity: tlsClients.contains { $0 != nil } ? backendCapacity : 1)
     self.tlsClients = tlsClients
@@ -270,6 +272,14 @@ public struct Gateway: ~Copyable {
     self.board = board
     self.counters = counters
     self.log = log
+  }
+
+  private static func makeWorkspace(_ plan: Plan, _ services: borrowing Services) -> Workspace {
+    var workspace = Workspace(sectionCapacity: services.small.bufferCapacity, fieldLimit: services.fieldLimit)
+    for route in plan.http2.enabled ? plan.routes : [] {
+      if case .respond(let respond) = route.action { RouteActions.prepare(respond, server: plan.serverHeader, in: &workspace.answers) }
+    }
+    return workspace
   }
 
   private static func makeTable(_ plan: Plan) throws(GatewayFailure) -> RouteTable {

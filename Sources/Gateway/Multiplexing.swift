@@ -104,15 +104,20 @@ extension Gateway {
     }
     if multiplexers[multiplexer].session.isWithinSection {
       if clients[client].waiting != .head { setClientTimer(client, .head, plan.timeouts.request) }
-    } else if clients[client].waiting == .head || clients[client].waiting == .firstByte {
+    } else if clients[client].waiting != .nothing {
       rest(client, multiplexer)
     }
     queueOutput(client)
   }
 
-  /// Sets the timer of a connection on which nothing is waited for.
+  /// Sets the timer of a connection from which something has come, and of which nothing is waited for now.
   private mutating func rest(_ client: Handle, _ multiplexer: Handle) {
-    if multiplexers[multiplexer].streamCount == 0 { settleConnection(client) } else { clients[client].waiting = .nothing }
+    switch clients[client].waiting {
+    case .head, .firstByte: if multiplexers[multiplexer].streamCount == 0 { settleConnection(client) } else { clients[client].waiting = .nothing }
+    // Requests that are answered already have ended its idleness.
+    case .idle, .settling: if answered.count > 0 { settleConnection(client) }
+    default: break
+    }
   }
 
   /// Begins the time of a connection without streams.
@@ -136,9 +141,12 @@ extension Gateway {
         receiveData(multiplexer, stream, input.extracting(start..<start + count))
       case .trailers(let stream, let section): receiveTrailers(multiplexer, stream, section)
       case .end(let stream):
-        if let client = client(of: stream, multiplexer) { streamEnded(client) }
+        if let client = client(of: stream, multiplexer) { bodyCame(client) }
       case .answered(let stream): responseWent(multiplexer, stream)
       case .wantsTrailers(let tag, let stream): sendTrailers(multiplexer, Handle(token: tag), stream)
+      case .progress(let tag):
+        let client = Handle(token: tag)
+        if clients.contains(client), clients[client].waiting == .send { setSendTimer(client) }
       case .closed(let tag, let code):
         let client = Handle(token: tag)
         guard clients.contains(client) else { continue }
@@ -179,18 +187,15 @@ extension Gateway {
 
   /// A request has come: makes its client and dispatches it.
   private mutating func beginStream(_ connection: Handle, _ multiplexer: Handle, _ id: Int32, _ section: Int, ends: Bool) {
+    // A stream that has been reset by now is not worth a look.
+    guard multiplexers[multiplexer].session.isStillOpen(id) else { return counters.add(.http2Streams) }
     let isHead = workspace.sections[section].head.method == .head
     let flags: StreamFlags = isHead ? (ends ? [.isHead, .ended] : .isHead) : (ends ? .ended : [])
     guard let client = makeStream(connection, multiplexer, id, flags: flags) else { return refuseStream(connection, multiplexer, id) }
-    // A stream that has been reset by now is not worth a look.
-    guard multiplexers[multiplexer].session.tag(id, client.token) else {
-      streams[clients[client].carrier].flags.insert(.closed)
-      return removeStream(client)
-    }
+    counters.add(.http2Streams)
     if plan.http2.enablePush { keepOrigin(clients[client].carrier, multiplexer, section) }
-    clients[client].requestStart = services.nowMicroseconds
-    if !ends { clients[client].flags.insert(.mustLinger) }
     swap(&services.head, &workspace.sections[section].head)
+    if !ends { expectBody(client) }
     var bytes = Buffer.absent
     swap(&bytes, &workspace.sections[section].bytes)
     let fault = workspace.sections[section].outcome
@@ -200,27 +205,89 @@ extension Gateway {
       let isLong = services.head.target.count > services.headLimit
       refuse(client, fault != .none ? fault : isLong ? .uriTooLong : .headersTooLarge, bytes)
     }
-    send(client)
+    if streams[clients[client].carrier].flags.contains(.answered) { releaseAnswered(client) } else { keepStream(client) }
     // A request that was forwarded has taken the text along.
     if bytes.capacity == 0 { bytes = services.small.take() }
     bytes.removeAll()
     swap(&bytes, &workspace.sections[section].bytes)
   }
 
+  private mutating func expectBody(_ client: Handle) {
+    clients[client].flags.insert(.mustLinger)
+    if case .length(let length) = services.head.body { streams[clients[client].carrier].declared = length }
+  }
+
+  /// A stream that needs nothing more from here but to be sent what is prepared for it: it keeps no record.
+  @inline(__always)
+  private mutating func releaseAnswered(_ client: Handle) {
+    let record = clients[client].carrier
+    answered.append(AnsweredStream(connection: streams[record].connection, id: streams[record].id, bounds: clients[client].bounds))
+    unmakeStream(client)
+  }
+
+  /// Takes back a stream that nobody knows of.
+  @inline(__always)
+  mutating func unmakeStream(_ client: Handle) {
+    counters.subtract(.http2StreamsActive)
+    streams.park(clients[client].carrier)
+    clients.park(client)
+  }
+
+  /// A stream goes on after its request has been dispatched: it is found by what comes on it, and its connection knows of it.
+  private mutating func keepStream(_ client: Handle) {
+    let record = clients[client].carrier
+    register(client, record)
+    if !multiplexers[streams[record].multiplexer].session.tag(streams[record].id, client.token) {
+      services.responses.output.removeAll()
+      streams[record].flags.insert(.closed)
+      return doom(client)
+    }
+    send(client)
+  }
+
+  /// Streams whose prepared answers could not go at once get a record, and a limit to the time that takes.
+  @inline(never)
+  mutating func keepAnswered() {
+    for position in 0..<answered.count {
+      let stream = answered[position]
+      guard clients.contains(stream.connection), clients[stream.connection].flags.contains(.multiplexed),
+        clients[stream.connection].flags.isDisjoint(with: .doomed)
+      else { continue }
+      let multiplexer = clients[stream.connection].multiplexer
+      guard multiplexers[multiplexer].session.isOpen(stream.id) else { continue }
+      guard let client = makeStream(stream.connection, multiplexer, stream.id, flags: [.ended, .hasHead, .answered]) else {
+        multiplexers[multiplexer].session.reset(stream.id, .refusedStream)
+        queueOutput(stream.connection)
+        continue
+      }
+      register(client, clients[client].carrier)
+      _ = multiplexers[multiplexer].session.tag(stream.id, client.token)
+      clients[client].bounds = stream.bounds
+      setSendTimer(client)
+    }
+    workspace.openAnswers = 0
+  }
+
   /// Makes the record and the client of a stream; nil when there is no room.
   @inline(__always)
   mutating func makeStream(_ connection: Handle, _ multiplexer: Handle, _ id: Int32, flags: StreamFlags) -> Handle? {
-    guard let stream = streams.insert(Stream(id, connection: connection, multiplexer: multiplexer, flags: flags)) else { return nil }
-    let record = Client(streamOf: clients[connection], carrier: stream)
-    guard let client = clients.insert(record) else {
-      _ = streams.remove(stream)
+    guard let stream = streams.revive() ?? streams.insert(Stream()) else { return nil }
+    let origin = clients[connection].origin
+    guard let client = clients.revive() ?? clients.insert(Client(Socket(Descriptor.none), peer: origin.address, listener: 0)) else {
+      streams.park(stream)
       return nil
     }
-    link(client, stream, multiplexer)
-    if clients[connection].waiting == .idle || clients[connection].waiting == .settling { clients[connection].waiting = .nothing }
-    counters.add(.http2Streams)
+    streams[stream].become(id, connection: connection, multiplexer: multiplexer, flags: flags)
+    clients[client].becomeStream(of: origin, carrier: stream, at: services.nowMicroseconds)
     counters.add(.http2StreamsActive)
     return client
+  }
+
+  /// Puts a stream among those of its connection, which is not idle then.
+  mutating func register(_ client: Handle, _ stream: Handle) {
+    let connection = streams[stream].connection
+    link(client, stream, streams[stream].multiplexer)
+    if clients[connection].waiting == .idle || clients[connection].waiting == .settling { clients[connection].waiting = .nothing }
   }
 
   private mutating func refuseStream(_ connection: Handle, _ multiplexer: Handle, _ id: Int32) {
@@ -294,7 +361,7 @@ extension Gateway {
     log.write(level, key: EventKey("http2 fault", Int(fault.rawValue)), "client \(peer): \(fault.row.token): \(fault.row.sentence)\(detail.isEmpty ? "" : " (\(detail))")")
   }
 
-  private func report(_ client: Handle, streamError code: UInt32) {
+  func report(_ client: Handle, streamError code: UInt32) {
     switch ErrorCode(rawValue: code) {
     case .refusedStream: report(client, .http2StreamRefused, "")
     case .enhanceYourCalm: report(client, .headersTooLarge, "longer than http2.max_header_list_size")

@@ -104,10 +104,11 @@ extension Gateway {
     }
     guard let id = multiplexers[multiplexer].session.promise(on: parent, tag: client.token, head, of: request.bytes, isSecure: isSecure, &workspace) else {
       services.small.recycle(request)
-      streams[clients[client].carrier].flags.insert(.closed)
-      removeStream(client)
+      unmakeStream(client)
       return false
     }
+    counters.add(.http2Streams)
+    register(client, clients[client].carrier)
     streams[clients[client].carrier].id = id
     multiplexers[multiplexer].pushCount += 1
     counters.add(.http2Pushes)

@@ -3,6 +3,7 @@
 // Everything that can be done once is done here: fixed responses are composed, redirect templates parsed, and
 // the settings of forwarding laid flat.
 
+import HTTP2
 import HTTPModel
 import Memory
 import Plan
@@ -174,13 +175,26 @@ struct RouteActions: ~Copyable {
   }
 
   private static func prepare(_ plan: RespondPlan, server: Bool) -> PreparedResponse {
+    let body = Array(plan.body.utf8)
+    return PreparedResponse(Status(plan.status), fields: fields(of: plan).span, body: body.span, server: server)
+  }
+
+  /// The same for streams of HTTP/2, where answers have the same index as here.
+  static func prepare(_ plan: RespondPlan, server: Bool, in answers: inout PreparedAnswers) {
+    let status = Status(plan.status)
+    let body = PreparedResponse.hasBody(status) ? Array(plan.body.utf8) : []
+    var fields = fields(of: plan)
+    if !status.forbidsBody { fields += Array("Content-Length: \(body.count)\r\n".utf8) }
+    answers.append(status, fields: fields.span, body: body.span, server: server)
+  }
+
+  private static func fields(of plan: RespondPlan) -> [UInt8] {
     var fields: [UInt8] = []
     for header in plan.headers { fields += Array("\(header.name): \(header.value)\r\n".utf8) }
     if !plan.headers.contains(where: { $0.name.lowercased() == "content-type" }), !plan.body.isEmpty {
       fields += Array("Content-Type: text/plain; charset=utf-8\r\n".utf8)
     }
-    let body = Array(plan.body.utf8)
-    return PreparedResponse(Status(plan.status), fields: fields.span, body: body.span, server: server)
+    return fields
   }
 
   /// The Host of an upstream: IPv6 in brackets, no trailing dot, no port where it is the default one.

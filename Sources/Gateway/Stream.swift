@@ -27,6 +27,8 @@ struct StreamFlags: OptionSet, BitwiseCopyable {
   static var over: StreamFlags { StreamFlags(rawValue: 32) }
   /// The session knows the stream no more.
   static var closed: StreamFlags { StreamFlags(rawValue: 16) }
+  /// It has been given a prepared answer, with which the session is alone.
+  static var answered: StreamFlags { StreamFlags(rawValue: 64) }
 }
 
 /// One stream.
@@ -34,9 +36,11 @@ struct Stream: ~Copyable {
   /// Even where it is pushed; 0 until it has been promised.
   var id: Int32
   /// The client that is its connection, and the multiplexer of that.
-  let connection: Handle
-  let multiplexer: Handle
+  private(set) var connection: Handle
+  private(set) var multiplexer: Handle
   var flags: StreamFlags
+  /// Body bytes that the request has still to have, by its Content-Length; nil where it has none.
+  var declared: Int?
   /// With which the stream is reset when it goes before its end.
   var code = ErrorCode.cancel
   /// Body bytes that have come and that the backend cannot take yet.
@@ -51,12 +55,50 @@ struct Stream: ~Copyable {
   var next: Handle?
   var previous: Handle?
 
-  init(_ id: Int32, connection: Handle, multiplexer: Handle, flags: StreamFlags) {
+  init() {
+    id = 0
+    connection = Handle(index: 0, generation: 0)
+    multiplexer = Handle(index: 0, generation: 0)
+    flags = []
+  }
+
+  /// Becomes, being vacant, the record of another stream.
+  @inline(__always)
+  mutating func become(_ id: Int32, connection: Handle, multiplexer: Handle, flags: StreamFlags) {
     self.id = id
     self.connection = connection
     self.multiplexer = multiplexer
     self.flags = flags
+    declared = nil
+    code = .cancel
+    owed = 0
+    next = nil
+    previous = nil
   }
+
+  /// Gives up what it holds, but for the body that waits.
+  mutating func vacate() {
+    origin = nil
+    trailers = nil
+  }
+
+  /// Counts body bytes that have come; false when they are more than were declared.
+  mutating func hasCome(_ count: Int) -> Bool {
+    guard let declared else { return true }
+    self.declared = declared - count
+    return count <= declared
+  }
+
+  /// Whether as many have come as were declared.
+  var hasAll: Bool { declared ?? 0 == 0 }
+}
+
+/// A stream that has been given a prepared answer and has no record.
+struct AnsweredStream: BitwiseCopyable {
+  let connection: Handle
+  let id: Int32
+  /// `Client.bounds` of its request.
+  let bounds: Int32
 }
 
 /// How far the end of an HTTP/2 connection has been announced.

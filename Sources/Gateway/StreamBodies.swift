@@ -3,6 +3,7 @@
 // What the backend cannot take waits in the stream's record; only what has been passed on is given back to the windows, so
 // that a client can send no more than what they hold.
 
+import HTTP2
 import HTTPModel
 import Kernel
 import Memory
@@ -14,6 +15,10 @@ extension Gateway {
   mutating func receiveData(_ multiplexer: Handle, _ id: Int32, _ bytes: Span<UInt8>) {
     guard let client = client(of: id, multiplexer) else { return multiplexers[multiplexer].session.giveBackToConnection(bytes.count) }
     let stream = clients[client].carrier
+    guard streams[stream].hasCome(bytes.count) else {
+      multiplexers[multiplexer].session.giveBackToConnection(bytes.count)
+      return breakOff(client)
+    }
     guard let exchange = clients[client].exchange else { return dropData(client, stream, bytes.count) }
     let isWebSocket = exchanges[exchange].session != nil
     if !isWebSocket, streams[stream].incoming.isEmpty, wantsBody(exchange) { return passData(client, exchange, bytes) }
@@ -108,8 +113,24 @@ extension Gateway {
     if streams[stream].flags.contains(.ended) { bodyEnded(client) }
   }
 
+  /// A body is longer or shorter than its request has said: it is malformed (RFC 9113 §8.1.1).
+  @inline(never)
+  private mutating func breakOff(_ client: Handle) {
+    let stream = clients[client].carrier
+    streams[stream].code = .protocolError
+    report(streams[stream].connection, streamError: ErrorCode.protocolError.rawValue)
+    doom(client)
+  }
+
+  /// The client has ended its side of a stream without trailers.
+  mutating func bodyCame(_ client: Handle) {
+    guard streams[clients[client].carrier].hasAll else { return breakOff(client) }
+    streamEnded(client)
+  }
+
   mutating func receiveTrailers(_ multiplexer: Handle, _ id: Int32, _ section: Int) {
     guard let client = client(of: id, multiplexer) else { return }
+    guard streams[clients[client].carrier].hasAll else { return breakOff(client) }
     if let exchange = clients[client].exchange {
       var lines = Buffer.absent
       swap(&lines, &workspace.sections[section].bytes)

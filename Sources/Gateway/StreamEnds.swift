@@ -10,28 +10,28 @@ extension Gateway {
   /// Takes a stream's client out, and resets the stream where it has not ended by itself.
   mutating func removeStream(_ client: Handle) {
     clientTimers.disarm(client.index)
-    var stream = streams.remove(clients[client].carrier)
+    let stream = clients[client].carrier
     counters.subtract(.http2StreamsActive)
     clients[client].backlog.removeAll(&services.large)
     vacate(client)
-    let unused = stream.incoming.count
-    stream.incoming.removeAll(&services.small)
-    let multiplexer = stream.multiplexer
-    if let next = stream.next { streams[clients[next].carrier].previous = stream.previous }
-    if let previous = stream.previous {
-      streams[clients[previous].carrier].next = stream.next
-    } else {
-      multiplexers[multiplexer].firstStream = stream.next
-    }
+    let unused = streams[stream].incoming.count
+    streams[stream].incoming.removeAll(&services.small)
+    let multiplexer = streams[stream].multiplexer, connection = streams[stream].connection
+    let next = streams[stream].next, previous = streams[stream].previous
+    if let next { streams[clients[next].carrier].previous = previous }
+    if let previous { streams[clients[previous].carrier].next = next } else { multiplexers[multiplexer].firstStream = next }
     multiplexers[multiplexer].streamCount -= 1
-    if stream.id & 1 == 0, stream.id > 0 { multiplexers[multiplexer].pushCount -= 1 }
+    let id = streams[stream].id
+    if id & 1 == 0, id > 0 { multiplexers[multiplexer].pushCount -= 1 }
     if unused > 0 { multiplexers[multiplexer].session.giveBackToConnection(unused) }
-    if !stream.flags.contains(.closed) {
-      multiplexers[multiplexer].session.untag(stream.id)
-      multiplexers[multiplexer].session.reset(stream.id, stream.code)
+    if !streams[stream].flags.contains(.closed) {
+      multiplexers[multiplexer].session.untag(id)
+      multiplexers[multiplexer].session.reset(id, streams[stream].code)
     }
-    if multiplexers[multiplexer].streamCount == 0, clients[stream.connection].waiting == .nothing { settleConnection(stream.connection) }
-    queueOutput(stream.connection)
+    streams[stream].vacate()
+    streams.park(stream)
+    if multiplexers[multiplexer].streamCount == 0, clients[connection].waiting == .nothing { settleConnection(connection) }
+    queueOutput(connection)
   }
 
   /// An HTTP/2 connection is closed: so are its streams, of which the client need not be told.

@@ -159,6 +159,10 @@ extension Gateway {
       }
       if !doomed.isEmpty { reap() }
     }
+    if answered.count > 0 {
+      if workspace.openAnswers > 0 { keepAnswered() }
+      answered.removeAll()
+    }
     while let token = unsettled.popFirst() {
       let client = Token.handle(token)
       guard clients.contains(client), !clients[client].backlog.isEmpty, clients[client].flags.isDisjoint(with: [.doomed, .holding]) else { continue }

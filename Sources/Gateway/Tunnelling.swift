@@ -115,6 +115,7 @@ extension Gateway {
     guard let backend = exchanges[exchange].backend else { return }
     guard backends.connections[backend].backlog.isEmpty else { return backends.connections[backend].backlog.append(data, &services.large) }
     switch send(data, to: backend) {
+    case .moved(data.count): break
     case .moved(let sent): backends.connections[backend].backlog.append(data.extracting(droppingFirst: sent), &services.large)
     case .blocked: backends.connections[backend].backlog.append(data, &services.large)
     case .ended, .failed:

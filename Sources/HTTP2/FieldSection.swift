@@ -1,15 +1,37 @@
-// FieldSection — a request's header section as it comes out of HPACK, put into the shape of an HTTP/1.1 head.
+// FieldSection — a request's header section as it comes out of HPACK, checked and put into the shape of an HTTP/1.1 head.
 //
-// The text of each field is written as a line "name: value" and noted as a record, so that whoever can use an HTTP/1.1 head
-// can use this one, and nothing is parsed twice. nghttp2 has checked each field by itself and the order and number of
-// pseudo-header fields (RFC 9113 §8.2, §8.3); what it leaves open is decided here. Trailers are lines only.
+// Routes, policies, logs and backends know one form of request head: a text with records of where its parts lie. An HTTP/2
+// section becomes that form field by field, so that everything behind it is the same for both protocols. Every rule of RFC 9113
+// §8.2 and §8.3 is checked here and nowhere else: nghttp2 hands in what has come out of HPACK as it is. What only the values
+// together can show is decided at the end. Cookie crumbs are joined (§8.2.3). A section of trailers is lines only.
 //
 // Invariants: every extent of `head` lies in `bytes`, whose first byte is never consumed; `outcome` is final once `finish`
-// has returned; then the method, a blank and the target stand next to each other, as in a request line.
+// has returned; then the method, a blank and the target stand next to each other, as in a request line. For that, a gap is left
+// at the front, behind which the target stands if it comes before other text, and whose end takes the method.
 
 import HTTPModel
 import Memory
 import Wire
+
+/// The pseudo-header fields of requests (RFC 9113 §8.3.1, RFC 8441 §4), and `host`, which may occur once as they may.
+struct PseudoFields: OptionSet, BitwiseCopyable {
+  let rawValue: UInt8
+  static var method: PseudoFields { PseudoFields(rawValue: 1) }
+  static var scheme: PseudoFields { PseudoFields(rawValue: 2) }
+  static var path: PseudoFields { PseudoFields(rawValue: 4) }
+  static var authority: PseudoFields { PseudoFields(rawValue: 8) }
+  static var connectProtocol: PseudoFields { PseudoFields(rawValue: 16) }
+  static var host: PseudoFields { PseudoFields(rawValue: 32) }
+}
+
+/// What is to be thought of a field.
+enum FieldVerdict: BitwiseCopyable {
+  case taken
+  /// The list has become longer than it may be.
+  case tooLong
+  /// The message is malformed.
+  case malformed
+}
 
 /// One header section.
 public struct FieldSection: ~Copyable {
@@ -21,16 +43,26 @@ public struct FieldSection: ~Copyable {
   public private(set) var outcome = Fault.none
   /// The value of `:protocol` (RFC 8441); empty where there was none.
   public private(set) var connectProtocol = Extent.none
+  /// What its `priority` fields have said; nil where there were none, or one that cannot be read.
+  private(set) var priority: StreamPriority?
   private(set) var stream: Int32 = 0
   private(set) var isTrailers = false
+  /// Whether `:protocol` may occur: the client has been told so.
+  private var knowsProtocol = false
   /// Names, values and 32 for each field (RFC 9113 §6.5.2).
   private var listSize = 0
   private var scheme = Scheme.other
-  private var hasAuthority = false
+  /// Those that have come.
+  private var pseudo = PseudoFields()
+  /// A field that is no pseudo-header field has come: none may follow.
+  private var isRegular = false
+  private var hasBadPriority = false
   /// Position among the fields of the one that all cookies are joined in.
   private var cookie = -1
 
   private enum Scheme: BitwiseCopyable { case http, https, other }
+  /// Bytes left free at the front, the last of them a blank.
+  private static var gap: Int { 24 }
 
   init(capacity: Int, fieldLimit: Int) {
     bytes = Buffer(capacity: capacity)
@@ -38,66 +70,146 @@ public struct FieldSection: ~Copyable {
   }
 
   /// Forgets everything, for the section of `stream`.
-  mutating func begin(_ stream: Int32, isTrailers: Bool) {
+  mutating func begin(_ stream: Int32, isTrailers: Bool, knowsProtocol: Bool) {
     bytes.removeAll()
+    // (Whoever makes sections gives them more room than this.)
+    if !isTrailers, bytes.freeCapacity > Self.gap { bytes.append("                        ") }
     head.reset()
     outcome = .none
     connectProtocol = .none
+    priority = nil
     self.stream = stream
     self.isTrailers = isTrailers
+    self.knowsProtocol = knowsProtocol
     listSize = 0
     scheme = .other
-    hasAuthority = false
+    pseudo = []
+    isRegular = false
+    hasBadPriority = false
     cookie = -1
   }
 
-  /// Counts a field; false when the list is longer than `limit`.
-  mutating func count(_ name: Int, _ value: Int, limit: Int) -> Bool {
-    listSize += name + value + 32
-    return listSize <= limit
+  /// Adds a field.
+  /// - Parameter limit: of names, values and 32 for each field together.
+  mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>, limit: Int) -> FieldVerdict {
+    listSize += name.count + value.count + 32
+    guard listSize <= limit else { return .tooLong }
+    guard !name.isEmpty else { return .malformed }
+    if name[0] == 0x3a { return takePseudo(name, value) ? .taken : .malformed }
+    isRegular = true
+    guard let known = HeaderName(lowerCase: name), value.isFieldValue else { return .malformed }
+    if outcome == .none, bytes.freeCapacity < name.count + value.count + 16 { outcome = .headersTooLarge }
+    guard outcome == .none else {
+      if known == .host { pseudo.formUnion(.host) }
+      return .taken
+    }
+    guard !isTrailers else { return addTrailer(known, name, value) ? .taken : .malformed }
+    if known != .other { return addKnown(known, name, value) ? .taken : .malformed }
+    if name.count == 6, name.equals("cookie") { return addCookie(value) ? .taken : .malformed }
+    if name.count == 8, name.equals("priority") { takePriority(value) }
+    return append(.other, name, value) ? .taken : .malformed
   }
 
-  /// Adds a field; false when it makes the request malformed.
-  mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {
-    guard outcome == .none else { return true }
-    guard bytes.freeCapacity >= name.count + value.count + 16 else {
-      outcome = .headersTooLarge
-      return true
+  private mutating func addTrailer(_ known: HeaderName, _ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {
+    switch known {
+    case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade, .contentLength: return false
+    case .te: guard value.equalsIgnoringCase("trailers") else { return false }
+    default: break
     }
-    if isTrailers {
-      bytes.append(field: name, value)
-      return true
-    }
-    if !name.isEmpty, name[0] == 0x3a { return addPseudo(name, value) }
-    if name.count == 6, name.equals("cookie") { return addCookie(value) }
-    let known = HeaderName(name)
-    return known == .other ? append(.other, name, value) : addKnown(known, name, value)
+    bytes.append(field: name, value)
+    return true
   }
 
   // MARK: Pseudo-header fields
 
-  private mutating func addPseudo(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {
+  /// False when there is no such field, or it may not stand here, or again, or its value is none.
+  private mutating func takePseudo(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {
+    guard !isRegular, !isTrailers, !value.isEmpty else { return false }
+    let field: PseudoFields
     switch name.count {
-    case 5:  // :path
-      head.target = write(value)
-    case 7 where name[1] == 0x6d:  // :method
-      head.methodText = write(value)
-      bytes.append(0x20)
-      head.method = Method(value)
-    case 7:  // :scheme
-      scheme = value.equalsIgnoringCase("https") ? .https : value.equalsIgnoringCase("http") ? .http : .other
-    case 9: connectProtocol = write(value)
-    default:  // :authority
-      guard value.isHostAndPort else { return false }
-      hasAuthority = true
-      bytes.append("host: ")
-      head.host = write(value)
-      bytes.append("\r\n")
-      head.names.insert(HeaderNameSet(.host))
-      head.size += 8 + value.count
-      return note(HeaderField(name: .host, nameText: Extent(head.host.lower - 6..<head.host.lower - 2), value: head.host, isCanonical: true))
+    case 5 where name.equals(":path"): field = .path
+    case 7 where name.equals(":method"): field = .method
+    case 7 where name.equals(":scheme"): field = .scheme
+    case 9 where name.equals(":protocol") && knowsProtocol: field = .connectProtocol
+    case 10 where name.equals(":authority"): field = .authority
+    default: return false
+    }
+    guard pseudo.isDisjoint(with: field) else { return false }
+    pseudo.formUnion(field)
+    if field == .scheme { return takeScheme(value) }
+    if field == .method, !value.isToken { return false }
+    guard outcome == .none else { return true }
+    guard bytes.freeCapacity >= value.count + 48 else {
+      outcome = .headersTooLarge
+      return true
+    }
+    switch field {
+    case .path: takePath(value)
+    case .method: takeMethod(value)
+    case .authority: return takeAuthority(value)
+    default:
+      guard value.isFieldValue else { return false }
+      connectProtocol = write(value)
     }
     return true
+  }
+
+  private mutating func takePath(_ value: Span<UInt8>) {
+    if !head.methodText.isEmpty, bytes.count > Self.gap {
+      // The method once more, for the path to follow it.
+      let start = bytes.count, count = Int(head.methodText.count)
+      bytes.append(copying: head.methodText.lower..<head.methodText.upper)
+      bytes.append(0x20)
+      head.methodText = Extent(start..<start + count)
+    }
+    head.target = write(value)
+    bytes.append(0x20)
+  }
+
+  private mutating func takeMethod(_ value: Span<UInt8>) {
+    head.method = Method(value)
+    let count = value.count
+    guard count < Self.gap, bytes.count >= Self.gap else {
+      head.methodText = write(value)
+      return bytes.append(0x20)
+    }
+    bytes.replace(value, at: Self.gap - 1 - count)
+    head.methodText = Extent(Self.gap - 1 - count..<Self.gap - 1)
+  }
+
+  /// (RFC 3986 §3.1.)
+  private mutating func takeScheme(_ value: Span<UInt8>) -> Bool {
+    if value.count == 4, value.equals("http") {
+      scheme = .http
+    } else if value.count == 5, value.equals("https") {
+      scheme = .https
+    } else {
+      return takeUnusualScheme(value)
+    }
+    return true
+  }
+
+  @inline(never)
+  private mutating func takeUnusualScheme(_ value: Span<UInt8>) -> Bool {
+    for index in value.indices {
+      switch value[index] {
+      case 0x41...0x5a, 0x61...0x7a: break
+      case 0x30...0x39, 0x2b, 0x2d, 0x2e: guard index > 0 else { return false }
+      default: return false
+      }
+    }
+    scheme = value.equalsIgnoringCase("https") ? .https : value.equalsIgnoringCase("http") ? .http : .other
+    return true
+  }
+
+  /// Whether the authority is acceptable is found at the end.
+  private mutating func takeAuthority(_ value: Span<UInt8>) -> Bool {
+    bytes.append("host: ")
+    head.host = write(value)
+    bytes.append("\r\n")
+    head.names.insert(HeaderNameSet(.host))
+    head.size += 8 + value.count
+    return note(HeaderField(name: .host, nameText: Extent(head.host.lower - 6..<head.host.lower - 2), value: head.host, isCanonical: true))
   }
 
   private mutating func write(_ value: Span<UInt8>) -> Extent {
@@ -113,9 +225,9 @@ public struct FieldSection: ~Copyable {
     if known != .host, HeaderNameSet.singletons.contains(known), head.names.contains(known) { return false }
     switch known {
     case .host:
-      guard value.isHostAndPort else { return false }
-      if hasAuthority { return value.isSameHost(as: head.host.text(in: bytes.bytes), defaultPort: defaultPort) }
-      guard !head.names.contains(.host) else { return false }
+      guard pseudo.isDisjoint(with: .host), value.isHostAndPort else { return false }
+      pseudo.formUnion(.host)
+      if pseudo.contains(.authority) { return value.isSameHost(as: head.host.text(in: bytes.bytes), defaultPort: defaultPort) }
       head.host = Extent(bytes.count + name.count + 2..<bytes.count + name.count + 2 + value.count)
     case .contentLength:
       guard let length = value.decimal else { return false }
@@ -154,6 +266,15 @@ public struct FieldSection: ~Copyable {
     return true
   }
 
+  /// Several such fields are one list (RFC 9218 §5); one that cannot be read makes all of them mean nothing.
+  @inline(never)
+  private mutating func takePriority(_ value: Span<UInt8>) {
+    guard !hasBadPriority else { return }
+    var said = priority ?? StreamPriority()
+    hasBadPriority = !said.read(value)
+    priority = hasBadPriority ? nil : said
+  }
+
   /// Cookies may come in several fields; for HTTP/1.1 they are one (RFC 9113 §8.2.3).
   private mutating func addCookie(_ value: Span<UInt8>) -> Bool {
     guard cookie >= 0 else {
@@ -186,12 +307,14 @@ public struct FieldSection: ~Copyable {
 
   // MARK: The end
 
-  /// Decides what can only be known at the end; false when the request is malformed.
+  /// Decides what can only be known at the end; false when the message is malformed.
   mutating func finish(endsStream: Bool) -> Bool {
-    if isTrailers { return true }
+    // Trailers end the stream (RFC 9113 §8.1).
+    if isTrailers { return endsStream }
+    guard isWhole else { return false }
     head.flags.formUnion([.version11, .version2, .persistent])
     if endsStream {
-      if case .length = head.body {} else { head.body = .none }
+      if case .length(let length) = head.body { guard length == 0 else { return false } } else { head.body = .none }
     } else if head.body == .none {
       // The body ends with the stream; towards HTTP/1.1 it goes in chunks.
       head.body = .chunked
@@ -201,7 +324,7 @@ public struct FieldSection: ~Copyable {
       if head.target.lower != head.methodText.upper + 1 { (head.methodText, head.target) = (.none, .none) }
       return true
     }
-    guard !head.methodText.isEmpty else { return false }
+    if pseudo.contains(.authority) { guard bytes.bytes.isHostAndPort(in: head.host.lower..<head.host.upper) else { return false } }
     var target = head.target
     head.target = .none
     if head.method == .connect {
@@ -209,11 +332,18 @@ public struct FieldSection: ~Copyable {
         outcome = .methodNotImplemented
         return true
       }
-      if Self.isWebSocket(connectProtocol, bytes) { return head.names.contains(.host) && becomeHandshake(target) }
+      if Self.isWebSocket(connectProtocol, bytes) { return becomeHandshake(target) }
       outcome = .methodNotImplemented
     }
-    guard head.names.contains(.host), joinRequestLine(&target) else { return false }
-    return Self.setPath(target, bytes, &head)
+    return joinRequestLine(&target) && Self.setPath(target, bytes, &head)
+  }
+
+  /// Whether the pseudo-header fields that have to be there are, and no others (RFC 9113 §8.3.1, §8.5, RFC 8441 §4).
+  private var isWhole: Bool {
+    let asks: PseudoFields = [.method, .scheme, .path]
+    if pseudo.isSuperset(of: asks), pseudo.isDisjoint(with: .connectProtocol), head.method != .connect { return !pseudo.isDisjoint(with: [.authority, .host]) }
+    guard pseudo.contains([.method, .authority]), head.method == .connect || outcome != .none else { return false }
+    return pseudo.contains(.connectProtocol) ? pseudo.isSuperset(of: asks) : pseudo.isDisjoint(with: [.scheme, .path])
   }
 
   private static func isWebSocket(_ place: Extent, _ bytes: borrowing Buffer) -> Bool {
@@ -223,25 +353,27 @@ public struct FieldSection: ~Copyable {
   /// Makes an extended CONNECT the GET that asks for a WebSocket in HTTP/1.1 (RFC 8441 §5): routes and backends know no other.
   /// What follows the head is no body. False when the target is none.
   private mutating func becomeHandshake(_ target: Extent) -> Bool {
-    guard bytes.freeCapacity > Int(target.count) + 4 else {
+    guard bytes.freeCapacity > Int(target.count) + 5 else {
       outcome = .headersTooLarge
       return true
     }
     let start = bytes.count
     bytes.append("GET ")
     bytes.append(copying: target.lower..<target.upper)
+    let end = bytes.count
+    bytes.append(0x20)
     head.method = .get
     head.methodText = Extent(start..<start + 3)
     head.body = .none
     head.flags.insert(.extendedConnect)
-    return Self.setPath(Extent(start + 4..<bytes.count), bytes, &head)
+    return Self.setPath(Extent(start + 4..<end), bytes, &head)
   }
 
   /// Makes the target stand behind the method and a blank, as in a request line. The client may have sent them in any order.
   /// False when there is no room, which means that the head is too large.
   private mutating func joinRequestLine(_ target: inout Extent) -> Bool {
     guard target.lower != head.methodText.upper + 1 else { return true }
-    guard bytes.freeCapacity > Int(head.methodText.count) + Int(target.count) else {
+    guard bytes.freeCapacity > Int(head.methodText.count) + Int(target.count) + 1 else {
       outcome = .headersTooLarge
       return true
     }
@@ -251,6 +383,7 @@ public struct FieldSection: ~Copyable {
     bytes.append(copying: target.lower..<target.upper)
     head.methodText = Extent(start..<start + Int(head.methodText.count))
     target = Extent(head.methodText.upper + 1..<bytes.count)
+    bytes.append(0x20)
     return true
   }
 

@@ -21,7 +21,7 @@ extension BoundedArray<nghttp2_nv> {
 
 extension HeaderName {
   /// Whether HTTP/2 has no such field (RFC 9113 §8.2.2).
-  fileprivate var concernsConnection: Bool {
+  var concernsConnection: Bool {
     switch self {
     case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade: true
     default: false

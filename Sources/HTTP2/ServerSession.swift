@@ -119,6 +119,8 @@ public struct ServerSession: ~Copyable {
   public mutating func receive(_ bytes: Span<UInt8>, now: Int64, _ workspace: inout Workspace) -> ReceiveOutcome {
     wake()
     unsafe context.pointee.flood.timeIs(now)
+    unsafe context.pointee.now = now
+    unsafe context.pointee.closedUnseen = 0
     return unsafe withUnsafeMutablePointer(to: &workspace) { workspace in
       unsafe context.pointee.workspace = workspace
       defer { unsafe context.pointee.workspace = nil }
@@ -195,6 +197,18 @@ public struct ServerSession: ~Copyable {
 
   // MARK: Streams
 
+  /// Whether a stream whose request has just come is open still. (Asking is worth it only where one has been closed meanwhile.)
+  public mutating func isStillOpen(_ stream: Int32) -> Bool {
+    unsafe context.pointee.closedUnseen == 0 || isOpen(stream)
+  }
+
+  /// Whether the session knows the stream, and it is not being reset.
+  @inline(never)
+  public mutating func isOpen(_ stream: Int32) -> Bool {
+    wake()
+    return unsafe nghttp2_session_get_stream_local_close(session, stream) == 0
+  }
+
   /// Gives a stream its tag; false when it is closed already.
   public mutating func tag(_ stream: Int32, _ tag: UInt64) -> Bool {
     wake()
@@ -262,6 +276,26 @@ public struct ServerSession: ~Copyable {
         return unsafe nghttp2_submit_response(session, stream, fields.baseAddress, fields.count, &provider) == 0
       }
     }
+  }
+
+  /// Sends the whole answer that was prepared as `index`, on a stream without a tag, whose request has ended.
+  /// - Parameters:
+  ///   - date: the value of `date`.
+  ///   - id: the value of `x-request-id`.
+  /// - Returns: false when the stream is gone or the answer cannot be sent.
+  public mutating func respond(
+    _ stream: Int32, answer index: Int, date: Span<UInt8>, id: Span<UInt8>, isHead: Bool, _ workspace: inout Workspace
+  ) -> Bool {
+    wake()
+    let renewsNames = unsafe context.pointee.renewsNames()
+    let hasBody = !isHead && workspace.answers.hasBody(index)
+    let isTaken = unsafe workspace.answers.lend(index, date: date, id: id, keepsID: renewsNames) { fields in
+      guard hasBody else { return unsafe nghttp2_submit_response(session, stream, fields.baseAddress, fields.count, nil) == 0 }
+      var provider = unsafe SessionProfile.provider(answer: index)
+      return unsafe nghttp2_submit_response(session, stream, fields.baseAddress, fields.count, &provider) == 0
+    }
+    if isTaken, hasBody { workspace.openAnswers += 1 }
+    return isTaken
   }
 
   // MARK: Promises

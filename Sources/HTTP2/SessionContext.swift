@@ -38,7 +38,14 @@ struct SessionContext: ~Copyable {
   var isEnding = false
   /// What still comes is not looked at.
   var isTerminated = false
+  /// Streams without a tag that have been closed by what was taken in last.
+  var closedUnseen = 0
+  /// Milliseconds of the monotonic clock when the client was heard last, and from when on the name of a field whose values are
+  /// not to be kept is put into the table once more.
+  var now: Int64 = 0
+  private var namesAt: Int64 = 0
   let headerListLimit: Int
+  private let knowsProtocol: Bool
   /// Body bytes passed on of which the connection's window has not been told, and how many are worth a frame.
   var owed = 0
   let owedLimit: Int
@@ -47,6 +54,7 @@ struct SessionContext: ~Copyable {
     owedLimit = max(1, settings.connectionWindow / 4)
     flood = FloodGuard(settings.floods)
     headerListLimit = settings.maxHeaderListSize
+    knowsProtocol = settings.connectProtocol
   }
 
   deinit {
@@ -124,7 +132,7 @@ struct SessionContext: ~Copyable {
 
   mutating func streamClosed(_ stream: Int32, _ code: UInt32, _ tag: UInt64) {
     closed.note(stream, resetFromHere: stream == lastReset)
-    if tag != 0 { append(.closed(tag: tag, code: code)) }
+    if tag != 0 { append(.closed(tag: tag, code: code)) } else { closedUnseen &+= 1 }
   }
 
   mutating func frameIsInvalid(_ stream: Int32, _ code: nghttp2_error_code) {
@@ -144,12 +152,12 @@ struct SessionContext: ~Copyable {
   /// Returns what nghttp2 wants to know: go on, pause, or reset the stream.
   mutating func field(_ name: Span<UInt8>, _ value: Span<UInt8>) -> CInt {
     guard let workspace = unsafe workspace else { return CInt(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue) }
-    if current < 0 { current = unsafe workspace.pointee.takeSection(sectionStream, isTrailers: sectionIsTrailers) }
-    guard unsafe workspace.pointee.sections[current].count(name.count, value.count, limit: headerListLimit) else {
-      return reset(sectionStream, NGHTTP2_ENHANCE_YOUR_CALM)
+    if current < 0 { current = unsafe workspace.pointee.takeSection(sectionStream, isTrailers: sectionIsTrailers, knowsProtocol: knowsProtocol) }
+    switch unsafe workspace.pointee.sections[current].add(name, value, limit: headerListLimit) {
+    case .taken: return unsafe workspace.pointee.used > Workspace.sectionLimit ? CInt(NGHTTP2_ERR_PAUSE.rawValue) : 0
+    case .tooLong: return reset(sectionStream, NGHTTP2_ENHANCE_YOUR_CALM)
+    case .malformed: return reset(sectionStream, NGHTTP2_PROTOCOL_ERROR)
     }
-    guard unsafe workspace.pointee.sections[current].add(name, value) else { return reset(sectionStream, NGHTTP2_PROTOCOL_ERROR) }
-    return unsafe workspace.pointee.used > Workspace.sectionLimit ? CInt(NGHTTP2_ERR_PAUSE.rawValue) : 0
   }
 
   /// Resets a stream for the client's mistake. Counted like the client's own resets: either way work was begun in vain.
@@ -176,15 +184,23 @@ struct SessionContext: ~Copyable {
     current = -1
     guard position >= 0 else {
       // Without a field: a request is malformed, and trailers are nothing.
-      if sectionIsTrailers { append(.end(stream: stream)) } else { _ = reset(stream, NGHTTP2_PROTOCOL_ERROR) }
+      if sectionIsTrailers, ends { append(.end(stream: stream)) } else { _ = reset(stream, NGHTTP2_PROTOCOL_ERROR) }
       return
     }
     guard unsafe workspace.pointee.sections[position].finish(endsStream: ends) else { return _ = reset(stream, NGHTTP2_PROTOCOL_ERROR) }
     if sectionIsTrailers {
       append(.trailers(stream: stream, section: position))
     } else {
+      if let priority = unsafe workspace.pointee.sections[position].priority { apply(priority, to: stream) }
       append(.request(stream: stream, section: position, endsStream: ends))
     }
+  }
+
+  @inline(never)
+  private func apply(_ priority: StreamPriority, to stream: Int32) {
+    var priority = nghttp2_extpri(urgency: UInt32(priority.urgency), inc: priority.isIncremental ? 1 : 0)
+    // What a PRIORITY_UPDATE frame says later counts still.
+    unsafe nghttp2_session_change_extpri_stream_priority(session, stream, &priority, 0)
   }
 
   mutating func dataCame(_ stream: Int32, _ bytes: UnsafePointer<UInt8>?, _ count: Int) {
@@ -229,6 +245,31 @@ struct SessionContext: ~Copyable {
     if offer.wantsTrailers { append(.wantsTrailers(tag: tag, stream: stream)) }
     if offer.count >= 0 { flood.dataWasSent(offer.count, isLast: offer.isLast) }
     return offer.count
+  }
+
+  /// The next bytes of a prepared answer, of whose body `source` says how far it has gone.
+  mutating func copy(_ stream: Int32, _ source: UnsafeMutablePointer<nghttp2_data_source>, to target: UnsafeMutablePointer<UInt8>, _ most: Int, _ flags: inout UInt32) -> Int {
+    guard let workspace = unsafe workspace else { return Int(NGHTTP2_ERR_DEFERRED.rawValue) }
+    let place = unsafe UInt64(UInt(bitPattern: source.pointee.ptr))
+    guard let piece = unsafe workspace.pointee.answers.copy(place, to: target, most) else { return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue) }
+    flood.dataWasSent(piece.count, isLast: piece.isLast)
+    let tag = unsafe UInt64(UInt(bitPattern: nghttp2_session_get_stream_user_data(session, stream)))
+    if piece.isLast {
+      flags |= UInt32(NGHTTP2_DATA_FLAG_EOF.rawValue)
+      if tag == 0 { unsafe workspace.pointee.openAnswers -= 1 }
+    } else {
+      unsafe source.pointee.ptr = UnsafeMutableRawPointer(bitPattern: UInt(place + UInt64(piece.count)))
+      if tag != 0 { append(.progress(tag: tag)) }
+    }
+    return piece.count
+  }
+
+  /// Whether the name of a field whose values are not kept is to be put into the table with the next one: once in a while, so that
+  /// the others can refer to it.
+  mutating func renewsNames() -> Bool {
+    guard now >= namesAt else { return false }
+    namesAt = now &+ 1_000
+    return true
   }
 
   // MARK: Sections across reads

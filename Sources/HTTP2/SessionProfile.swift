@@ -30,6 +30,8 @@ public struct SessionProfile: ~Copyable {
     unsafe nghttp2_option_set_no_auto_window_update(option, 1)
     unsafe nghttp2_option_set_no_closed_streams(option, 1)
     unsafe nghttp2_option_set_builtin_recv_extension_type(option, UInt8(NGHTTP2_PRIORITY_UPDATE.rawValue))
+    // What a message may be is for `FieldSection` and for the owner of its stream to say.
+    unsafe nghttp2_option_set_no_http_messaging(option, 1)
     // Both are counted here, where the bound can be set and the end has a name.
     unsafe nghttp2_option_set_stream_reset_rate_limit(option, UInt64(UInt32.max), UInt64(UInt32.max))
     unsafe nghttp2_option_set_max_continuations(option, Int(Int32.max))
@@ -51,10 +53,6 @@ public struct SessionProfile: ~Copyable {
     unsafe nghttp2_session_callbacks_set_on_header_callback(table) { _, _, name, nameCount, value, valueCount, _, user in
       guard let context = unsafe context(user), let name = unsafe name, let value = unsafe value else { return 0 }
       return unsafe context.pointee.field(Span(_unsafeStart: name, count: nameCount), Span(_unsafeStart: value, count: valueCount))
-    }
-    // A field that is not even a field makes the request malformed; nghttp2 would drop it.
-    unsafe nghttp2_session_callbacks_set_on_invalid_header_callback(table) { _, _, _, _, _, _, _, _ in
-      CInt(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
     }
     unsafe nghttp2_session_callbacks_set_on_frame_recv_callback(table) { _, frame, user in
       if let context = unsafe context(user), let frame = unsafe frame { unsafe context.pointee.frameCame(frame.pointee) }
@@ -99,6 +97,18 @@ public struct SessionProfile: ~Copyable {
           return Int(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue)
         }
         return unsafe context.pointee.offer(UInt64(UInt(bitPattern: source.pointee.ptr)), stream, most, &flags.pointee)
+      })
+  }
+
+  /// The source of a stream's DATA, where that is the answer prepared at `index`.
+  static func provider(answer index: Int) -> nghttp2_data_provider {
+    unsafe nghttp2_data_provider(
+      source: nghttp2_data_source(ptr: UnsafeMutableRawPointer(bitPattern: UInt(PreparedAnswers.place(index)))),
+      read_callback: { _, stream, target, most, flags, source, user in
+        guard let context = unsafe context(user), let target = unsafe target, let flags = unsafe flags, let source = unsafe source else {
+          return Int(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue)
+        }
+        return unsafe context.pointee.copy(stream, source, to: target, most, &flags.pointee)
       })
   }
 }

@@ -22,6 +22,8 @@ public enum SessionEvent: BitwiseCopyable {
   case wantsTrailers(tag: UInt64, stream: Int32)
   /// The response of a stream has been produced to its end, while the request still goes on.
   case answered(stream: Int32)
+  /// A part of the answer that was prepared for a stream with this tag has gone, and more will.
+  case progress(tag: UInt64)
   /// A stream that had a tag is closed, with an error code of RFC 9113 §7.
   case closed(tag: UInt64, code: UInt32)
   /// The client broke a rule on one stream, which is reset.
@@ -48,6 +50,10 @@ public struct Workspace: ~Copyable {
   var used = 0
   private var events = Stack<SessionEvent>(capacity: 256)
   var fields: BoundedArray<nghttp2_nv>
+  /// What is answered again and again.
+  public var answers = PreparedAnswers()
+  /// Prepared answers on streams without a tag of which something has not gone yet, at most.
+  public var openAnswers = 0
   private let capacity: Int
   private let fieldLimit: Int
 
@@ -57,7 +63,7 @@ public struct Workspace: ~Copyable {
   public init(sectionCapacity: Int, fieldLimit: Int) {
     capacity = sectionCapacity
     self.fieldLimit = fieldLimit
-    unsafe fields = BoundedArray(capacity: 320)
+    unsafe fields = BoundedArray(capacity: 420)
   }
 
   public var eventCount: Int { events.count }
@@ -72,12 +78,12 @@ public struct Workspace: ~Copyable {
   mutating func append(_ event: SessionEvent) { events.append(event) }
 
   /// The place for another section.
-  mutating func takeSection(_ stream: Int32, isTrailers: Bool) -> Int {
+  mutating func takeSection(_ stream: Int32, isTrailers: Bool, knowsProtocol: Bool) -> Int {
     if used == sections.count { sections.append(FieldSection(capacity: capacity, fieldLimit: fieldLimit)) }
     // What was lent to a request may have left nothing behind.
     if sections[used].bytes.capacity != capacity { sections[used].bytes = Buffer(capacity: capacity) }
     if sections[used].head.fieldLimit != fieldLimit { sections[used].head = RequestHead(fieldLimit: fieldLimit) }
-    sections[used].begin(stream, isTrailers: isTrailers)
+    sections[used].begin(stream, isTrailers: isTrailers, knowsProtocol: knowsProtocol)
     used += 1
     return used - 1
   }

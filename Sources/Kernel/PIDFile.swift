@@ -66,6 +66,15 @@ public struct PIDFile: ~Copyable {
     }
   }
 
+  /// Goes on with a file that the program before this one, in this same process, has locked: the lock belongs to the open file.
+  public init(adopting file: consuming Descriptor, path: String) {
+    self.path = path
+    self.file = file
+  }
+
+  /// The number of the open file, to be handed over.
+  public var raw: CInt { file.raw }
+
   /// Removes the file, if it is still the one we locked, and gives the lock back.
   public consuming func remove() {
     if Self.isAt(path, file) { unsafe unlink(path) }

@@ -46,7 +46,7 @@ public enum Process {
     guard unsafe vector.allSatisfy({ unsafe $0 != nil }) else { throw .other(ENOMEM) }
     unsafe vector.append(nil)
     var pid: pid_t = 0
-    let error = unsafe clx_spawn("/proc/self/exe", &vector, control.raw, &blocked, &pid)
+    let error = unsafe clx_spawn("/proc/self/exe", &vector, control.raw, -1, &blocked, &pid)
     guard error == 0 else { throw Errno(error) }
     return pid
   }

@@ -9,7 +9,7 @@ public struct Backoff: Equatable, Sendable {
   public static let longest: Int64 = 10_000
   public static let healthy: Int64 = 30_000
 
-  private var failures = 0
+  var failures = 0
 
   public init() {}
 

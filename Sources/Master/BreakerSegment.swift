@@ -18,7 +18,8 @@ final class BreakerSegment {
 
   /// Nil: nobody has needed one yet.
   private(set) var table: BreakerTable?
-  private var file = Descriptor.none
+  /// The table's file, and the bell's; nil while there is no table.
+  private(set) var files: (table: SharedFile, bell: SharedFile)?
   private var bell = Bell(Descriptor.none)
   /// Where the upstream of an entry was when its breaker was adopted.
   private var homes: [Int: Home] = [:]
@@ -47,14 +48,26 @@ final class BreakerSegment {
   private func open() throws(ListenerFailure) -> BreakerTable {
     if let table { return table }
     do {
-      file = try BreakerTable.create()
+      let file = SharedFile(try BreakerTable.create())
       bell = try Bell()
-      let made = try BreakerTable(file)
+      files = (file, SharedFile(try bell.descriptor.duplicate()))
+      let made = try BreakerTable(file.descriptor)
       table = made
       return made
     } catch {
       throw ListenerFailure(reason: "cannot make the segment of circuit breakers: \(error.text)")
     }
+  }
+
+  /// Goes on with a table that an earlier master has left. What workers had under way that are no more is dropped.
+  /// - Parameter living: the rows of those that still are; nil: all of them.
+  func restore(_ file: SharedFile, bell kept: SharedFile, living: [Int]?) throws(Errno) {
+    let found = try BreakerTable(file.descriptor)
+    bell = Bell(try kept.descriptor.duplicate())
+    files = (file, kept)
+    table = found
+    guard let living else { return }
+    for row in 0..<Scoreboard.capacity where !living.contains(row) { found.clear(row: row) }
   }
 
   /// The generation of `plan` has taken over: its settings hold.
@@ -80,7 +93,7 @@ final class BreakerSegment {
   }
 
   /// What a worker is handed.
-  var raws: [CInt] { [file.raw, bell.descriptor.raw] }
+  var raws: [CInt] { files.map { [$0.table.descriptor.raw, $0.bell.descriptor.raw] } ?? [] }
 
   /// For the one worker of a single process, which has this segment to itself.
   func bellDuplicate() throws(Errno) -> Bell? { table == nil ? nil : Bell(try bell.descriptor.duplicate()) }

@@ -31,6 +31,14 @@ final class ControlEndpoint {
     throw ListenerFailure(reason: reason)
   }
 
+  /// Goes on with the socket, and the connections, of the program before this one.
+  init(adopting socket: consuming Descriptor, path: String, _ connections: [ControlConnection]) {
+    self.socket = socket
+    self.path = path
+    self.connections = connections
+    file = FileFacts(path: path)
+  }
+
   var raw: CInt { socket.raw }
 
   func accept() {
@@ -71,6 +79,7 @@ extension Master {
       let problems = reopenLogs()
       connection.answer(ControlAnswer(problems.isEmpty ? .ok : .failed, problems))
     case .reload: reload(for: connection)
+    case .upgrade(let path): upgrade(to: path, for: connection)
     case .stop:
       stopAskers.append(connection)
       stop("control socket")

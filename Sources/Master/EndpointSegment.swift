@@ -9,12 +9,24 @@ import SharedState
 
 /// The table and its file, which stays open as long as some generation uses it.
 final class EndpointSegment {
-  let file: Descriptor
+  let file: SharedFile
   let table: EndpointTable
 
   private init(rows: Int, columns: Int) throws(Errno) {
-    file = try EndpointTable.create(rows: rows, columns: columns)
-    table = try EndpointTable(file)
+    file = SharedFile(try EndpointTable.create(rows: rows, columns: columns))
+    table = try EndpointTable(file.descriptor)
+  }
+
+  /// A table that an earlier master has left.
+  init(existing file: SharedFile) throws(Errno) {
+    table = try EndpointTable(file.descriptor)
+    self.file = file
+  }
+
+  /// Drops what workers had in flight that are no more.
+  /// - Parameter living: the rows of those that still are.
+  func dropColumns(but living: [Int]) {
+    for column in 0..<table.columnCount where !living.contains(column) { table.dropColumn(column) }
   }
 
   /// The table for `plan`; nil where there are no upstreams.

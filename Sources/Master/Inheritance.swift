@@ -11,10 +11,21 @@ struct Inheritance {
   var activated: [NamedFile] = []
   var board: SharedFile?
   var rates: [RateSegment] = []
+  var endpoints: EndpointSegment?
+  var breakers: SharedFile?
+  var bell: SharedFile?
   /// What is to be said about it, once there is a log.
   var notes: [(level: LogPlan.Level, text: String)] = []
 
   init() {}
+
+  /// What another program has handed over.
+  init(_ takeover: Takeover) {
+    take(takeover.state.inventory) { number in
+      guard let own = Descriptor.duplicate(of: number) else { return nil }
+      return SharedFile(own)
+    }
+  }
 
   /// Takes what `inventory` lists.
   /// - Parameter file: finds a file by its number.
@@ -22,13 +33,14 @@ struct Inheritance {
     for entry in inventory.sockets {
       guard let found = file(entry.file), let facts = SocketFacts(found.descriptor), let own = try? found.descriptor.duplicate() else { continue }
       let socket = ListeningSocket(own, isListening: facts.isListening)
-      socket.storeNumber = found.storeNumber
+      socket.storeNumber = entry.storeNumber
       sockets.append(
         OfferedSocket(socket: socket, key: entry.key, port: entry.port, slot: entry.slot, isShared: entry.isShared, isActivated: entry.isActivated))
     }
     let zones = (try? Plan(decoding: inventory.meaning))?.rateLimit.zones ?? []
     for entry in inventory.segments {
       guard let found = file(entry.file) else { continue }
+      found.storeNumber = entry.storeNumber
       switch SegmentKind(rawValue: entry.kind) {
       case .scoreboard:
         if entry.layout == Scoreboard.layout, (try? Scoreboard(found.descriptor)) != nil {
@@ -42,10 +54,29 @@ struct Inheritance {
         } else {
           notes.append((.warn, "the table of rate limit \"\(entry.name)\" of version \(inventory.program) has another layout: it begins empty"))
         }
+      case .endpoints:
+        if entry.layout == EndpointTable.layout, let segment = try? EndpointSegment(existing: found) {
+          endpoints = segment
+        } else {
+          notes.append((.warn, "the table of endpoints of version \(inventory.program) has another layout: it begins anew"))
+        }
+      case .breakers:
+        if entry.layout == BreakerTable.layout, (try? BreakerTable(found.descriptor)) != nil {
+          breakers = found
+        } else {
+          notes.append((.warn, "the circuit breakers of version \(inventory.program) have another layout: they begin closed"))
+        }
+      case .breakerBell: bell = found
       case .none: notes.append((.warn, "version \(inventory.program) has left a segment of an unknown kind (\(entry.kind)): it is dropped"))
       }
     }
-    let parts = [sockets.isEmpty ? nil : "\(sockets.count) listening sockets", board == nil ? nil : "the counters", rates.isEmpty ? nil : "\(rates.count) tables of rate limits"]
+    // Its columns are the rows of the scoreboard: with another one they would have two meanings.
+    if board == nil { (endpoints, breakers) = (nil, nil) }
+    let parts = [
+      sockets.isEmpty ? nil : "\(sockets.count) listening sockets", board == nil ? nil : "the counters", rates.isEmpty ? nil : "\(rates.count) tables of rate limits",
+      endpoints == nil ? nil : "the table of endpoints",
+      breakers == nil ? nil : "the circuit breakers",
+    ]
     notes.append((.info, "taken over from version \(inventory.program): " + parts.compactMap { $0 }.joined(separator: ", ")))
   }
 }

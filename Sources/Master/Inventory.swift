@@ -13,6 +13,20 @@ import SharedState
 enum SegmentKind: UInt8 {
   case scoreboard = 1
   case rateZone = 2
+  case endpoints = 3
+  case breakers = 4
+  /// The event counter by which workers are told of changed breakers.
+  case breakerBell = 5
+}
+
+extension ListenerKey {
+  mutating func describe(to archive: inout Archive) {
+    archive.text(&address)
+    archive.number(&port)
+    archive.flag(&isUnix)
+    archive.flag(&ipv6Only)
+    archive.number(&occurrence)
+  }
 }
 
 struct SocketEntry: Equatable {
@@ -23,18 +37,17 @@ struct SocketEntry: Equatable {
   var isActivated = false
   /// By which number it is found.
   var file: Int32 = 0
+  /// Its number with the service manager; 0: none.
+  var storeNumber = 0
 
   mutating func describe(to archive: inout Archive) {
-    archive.text(&key.address)
-    archive.number(&key.port)
-    archive.flag(&key.isUnix)
-    archive.flag(&key.ipv6Only)
-    archive.number(&key.occurrence)
+    key.describe(to: &archive)
     archive.number(&port)
     archive.number(&slot)
     archive.flag(&isShared)
     archive.flag(&isActivated)
     archive.number(&file)
+    archive.number(&storeNumber)
   }
 }
 
@@ -46,12 +59,37 @@ struct SegmentEntry: Equatable {
   /// A hash over the places of things in it.
   var layout: UInt64 = 0
   var file: Int32 = 0
+  var storeNumber = 0
 
   mutating func describe(to archive: inout Archive) {
     archive.number(&kind)
     archive.text(&name)
     archive.number(&layout)
     archive.number(&file)
+    archive.number(&storeNumber)
+  }
+}
+
+/// A segment that outlives generations.
+struct Segment {
+  let kind: SegmentKind
+  /// A zone's; empty where there is one of its kind.
+  let name: String
+  let layout: UInt64
+  let file: SharedFile
+}
+
+extension SocketEntry {
+  init(_ socket: OfferedSocket, file: Int32) {
+    self.init(
+      key: socket.key, port: socket.port, slot: socket.slot, isShared: socket.isShared, isActivated: socket.isActivated, file: file,
+      storeNumber: socket.socket.storeNumber)
+  }
+}
+
+extension SegmentEntry {
+  init(_ segment: Segment, file: Int32) {
+    self.init(kind: segment.kind.rawValue, name: segment.name, layout: segment.layout, file: file, storeNumber: segment.file.storeNumber)
   }
 }
 

@@ -115,6 +115,12 @@ struct ListenerTable {
   /// Takes sockets that somebody else has made; each is used when a plan is claimed that has its address.
   mutating func offer(_ sockets: [OfferedSocket]) { offers += sockets }
 
+  /// Takes over all sockets of another table, as they were.
+  mutating func restore(_ sockets: [OfferedSocket]) {
+    offers = sockets
+    for key in Set(sockets.map(\.key)) { entries[key] = accept(key) }
+  }
+
   /// Gives up the sockets that no plan wanted; their addresses.
   mutating func dropOffers() -> [String] {
     defer { offers = [] }

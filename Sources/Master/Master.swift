@@ -70,10 +70,15 @@ public final class Master {
   var workers: [WorkerID: WorkerProcess] = [:]
   var nextGeneration: UInt64 = 1
   var control: ControlEndpoint?
+  /// The number of the PID file's descriptor.
+  var pidFile: CInt = -1
   var tls: TLSState
   /// Sockets and segments of an earlier master, until the first generation has them.
   var inheritance: Inheritance
   var store: ServiceStore
+  /// What the program before this one has handed over, until the first generation of this one serves.
+  var takeover: Takeover?
+  var upgrade = UpgradeState()
   var service = ServiceState()
   /// Rows of workers of an earlier master that are not ours to wait for.
   private var strangers: [WorkerRow] = []
@@ -98,25 +103,35 @@ public final class Master {
   /// Tells the launching shell, once, how the start went.
   var onStarted: ((String?) -> Void)?
 
-  /// - Parameter signals: those of `watchSignals`.
-  init(options: MasterOptions, journal: Journal, signals: consuming SignalDescriptor) throws(Errno) {
-    var store = ServiceStore()
-    let inheritance = store.restore(ServiceSockets.take())
+  /// - Parameters:
+  ///   - signals: those of `watchSignals`.
+  ///   - takeover: what the program before this one, in this process, has handed over.
+  init(options: MasterOptions, journal: Journal, signals: consuming SignalDescriptor, takeover: Takeover? = nil) throws(Errno) {
+    var store = takeover?.state.store ?? ServiceStore()
+    let inheritance = takeover.map(Inheritance.init) ?? store.restore(ServiceSockets.take())
     self.store = store
     self.inheritance = inheritance
+    self.takeover = takeover
     let ticketKey: [UInt8]
     do { ticketKey = try TicketKeys.make() } catch { throw .inputOutput }
-    tls = TLSState(tickets: TicketRing(ticketKey, now: Time.milliseconds))
+    let handed = takeover.flatMap { TicketRing($0.state.ticketKeys, madeAt: $0.state.ticketsMadeAt) }
+    tls = TLSState(tickets: handed ?? TicketRing(ticketKey, now: Time.milliseconds))
     self.options = options
     self.journal = journal
     self.signals = signals
-    startedAt = Time.wallSeconds
+    startedAt = takeover?.state.startedAt ?? Time.wallSeconds
     let file: SharedFile
     if let kept = inheritance.board { file = kept } else { file = SharedFile(try Scoreboard.create()) }
     board = try Scoreboard(file.descriptor)
     boardFile = file
-    if inheritance.board != nil {
+    if inheritance.board != nil, takeover == nil {
       strangers = board.retireDead()
+      inheritance.endpoints?.dropColumns(but: strangers.map(\.row))
+    }
+    if let table = inheritance.breakers, let bell = inheritance.bell {
+      try breakers.restore(table, bell: bell, living: takeover == nil ? strangers.map(\.row) : nil)
+    }
+    if inheritance.board != nil, takeover == nil {
       nextGeneration = board.value(of: .generation) &+ 1
     }
     board.store(.processID, UInt64(Process.id))
@@ -153,6 +168,11 @@ public final class Master {
     }
     for address in listeners.dropOffers() { journal.write(.warn, "the socket at \(address) that was kept from before is not in the configuration: it is closed") }
     inheritance = Inheritance()
+    return serve()
+  }
+
+  /// Turns until the end.
+  func serve() -> CInt {
     while exitCode == nil { turn() }
     return finish()
   }
@@ -175,6 +195,7 @@ public final class Master {
       let delay = CInt(clamping: max(0, deadline - Time.milliseconds))
       wait = wait < 0 ? delay : min(wait, delay)
     }
+    if upgrade.isUnderWay { wait = wait < 0 ? 100 : min(wait, 100) }
     let look = CInt(clamping: max(0, nextServiceDeadline - Time.milliseconds))
     wait = wait < 0 ? look : min(wait, look)
     poll.wait(milliseconds: wait)
@@ -189,12 +210,15 @@ public final class Master {
     if watchDescriptor != nil, poll.isReadable(watched), watch?.hasChanged() == true { changeNoticed() }
     perform(supervisor.tick(now: Time.milliseconds))
     tendTLS()
-    if isReloadQueued, !supervisor.isChanging { beginQueuedReload() }
+    tendUpgrade()
+    if isReloadQueued, !supervisor.isChanging, !upgrade.isUnderWay { beginQueuedReload() }
     control?.sweep()
     rotateLogs()
     tendService()
     strangers.removeAll { row in
       guard !Process.exists(row.processID) else { return false }
+      dropColumns(row.row)
+      releaseBreakers(row: row.row)
       board.retire(row.row)
       return true
     }
@@ -231,7 +255,7 @@ public final class Master {
       case Signal.quit: stop(Signal.name(signal.number))
       case Signal.hangUp: reload(for: nil)
       case Signal.user1: _ = reopenLogs()
-      case Signal.user2: journal.write(.warn, "binary upgrade (SIGUSR2) is not available yet")
+      case Signal.user2: upgrade(to: "", for: nil)
       default: break
       }
     }
@@ -239,6 +263,10 @@ public final class Master {
 
   private func reap() {
     while let ended = Process.nextEnded() {
+      if ended.id == upgrade.process {
+        preflightEnded(ended.end)
+        continue
+      }
       guard let worker = workers.values.first(where: { $0.process == ended.id }) else { continue }
       // Its last words may still be on the way.
       hear(worker)
@@ -288,6 +316,7 @@ public final class Master {
     control?.remove()
     let answer = ControlAnswer(code == 0 ? .ok : .failed, ["stopped"])
     for asker in reloadAskers + queuedAskers { asker.answer(ControlAnswer(.failed, ["the gateway has stopped"])) }
+    for asker in upgrade.askers { asker.answer(ControlAnswer(.failed, ["the gateway has stopped"])) }
     for asker in stopAskers { asker.answer(answer) }
     onStarted?(startFailure ?? "stopped before it was ready")
     onStarted = nil

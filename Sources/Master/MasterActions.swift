@@ -54,7 +54,7 @@ extension Master {
     }
     let endpoints: EndpointSegment?
     do {
-      endpoints = try EndpointSegment.make(for: plan, previous: supervisor.serving.flatMap { generations[$0]?.endpoints })
+      endpoints = try EndpointSegment.make(for: plan, previous: supervisor.serving.flatMap { generations[$0]?.endpoints } ?? inheritance.endpoints)
     } catch {
       throw ListenerFailure(reason: "cannot make the table of endpoints: \(error.text)")
     }
@@ -189,7 +189,7 @@ extension Master {
     do {
       let lent = try record.logs.lend()
       let files = [record.planFile.file.raw, boardFile.descriptor.raw] + (0..<lent.count).compactMap { lent.raw(at: $0) }
-        + record.rates.map { $0.file.descriptor.raw } + (record.endpoints.map { [$0.file.raw] } ?? []) + (start.hasBreakers ? breakers.raws : [])
+        + record.rates.map { $0.file.descriptor.raw } + (record.endpoints.map { [$0.file.descriptor.raw] } ?? []) + (start.hasBreakers ? breakers.raws : [])
       let worker = try WorkerProcess.spawn(id, record: start, startedAt: now, files: files, sockets: listeners.sockets(of: record.plan))
       board.assign(worker.process, row: row)
       workers[id] = worker

@@ -27,10 +27,20 @@ public struct MasterOptions {
   /// For `status`; absolute, or empty when the defaults are used.
   public var configurationFile: String
   public var version: String
+  /// The path of the program; absolute, or empty when it cannot be told.
+  public var binary: String
+  /// The command line without the program's name, with absolute paths.
+  public var arguments: [String]
+  public var isDaemon: Bool
   /// Reads the configuration again: file, environment, flags.
   public var load: () -> Result<LoadedPlan, ConfigurationRefusal>
 
-  public init(pidFile: String, configurationFile: String, version: String, load: @escaping () -> Result<LoadedPlan, ConfigurationRefusal>) {
+  public init(
+    pidFile: String, configurationFile: String, version: String, binary: String = "", arguments: [String] = [], isDaemon: Bool = false, load: @escaping () -> Result<LoadedPlan, ConfigurationRefusal>
+  ) {
+    self.binary = binary
+    self.arguments = arguments
+    self.isDaemon = isDaemon
     self.pidFile = pidFile
     self.configurationFile = configurationFile
     self.version = version

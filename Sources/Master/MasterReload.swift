@@ -17,7 +17,7 @@ extension Master {
       _ = reopenLogs()
       return
     }
-    if supervisor.isChanging {
+    if supervisor.isChanging || upgrade.isUnderWay {
       if let asker { queuedAskers.append(asker) }
       isReloadQueued = true
       return
@@ -43,15 +43,19 @@ extension Master {
     ServiceNotice.reloading("reloading")
     switch options.load() {
     case .failure(let refusal): reloaded(nil, errors: refusal.lines)
-    case .success(let loaded):
-      for warning in loaded.warnings { warn(warning) }
-      do throws(ListenerFailure) {
-        let record = try prepare(loaded.plan)
-        journal.write(.info, "starting generation \(record.number)")
-        perform(supervisor.begin(record.number, terms: terms(of: record), now: Time.milliseconds))
-      } catch {
-        reloaded(nil, errors: [error.reason])
-      }
+    case .success(let loaded): begin(loaded)
+    }
+  }
+
+  /// Starts a generation for what has been loaded.
+  func begin(_ loaded: LoadedPlan) {
+    for warning in loaded.warnings { warn(warning) }
+    do throws(ListenerFailure) {
+      let record = try prepare(loaded.plan)
+      journal.write(.info, "starting generation \(record.number)")
+      perform(supervisor.begin(record.number, terms: terms(of: record), now: Time.milliseconds))
+    } catch {
+      reloaded(nil, errors: [error.reason])
     }
   }
 
@@ -63,6 +67,7 @@ extension Master {
 
   /// Records the outcome and tells everyone who asked.
   func reloaded(_ generation: UInt64?, errors: [String]) {
+    if let takeover, !supervisor.isStopping { conclude(takeover, generation, errors) }
     let outcome = ReloadOutcome(at: Time.wallSeconds, generation: generation, errors: errors, warnings: reloadWarnings)
     reloadWarnings = []
     lastReload = outcome

@@ -46,13 +46,61 @@ extension Master {
       if daemon { journal.write(.critical, reason) }
       return launch.fail(reason)
     }
-    let code = serve(plan, options, journal, signals, launch)
+    let raw = pidFile.raw
+    let code = serve(plan, options, journal, signals, raw, launch)
+    pidFile.remove()
+    return code
+  }
+
+  /// Goes on in the place of another program of this process, which has handed over, or back, what it had.
+  /// - Parameter loaded: the configuration, or why it cannot be used.
+  /// - Returns: the exit code.
+  public static func resume(_ takeover: Takeover, _ loaded: Result<LoadedPlan, ConfigurationRefusal>, options: MasterOptions) -> CInt {
+    var plan: Plan?
+    var problem: [String] = []
+    switch loaded {
+    case .success(let right): plan = right.plan
+    case .failure(let refusal): problem = refusal.lines
+    }
+    // A program that is handed back what was its own goes on, whatever the configuration is like by now.
+    if takeover.refusal != nil { plan = takeover.plan ?? plan }
+    if let plan {
+      do throws(ListenerFailure) {
+        let journal = Journal(try LogFiles(plan.log, plan.accessLog), hasConsole: !options.isDaemon)
+        return try goOn(takeover, plan, loaded, options, journal)
+      } catch {
+        problem = [error.reason]
+      }
+    }
+    if takeover.refusal == nil { problem.append("and the way back failed: \(takeover.handBack(problem))") }
+    Daemon.logToSystem(problem.joined(separator: "; "))
+    Files.complain("gatewayd: " + problem.joined(separator: "\n"))
+    return 1
+  }
+
+  private static func goOn(
+    _ takeover: Takeover, _ plan: Plan, _ loaded: Result<LoadedPlan, ConfigurationRefusal>, _ options: MasterOptions, _ journal: Journal
+  ) throws(ListenerFailure) -> CInt {
+    let state = takeover.state
+    guard let lock = Descriptor.duplicate(of: state.pidFile) else { throw ListenerFailure(reason: "the PID file was not handed over") }
+    let pidFile = PIDFile(adopting: lock, path: options.pidFile)
+    let master: Master
+    do throws(Errno) {
+      master = try Master(options: options, journal: journal, signals: try Master.watchSignals(), takeover: takeover)
+    } catch {
+      throw ListenerFailure(reason: "cannot set up the master: \(error.text)")
+    }
+    master.pidFile = pidFile.raw
+    try master.restore(takeover, plan)
+    if case .success(let right) = loaded, takeover.refusal == nil { master.begin(right) }
+    let code = master.serve()
+    journal.mark("SERVER STOP")
     pidFile.remove()
     return code
   }
 
   private static func serve(
-    _ plan: Plan, _ options: MasterOptions, _ journal: Journal, _ signals: consuming SignalDescriptor, _ launch: Launch
+    _ plan: Plan, _ options: MasterOptions, _ journal: Journal, _ signals: consuming SignalDescriptor, _ pidFile: CInt, _ launch: Launch
   ) -> CInt {
     let master: Master
     do throws(Errno) {
@@ -60,6 +108,7 @@ extension Master {
     } catch {
       return launch.fail("cannot set up the master: \(error.text)")
     }
+    master.pidFile = pidFile
     journal.mark("SERVER START")
     do throws(ListenerFailure) {
       master.control = try ControlEndpoint(RuntimePaths.controlSockets(pidFile: options.pidFile))

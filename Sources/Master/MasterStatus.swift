@@ -16,6 +16,7 @@ extension Master {
         json.field("pid", Process.id)
         json.field("started_at", startedAt)
         json.field("uptime_sec", max(0, now - startedAt))
+        json.field("binary", options.binary)
         json.field("pid_file", options.pidFile)
         json.field("config_file", options.configurationFile)
         if let control { json.field("control_socket", control.path) } else { json.null("control_socket") }

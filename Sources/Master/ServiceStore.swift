@@ -30,7 +30,6 @@ struct ServiceStore {
       if let number = Self.number(entry.name, Self.listPrefix) {
         lists[number] = entry.file
       } else if let number = Self.number(entry.name, Self.filePrefix) {
-        entry.file.storeNumber = number
         kept[number] = entry.file
       } else {
         inheritance.activated.append(entry)
@@ -51,7 +50,7 @@ struct ServiceStore {
   }
 
   /// Brings what the service manager keeps up to date.
-  mutating func keep(sockets: [OfferedSocket], segments: [(kind: SegmentKind, name: String, layout: UInt64, file: SharedFile)], plan: Plan?) {
+  mutating func keep(sockets: [OfferedSocket], segments: [Segment], plan: Plan?) {
     var present: Set<Int> = []
     for entry in sockets {
       entry.socket.storeNumber = put(entry.socket.socket.raw, entry.socket.storeNumber)
@@ -62,10 +61,8 @@ struct ServiceStore {
       present.insert(entry.file.storeNumber)
     }
     let inventory = Inventory(
-      sockets.map {
-        SocketEntry(key: $0.key, port: $0.port, slot: $0.slot, isShared: $0.isShared, isActivated: $0.isActivated, file: Int32(clamping: $0.socket.storeNumber))
-      },
-      segments.map { SegmentEntry(kind: $0.kind.rawValue, name: $0.name, layout: $0.layout, file: Int32(clamping: $0.file.storeNumber)) }, meaningOf: plan)
+      sockets.map { SocketEntry($0, file: Int32(clamping: $0.socket.storeNumber)) },
+      segments.map { SegmentEntry($0, file: Int32(clamping: $0.file.storeNumber)) }, meaningOf: plan)
     let encoded = inventory.encoded
     if encoded == current, present == stored { return }
     if let file = try? MemoryFile.sealed(encoded, name: "gateway list") {
@@ -78,6 +75,16 @@ struct ServiceStore {
     }
     for number in stored.subtracting(present) { remove(Self.filePrefix, number) }
     stored = present
+  }
+
+  /// What the program that takes this one's place goes on with.
+  mutating func describe(to archive: inout Archive) {
+    var numbers = stored.sorted()
+    archive.number(&nextNumber)
+    archive.number(&list)
+    archive.list(&numbers, blank: 0) { $0.number(&$1) }
+    if nextNumber < 1 || list < 0 { archive.fail() }
+    stored = Set(numbers)
   }
 
   /// The list as it is with the service manager.
@@ -103,13 +110,20 @@ struct ServiceStore {
 extension Master {
   /// Leaves copies of what should outlive us with the service manager.
   func keepWithServiceManager() {
-    guard ServiceNotice.isHeard, !supervisor.isStopping else { return }
+    guard ServiceNotice.isHeard, !supervisor.isStopping, takeover == nil else { return }
     let record = supervisor.serving.flatMap { generations[$0] }
     store.keep(sockets: listeners.inventory.filter { !$0.isActivated }, segments: segments(of: record), plan: record?.plan)
   }
 
   /// The segments of a generation, the scoreboard first.
-  func segments(of record: GenerationRecord?) -> [(kind: SegmentKind, name: String, layout: UInt64, file: SharedFile)] {
-    [(.scoreboard, "", Scoreboard.layout, boardFile)] + (record?.rates ?? []).map { (.rateZone, $0.zone.name, RateTable.layout, $0.file) }
+  func segments(of record: GenerationRecord?) -> [Segment] {
+    [Segment(kind: .scoreboard, name: "", layout: Scoreboard.layout, file: boardFile)]
+      + (record?.rates ?? []).map { Segment(kind: .rateZone, name: $0.zone.name, layout: RateTable.layout, file: $0.file) }
+      + (record?.endpoints.map { [Segment(kind: .endpoints, name: "", layout: EndpointTable.layout, file: $0.file)] } ?? [])
+      + (breakers.files.map {
+        [
+          Segment(kind: .breakers, name: "", layout: BreakerTable.layout, file: $0.table), Segment(kind: .breakerBell, name: "", layout: 1, file: $0.bell),
+        ]
+      } ?? [])
   }
 }

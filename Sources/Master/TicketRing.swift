@@ -13,6 +13,13 @@ struct TicketRing {
     madeAt = now
   }
 
+  /// Goes on with the keys of the program before this one; nil when there are none.
+  init?(_ keys: [[UInt8]], madeAt: Int64) {
+    guard !keys.isEmpty else { return nil }
+    self.keys = keys
+    self.madeAt = madeAt
+  }
+
   /// One behind the other, the newest first.
   var bytes: [UInt8] { keys.flatMap { $0 } }
 

@@ -26,6 +26,17 @@ final class WorkerProcess {
     self.channel = channel
   }
 
+  /// Goes on with a worker of the program before this one.
+  init(adopting entry: Handover.Worker, channel: consuming Descriptor) {
+    id = WorkerID(number: entry.id)
+    generation = entry.generation
+    slot = entry.slot
+    row = entry.row
+    startedAt = entry.startedAt
+    process = entry.process
+    self.channel = MessageSocket(channel)
+  }
+
   /// Spawns a worker and sends it what it begins with.
   /// - Parameters:
   ///   - files: plan, scoreboard, then the logs that `record` announces.

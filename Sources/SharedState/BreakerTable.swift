@@ -205,7 +205,7 @@ public struct BreakerTable: @unchecked Sendable, BitwiseCopyable {
   }
 
   /// A number that differs when the places of things differ.
-  static var layout: UInt64 {
+  public static var layout: UInt64 {
     var hash: UInt64 = 0xcbf2_9ce4_8422_2325
     for part in [
       headerBytes, entryBytes, capacity, rowsOffset, Scoreboard.capacity, BreakerCell.window, BreakerCell.windowCount, BreakerCell.totals, BreakerCell.nameLength,

@@ -78,6 +78,11 @@ public struct EndpointTable: @unchecked Sendable, BitwiseCopyable {
   /// A row that nobody has touched for so many seconds may be given to another endpoint.
   static let patience: Int64 = 900
 
+  /// Differs when the places of things do.
+  public static var layout: UInt64 {
+    LayoutHash.of([Int(version), headerBytes, metaBytes, nameWord, EndpointCell.breaker.rawValue, HeaderCell.columnsUsed.rawValue])
+  }
+
   private enum HeaderCell: Int { case magic, version, rows, columns, epoch, lease, columnsUsed }
 
   @usableFromInline let base: UnsafeMutableRawPointer

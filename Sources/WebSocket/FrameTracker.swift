@@ -25,6 +25,7 @@ public struct FrameTracker: Sendable, BitwiseCopyable {
   /// - Returns: how many of them it has followed: all, unless it was to stop.
   @discardableResult
   public mutating func advance(_ bytes: Span<UInt8>, stopsAtBoundary: Bool = false) -> Int {
+    if !stopsAtBoundary, isAtBoundary, Self.isWholeMessage(bytes) { return bytes.count }
     var position = 0
     while position < bytes.count {
       if isLost || stopsAtBoundary && isAtBoundary { break }
@@ -38,6 +39,14 @@ public struct FrameTracker: Sendable, BitwiseCopyable {
       guard readHeader(bytes, &position) else { break }
     }
     return isLost && !stopsAtBoundary ? bytes.count : position
+  }
+
+  /// Whether the bytes are one short message in one frame, as most are.
+  @inline(__always)
+  private static func isWholeMessage(_ bytes: Span<UInt8>) -> Bool {
+    guard bytes.count >= 2, bytes[0] == 0x81 || bytes[0] == 0x82 else { return false }
+    let length = Int(bytes[1] & 0x7f)
+    return length < 126 && bytes.count == (bytes[1] & 0x80 == 0 ? 2 : 6) + length
   }
 
   /// False when the header is not whole, or not one.

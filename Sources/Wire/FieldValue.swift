@@ -55,7 +55,7 @@ extension Span<UInt8> {
 
   /// Whether those of `range` are.
   @inline(__always)
-  func isHostAndPort(in range: Range<Int>) -> Bool { isPlainHostAndPort(in: range) || extracting(range).isBracketedHostAndPort }
+  public func isHostAndPort(in range: Range<Int>) -> Bool { isPlainHostAndPort(in: range) || extracting(range).isBracketedHostAndPort }
 
   @inline(never)
   private var isBracketedHostAndPort: Bool {

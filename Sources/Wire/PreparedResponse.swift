@@ -50,10 +50,17 @@ public struct PreparedResponse: ~Copyable {
     let id = text.count
     text.append("                                \r\n\r\n")
     places = Places(date: UInt32(date), id: UInt32(id), body: UInt32(text.count))
-    if !status.forbidsBody, status.code != 205 { text.append(body) }
+    if Self.hasBody(status) { text.append(body) }
     self.text = text
     self.status = status
   }
+
+  /// Whether a response with this status may have a body.
+  public static func hasBody(_ status: Status) -> Bool { !status.forbidsBody && status.code != 205 }
+
+  /// Bytes of the head, as it goes on an HTTP/1.1 connection that stays open.
+  @inlinable
+  public var headCount: Int { Int(places.body) }
 
   /// Bytes of the body.
   @inlinable

@@ -56,11 +56,12 @@ enum RequestTarget {
 
 extension RequestHead {
   /// Takes `target`, the `:path` of an HTTP/2 request, as the request's target: origin form, or "*" with OPTIONS
-  /// (RFC 9113 §8.3.1). False when it is anything else.
+  /// (RFC 9113 §8.3.1). False when it is anything else. A blank stands behind it in `bytes`, or nothing.
   public mutating func setPath(_ target: Range<Int>, of bytes: Span<UInt8>) -> Bool {
     let text = bytes.extracting(target)
     guard !text.isEmpty, text[0] == .slash || method == .options && text.equals("*") else { return false }
-    let scan = bytes.extracting(first: target.upperBound).target(from: target.lowerBound)
+    // With the blank behind it, and all that follows, it is scanned faster.
+    let scan = bytes.target(from: target.lowerBound)
     guard Int(scan.end) == target.upperBound else { return false }
     self.target = Extent(target)
     size += target.count

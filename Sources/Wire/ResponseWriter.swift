@@ -34,6 +34,12 @@ public struct ResponseWriter: ~Copyable {
 
   public init(capacity: Int) { output = Buffer(capacity: capacity) }
 
+  /// The value of `Date` now.
+  public var dateText: Span<UInt8> {
+    @_lifetime(borrow self)
+    borrowing get { date.span }
+  }
+
   public mutating func update(date: InlineArray<29, UInt8>) { self.date = date }
 
   /// Appends a prepared response; without its body when the request was HEAD.

@@ -15,6 +15,13 @@ extension Span<UInt8> {
     unsafe withUnsafeBufferPointer { unsafe clx_find_nontoken($0.baseAddress, start, $0.count) }
   }
 
+  /// Whether the bytes are a token (RFC 9110 §5.6.2).
+  public var isToken: Bool { !isEmpty && firstNonToken(from: 0) == count }
+
+  /// Whether the bytes may be a field value in HTTP/2 (RFC 9113 §8.2.1): no control character but tab, and no blank at either end.
+  @inline(__always)
+  public var isFieldValue: Bool { unsafe withUnsafeBufferPointer { unsafe clx_is_field_value($0.baseAddress, $0.count) != 0 } }
+
   /// The request target that begins at `start`.
   @inline(__always)
   func target(from start: Int) -> TargetScan {

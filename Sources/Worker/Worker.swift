@@ -93,7 +93,11 @@ struct Worker: ~Copyable, ReactorDelegate {
   // MARK: The master
 
   /// Says that everything is built.
-  func announce() { report(.ready) }
+  func announce() {
+    // From here on its silence is noticed.
+    board.beat(row: row, milliseconds: Time.milliseconds)
+    report(.ready)
+  }
 
   private func report(_ message: WorkerReport) {
     switch channel {

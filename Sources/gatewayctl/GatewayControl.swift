@@ -10,7 +10,7 @@ struct GatewayControl: ParsableCommand {
     abstract: "Operates the HTTP gateway.",
     discussion: "Exit codes: 0 done, 1 failed or not running, 2 wrong command line.",
     subcommands: [
-      StartCommand.self, StopCommand.self, ReloadCommand.self, ReopenCommand.self, StatusCommand.self, ValidateCommand.self, ConfigCommand.self,
+      StartCommand.self, StopCommand.self, ReloadCommand.self, ReopenCommand.self, UpgradeCommand.self, StatusCommand.self, ValidateCommand.self, ConfigCommand.self,
       BreakersCommand.self, SchemaCommand.self, ReferenceCommand.self, VersionCommand.self,
     ])
 

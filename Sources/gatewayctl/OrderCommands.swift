@@ -86,3 +86,30 @@ struct ReopenCommand: ParsableCommand {
     Terminal.print("Sent \(Signal.name(Signal.user1)) to \(Product.daemon) (PID \(gateway.process)).")
   }
 }
+
+struct UpgradeCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "upgrade", abstract: "Have another \(Product.daemon) take the place of the running one, in the same process.",
+    discussion: "It is tried out first. Whatever fails, the reasons are printed and the running version goes on.")
+
+  @OptionGroup var instance: InstanceOptions
+
+  @Option(name: .customLong("binary"), help: ArgumentHelp("The new program (default: the file that the running one was started from).", valueName: "file"))
+  var binary: String?
+
+  @Flag(inversion: .prefixedNo, help: "Wait for the outcome.")
+  var wait = true
+
+  func validate() throws {
+    if !wait, binary != nil { throw ValidationError("--binary needs the answer of the gateway: not with --no-wait") }
+  }
+
+  func run() throws {
+    let gateway = try instance.running()
+    let path = binary.map(Files.absolute) ?? ""
+    if wait, let answer = try gateway.ask(.upgrade(path)) { return try gateway.report(answer) }
+    guard path.isEmpty else { throw Outcome.failed }
+    try gateway.signal(Signal.user2)
+    Terminal.print("Sent \(Signal.name(Signal.user2)) to \(Product.daemon) (PID \(gateway.process)); its log has the outcome.")
+  }
+}

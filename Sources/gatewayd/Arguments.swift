@@ -4,7 +4,7 @@ import Configuration
 
 /// What gatewayd is asked to do.
 enum Mode: Equatable {
-  case serve, single, worker, version, versionDetails, help
+  case serve, single, worker, check, preflight, version, versionDetails, help
 }
 
 /// Why a command line is refused; exit code 2.
@@ -18,6 +18,25 @@ struct Arguments: Equatable {
   var pidFile: String?
   var daemon = false
   var overrides = Overrides()
+  /// In the place of another program: the descriptor of what it has handed over.
+  var resumed: CInt?
+  /// Why that has been handed back.
+  var refusal: String?
+
+  /// The same command line for the program that takes this one's place.
+  func words(configuration: String?, pidFile: String) -> [String] {
+    var words: [String] = []
+    if let configuration { words += ["--config", configuration] }
+    if let port = overrides.port { words += ["--port", "\(port)"] }
+    if let host = overrides.host { words += ["--host", host] }
+    if let level = overrides.logLevel { words += ["--log-level", level] }
+    if let workers = overrides.workers { words += ["--workers", "\(workers)"] }
+    words += ["--pid-file", pidFile]
+    if daemon { words.append("--daemonize") }
+    if overrides.noHealthEndpoint { words.append("--no-health-endpoint") }
+    if overrides.noStatsEndpoint { words.append("--no-stats-endpoint") }
+    return words
+  }
 
   static let usage = """
     Usage: gatewayd [options]
@@ -32,6 +51,7 @@ struct Arguments: Equatable {
           --no-health-endpoint do not answer /health
           --no-stats-endpoint  do not answer /stats
           --single-process     serve in this process, without a master
+      -t, --check              check the configuration and exit
       -v, --version            print the version
       -V, --version-verbose    print the version, compiler, platform and features
       -h, --help               print this
@@ -61,6 +81,9 @@ struct Arguments: Equatable {
       case "-l", "--log-level": overrides.logLevel = try value()
       case "-w", "--workers": overrides.workers = try Self.number(value(), 1_000_000, "number of workers")
       case "-P", "--pid-file": pidFile = try value()
+      // Not for people: how a master hands over to another program.
+      case "--resume": resumed = CInt(clamping: try Self.number(value(), 1_000_000, "descriptor"))
+      case "--because": refusal = try value()
       default:
         guard attached == nil else { throw UsageError(message: "option \(name) takes no value, or does not exist") }
         switch name {
@@ -70,6 +93,9 @@ struct Arguments: Equatable {
         case "--single-process": mode = .single
         // Not for people: how the master starts its workers.
         case "--worker": mode = .worker
+        // Nor this: how the other program is tried out.
+        case "--preflight": mode = .preflight
+        case "-t", "--check": mode = .check
         case "-v", "--version": mode = .version
         case "-V", "--version-verbose": mode = .versionDetails
         case "-h", "--help": mode = .help

@@ -14,7 +14,60 @@ func source(_ arguments: Arguments) -> ConfigurationSource {
   ConfigurationSource(path: arguments.configuration, environment: Process.environment, overrides: arguments.overrides).located()
 }
 
+/// Loads the configuration, now or at a reload, for a master.
+func load(_ source: ConfigurationSource, _ arguments: Arguments) -> Result<LoadedPlan, ConfigurationRefusal> {
+  switch source.load() {
+  case .success(let loaded):
+    // A daemon has no terminal and no directory to fall back to, after a reload no more than before.
+    if arguments.daemon, let errors = loaded.daemonErrors(pidFile: arguments.pidFile) {
+      return .failure(ConfigurationRefusal(lines: errors.errors.map(\.description)))
+    }
+    return .success(LoadedPlan(plan: loaded.plan, warnings: loaded.warnings.map(\.warning)))
+  case .failure(let errors): return .failure(ConfigurationRefusal(lines: errors.errors.map(\.description)))
+  }
+}
+
+func options(_ arguments: Arguments, _ source: ConfigurationSource, file: String?) -> MasterOptions {
+  let pidFile = Files.absolute(arguments.pidFile ?? RuntimePaths.pidFile)
+  let configuration = file ?? arguments.configuration.map(Files.absolute)
+  return MasterOptions(
+    pidFile: pidFile, configurationFile: file ?? "", version: Product.version, binary: Execution.path ?? "",
+    arguments: arguments.words(configuration: configuration, pidFile: pidFile), isDaemon: arguments.daemon
+  ) { load(source, arguments) }
+}
+
+/// Goes on in the place of the program that was here before.
+func resume(_ arguments: Arguments, file: CInt) -> CInt {
+  guard let takeover = Takeover(file: file, refusal: arguments.refusal) else {
+    Files.complain("gatewayd: --resume is for the master alone")
+    return 2
+  }
+  let source = source(arguments)
+  return Master.resume(takeover, load(source, arguments), options: options(arguments, source, file: arguments.configuration))
+}
+
+/// Judges the configuration, and, for a master whose place is to be taken, what it would hand over.
+func check(_ arguments: Arguments) -> CInt {
+  switch load(source(arguments), arguments) {
+  case .failure(let refusal):
+    for line in refusal.lines { Files.complain(line) }
+    return 1
+  case .success(let loaded): for warning in loaded.warnings { Files.complain(warning) }
+  }
+  guard arguments.mode == .preflight else {
+    Files.write("Configuration is valid.\n", to: 1)
+    return 0
+  }
+  if let problem = PreflightCheck.problem(file: Process.controlDescriptor) {
+    Files.complain(problem)
+    return 1
+  }
+  Files.write(PreflightCheck.words + "\n", to: 1)
+  return 0
+}
+
 func serve(_ arguments: Arguments) -> CInt {
+  if let file = arguments.resumed { return resume(arguments, file: file) }
   let source = source(arguments)
   let loaded: Loaded
   switch source.load() {
@@ -39,21 +92,7 @@ func serve(_ arguments: Arguments) -> CInt {
       return 1
     }
   }
-  let options = MasterOptions(
-    pidFile: Files.absolute(arguments.pidFile ?? RuntimePaths.pidFile), configurationFile: loaded.file ?? "", version: Product.version
-  ) {
-    switch source.load() {
-    case .success(let again):
-      // A daemon has no terminal and no directory to fall back to, after a reload no more than before.
-      if arguments.daemon, let errors = again.daemonErrors(pidFile: arguments.pidFile) {
-        .failure(ConfigurationRefusal(lines: errors.errors.map(\.description)))
-      } else {
-        .success(LoadedPlan(plan: again.plan, warnings: again.warnings.map(\.warning)))
-      }
-    case .failure(let errors): .failure(ConfigurationRefusal(lines: errors.errors.map(\.description)))
-    }
-  }
-  return Master.start(loaded.plan, options: options, daemon: arguments.daemon)
+  return Master.start(loaded.plan, options: options(arguments, source, file: loaded.file), daemon: arguments.daemon)
 }
 
 /// Serves as a worker of the master at the other end of descriptor 3.
@@ -81,6 +120,7 @@ func main() -> CInt {
       Files.write(Product.details(of: Product.daemon, libraries: [TLSServer.library]) + "\n", to: 1)
       return 0
     case .worker: return work()
+    case .check, .preflight: return check(arguments)
     case .serve, .single: return serve(arguments)
     }
   } catch {

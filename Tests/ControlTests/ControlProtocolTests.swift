@@ -25,3 +25,9 @@ import Testing
   #expect(RuntimePaths.controlSockets(pidFile: "/g.pid")[0] == "/control.sock")
   #expect(RuntimePaths.controlSockets(pidFile: "g.pid")[0] == "./control.sock")
 }
+
+@Test func anUpgradeHasAPathOrNone() {
+  #expect(ControlRequest(line: "upgrade /opt/a b/gatewayd") == .upgrade("/opt/a b/gatewayd"))
+  #expect(ControlRequest(line: "upgrade") == .upgrade("") && ControlRequest.upgrade("").line == "upgrade")
+  #expect(ControlRequest.upgrade("/x").line == "upgrade /x")
+}

@@ -107,6 +107,7 @@ final class Talk {
     case .data(let stream, let start, let count): return "data \(stream) \(String(decoding: input[start..<start + count], as: UTF8.self))"
     case .trailers(let stream, let section): return "trailers \(stream) \(workspace.sections[section].lines)"
     case .end(let stream): return "end \(stream)"
+    case .progress(let tag): return "progress \(tag)"
     case .wantsTrailers(_, let stream): return "wants trailers \(stream)"
     case .closed(let tag, let code): return "closed \(tag) \(code)"
     case .streamError(let stream, let code): return "stream error \(stream) \(code)"
@@ -140,6 +141,8 @@ final class Talk {
   }
 
   func isOver() -> Bool { session.isOver }
+  func isOpen(_ stream: Int32) -> Bool { session.isOpen(stream) }
+  func isStillOpen(_ stream: Int32) -> Bool { session.isStillOpen(stream) }
 
   func produce() -> [Frame] {
     var events: [String] = []

@@ -68,12 +68,12 @@ static inline void clx_copy(void *to, const void *from, size_t n) {
 #define CLX_IS_SPACE_OR_CONTROL(c) ((c) <= 0x20 || (c) == 0x7f)
 
 #if defined(__SSE2__)
-static inline unsigned clx_control_mask(const uint8_t *p) {
-  __m128i v = _mm_loadu_si128((const __m128i *)p);
+static inline unsigned clx_control_bits(__m128i v) {
   __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
   __m128i tab = _mm_cmpeq_epi8(v, _mm_set1_epi8('\t')), del = _mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f));
   return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_andnot_si128(tab, low), del));
 }
+static inline unsigned clx_control_mask(const uint8_t *p) { return clx_control_bits(_mm_loadu_si128((const __m128i *)p)); }
 static inline unsigned clx_space_mask(const uint8_t *p) {
   __m128i v = _mm_loadu_si128((const __m128i *)p);
   __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x20)), v);

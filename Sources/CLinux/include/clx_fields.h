@@ -45,6 +45,12 @@ struct clx_named_line clx_find_named_line(const uint8_t *p, size_t i, size_t end
 /* The number of the header name p[0 ..< n], compared without case; 0 for every name that has none. */
 unsigned clx_header_name(const uint8_t *p, size_t n);
 
+/* As above for a name of HTTP/2 (RFC 9113 section 8.2.1); -1 for what is none: empty, not a token, or not in lower case. */
+int clx_lower_header_name(const uint8_t *p, size_t n);
+
+/* Whether p[0 ..< n] may be a value in HTTP/2 (RFC 9113 section 8.2.1): no control character but tab, no blank or tab at either end. */
+int clx_is_field_value(const uint8_t *p, size_t n);
+
 /* The text of a header name in lower case, and its length; "" for what is none. */
 const char *clx_header_name_text(unsigned name, size_t *count);
 #endif

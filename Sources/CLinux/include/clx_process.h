@@ -28,8 +28,13 @@
 /* Runs `path` with `argv` and this process's environment. In the child descriptor 3 is a copy of `control`;
    descriptors 0, 1 and 2 are inherited; everything else is closed. The signals in
    `blocked` (a zero-terminated list) are blocked in the child, all others unblocked and at their default,
-   except that an ignored SIGPIPE stays ignored. */
-int clx_spawn(const char *path, char *const argv[], int control, const int *blocked, pid_t *pid);
+   except that an ignored SIGPIPE stays ignored. With `output` >= 0 that is its standard output and error. */
+int clx_spawn(const char *path, char *const argv[], int control, int output, const int *blocked, pid_t *pid);
+/* This process becomes the program at `path`, or the one in the open file `fd` when path is NULL. Returns only on failure, with the error number. */
+int clx_become_program(const char *path, int fd, char *const argv[]);
+int clx_keep_on_exec(int fd, bool keep);
+bool clx_is_child(pid_t pid); /* ours to wait for, whether it lives or not */
+const char *clx_version(void); /* of the programs */
 int clx_fork(void);
 void clx_close_from(int fd);
 int clx_pipe(int fds[2]); /* close-on-exec */

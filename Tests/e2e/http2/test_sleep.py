@@ -38,6 +38,10 @@ def test_a_sleeping_connection_ends_as_any(launch) -> None:  # type: ignore[no-u
         assert idle.get("/local").status == 200
         idle.until_closed()
         assert idle.goaways and not idle.was_reset
+
+
+def test_a_sleeping_connection_drains_as_any(launch) -> None:  # type: ignore[no-untyped-def]
+    gateway: Gateway = launch(routes=[respond("/local")])
     with Http2(gateway.port) as client:
         assert client.get("/local").status == 200
         client.drain(1.2)

@@ -24,22 +24,28 @@ class Profile:
     own: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     #: How often each function was called.
     calls: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    #: Own instructions of the functions of each program or library.
+    objects: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     @classmethod
     def read(cls, file: Path) -> "Profile":
-        profile, names, current, target, skip = cls(), {}, "", "", False
+        profile, names, files, current, target, place, skip = cls(), {}, {}, "", "", "", False
 
-        def name(text: str) -> str:
+        def name(text: str, known: dict[str, str] = names) -> str:
             match = re.match(r"(\(\d+\))(?: (.*))?", text)
             if not match:
                 return text
             if match[2]:
-                names[match[1]] = match[2]
-            return names.get(match[1], match[1])
+                known[match[1]] = match[2]
+            return known.get(match[1], match[1])
 
         for line in file.read_text(errors="replace").splitlines():
             if line.startswith("fn="):
                 current = name(line[3:])
+            elif line.startswith("ob="):
+                place = Path(name(line[3:], files)).name
+            elif line.startswith("cob="):
+                name(line[4:], files)
             elif line.startswith("cfn="):
                 target = name(line[4:])
             elif line.startswith("calls="):
@@ -49,6 +55,7 @@ class Profile:
                 parts = line.split()
                 if not skip and len(parts) > 1:
                     profile.own[current] += int(parts[1])
+                    profile.objects[place] += int(parts[1])
                     profile.total += int(parts[1])
                 skip = False
         return profile
@@ -61,11 +68,17 @@ class Slope:
     instructions: float
     own: dict[str, float]
     calls: dict[str, float]
+    objects: dict[str, float]
+
+    def of(self, library: str) -> float:
+        """Those of one library."""
+        return sum(count for name, count in self.objects.items() if name.startswith(library))
 
 
 def _run(recipe: Recipe, case: Case, backend: int, directory: Path, log: bool, count: int, wrapper: list[str], load=together) -> Path:
     settings = Settings(directory / f"{recipe.name}-{case.name}-{log}-{count}", free_port(), backend, log, zones=case.zones, guarded=case.guarded, single=True)
     with Server(recipe, settings, wrapper=wrapper) as server:
+        server.wait(settings.tls_port if case.tls else settings.h2_port if case.h2 else settings.port)
         load(server, case, count)
     return server.output
 
@@ -74,9 +87,10 @@ def instructions(recipe: Recipe, case: Case, backend: int, directory: Path, log:
     """User-mode instructions per keep-alive request."""
     profiles = []
     for count in (SHORT, LONG):
-        file = directory / f"callgrind-{recipe.name}-{case.name}-{log}-{count}"
-        _run(recipe, case, backend, directory, log, count, ["valgrind", "--tool=callgrind", f"--callgrind-out-file={file}", "-q"])
-        profiles.append(Profile.read(file))
+        name = f"callgrind-{recipe.name}-{case.name}-{log}-{count}"
+        _run(recipe, case, backend, directory, log, count, ["valgrind", "--tool=callgrind", f"--callgrind-out-file={directory / name}.%p", "-q"])
+        # Some have a process at their side: the one that did most is meant.
+        profiles.append(max((Profile.read(file) for file in directory.glob(f"{name}.*")), key=lambda profile: profile.total, default=Profile()))
         if profiles[-1].total == 0:
             raise RuntimeError(f"{recipe.name} left no profile")
     short, long = profiles
@@ -84,7 +98,8 @@ def instructions(recipe: Recipe, case: Case, backend: int, directory: Path, log:
     def slope(a: dict[str, int], b: dict[str, int]) -> dict[str, float]:
         return {key: (b[key] - a.get(key, 0)) / (LONG - SHORT) for key in b}
 
-    return Slope((long.total - short.total) / (LONG - SHORT), slope(short.own, long.own), slope(short.calls, long.calls))
+    return Slope((long.total - short.total) / (LONG - SHORT), slope(short.own, long.own), slope(short.calls, long.calls),
+                 slope(short.objects, long.objects))
 
 
 def allocations(recipe: Recipe, case: Case, backend: int, directory: Path) -> float:

@@ -323,13 +323,17 @@ class Server:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
 
     def __enter__(self) -> "Server":
+        self.wait(self.settings.port)
+        return self
+
+    def wait(self, port: int) -> None:
+        """Returns once it listens on `port`."""
         deadline = time.monotonic() + 60
         while True:
             if self.process.poll() is not None:
                 raise RuntimeError(f"{self.recipe.name} ended at once:\n{self.output.read_text(errors='replace')}")
             try:
-                socket.create_connection(("127.0.0.1", self.settings.port), 1).close()
-                return self
+                return socket.create_connection(("127.0.0.1", port), 1).close()
             except OSError:
                 if time.monotonic() > deadline:
                     self.stop()
