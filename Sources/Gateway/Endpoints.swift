@@ -33,7 +33,7 @@ extension Gateway {
   @inline(never)
   mutating func triesAnother(_ exchange: Handle, _ fault: Fault) -> Bool {
     let upstream = Int(exchanges[exchange].upstream)
-    guard backends.sets[upstream].sole < 0, exchanges[exchange].flags.isDisjoint(with: .hedged), clients[exchanges[exchange].client].flags.isDisjoint(with: .doomed),
+    guard backends.sets[upstream].sole < 0, exchanges[exchange].flags.isDisjoint(with: [.hedged, .mirror]), clients[exchanges[exchange].client].flags.isDisjoint(with: .doomed),
       !drain.isOver, backends.hasUntried(upstream, exchanges[exchange].tried)
     else { return false }
     counters.add(.upstreamFailovers)

@@ -23,7 +23,7 @@ public enum PlanError: Error, Equatable, Sendable {
 extension Plan {
   static let magic: [UInt8] = Array("GWPLAN\r\n".utf8)
   /// To be raised with every change of the fields.
-  static let version: UInt32 = 17
+  static let version: UInt32 = 20
   static let headerSize = 20
 
   /// The plan as bytes.
@@ -66,7 +66,9 @@ extension Plan {
   private var isSound: Bool {
     workers >= 1 && upstreams.allSatisfy { $0.isSound }
       && routes.allSatisfy { route in
-        if case .forward(let forward) = route.action { upstreams.indices.contains(forward.upstream) } else { true }
+        guard route.rules.split.arms.allSatisfy({ upstreams.indices.contains($0.upstream) }) else { return false }
+        if let mirror = route.rules.mirror, !upstreams.indices.contains(mirror.upstream) { return false }
+        return if case .forward(let forward) = route.action { upstreams.indices.contains(forward.upstream) } else { true }
       }
   }
 }

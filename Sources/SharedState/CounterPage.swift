@@ -54,6 +54,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case proxyHeadersReceived, proxyHeadersSent
   // Circuit breakers: times that one was opened, requests refused and those that a dry run spared, retries likewise.
   case breakerTrips, breakerRefusals, breakerSpared, retryBudgetRefusals, retryBudgetSpared
+  // Copies of requests: sent, those of them that failed, and those for which there was no room.
+  case mirrorsSent, mirrorsFailed, mirrorsSkipped
   // Requests refused because as many were under way, or waited, as may.
   case crowdRefusals, pendingRefusals
 
