@@ -69,6 +69,8 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case fileNotFound, fileForbidden, fileUnreadable, filesExhausted, fileTruncated, preconditionFailed, rangeNotSatisfiable
   // The upstream's, before there is one.
   case dnsError, dnsTimeout
+  // The upstream's guard.
+  case upstreamOverloaded
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -180,6 +182,7 @@ public struct FaultRow: Sendable {
     row(.rangeNotSatisfiable, "http_range_not_satisfiable", .client, .never, 416, 1, "The file has none of the bytes that Range asks for."),
     row(.dnsError, "dns_error", .upstream, .never, 503, 4, "The upstream's name has no addresses: it does not exist, or no server could say."),
     row(.dnsTimeout, "dns_timeout", .upstream, .never, 503, 4, "No server has answered in time what addresses the upstream's name has."),
+    row(.upstreamOverloaded, "upstream_request_limit", .gateway, .never, 503, 2, "As many requests to the upstream are under way as circuit_breaker.max_requests or adaptive_concurrency allow."),
   ]
 
   private static func row(

@@ -64,6 +64,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case dnsLookups, dnsFailures
   // Connection attempts made beside another, and those of them that were first.
   case upstreamRaces, upstreamRacesWon
+  // Requests refused because as many were under way, or waited, as may.
+  case crowdRefusals, pendingRefusals
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
   public var isGauge: Bool {
