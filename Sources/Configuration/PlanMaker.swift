@@ -39,7 +39,6 @@ extension Plan {
     }
     for (index, upstream) in settings.upstreams.enumerated() {
       var plan = Plan.upstream(upstream, &addresses)
-      var plan = Plan.upstream(upstream, "upstreams[\(index)]", &addresses, &reading)
       plan.balance = upstream.balance
       plan.health = upstream.health
       plan.requestMode = upstream.requestMode

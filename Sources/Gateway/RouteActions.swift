@@ -226,7 +226,7 @@ struct RouteActions: ~Copyable {
             rule: Int32(forwards.count), share: mirror.percent, limit: max(1, Pool.share(mirror.maxConcurrent, worker, workers)),
             maxBodySize: mirror.maxBodySize, copiesNonIdempotent: mirror.nonIdempotent))
         _ = forwards.append(
-          ForwardRule(ForwardPlan(mirror), plan.upstreams[mirror.upstream], judges: false, hasEdits: false, compresses: false))
+          ForwardRule(ForwardPlan(mirror), plan.upstreams[mirror.upstream], judges: false, hasEdits: false, compresses: false, captures: []))
       } else {
         _ = mirrorOfRoute.append(-1)
       }
