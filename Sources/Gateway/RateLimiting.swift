@@ -19,6 +19,7 @@ extension Gateway {
   mutating func admit(_ client: Handle, _ match: RouteMatch, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer) -> Bool {
     var route = -1
     if case .route(let number) = match { route = number }
+    services.matchedRoute = route
     var path = Buffer.absent, key = Buffer.absent
     swap(&path, &services.path)
     swap(&key, &limits.key)
