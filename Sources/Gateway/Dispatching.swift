@@ -76,15 +76,6 @@ extension Gateway {
     }
   }
 
-  /// Whether the rate limits let the request pass. False when it has been answered.
-  @inline(never)
-  private mutating func admit(
-    _ client: Handle, _ match: RouteMatch, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer
-  ) -> Bool {
-    if case .route(let route) = match { services.matchedRoute = route } else { services.matchedRoute = -1 }
-    return admit(client, isRewritten: isRewritten, id, length, &input)
-  }
-
   /// Notes which bounds hold for the request at hand.
   private mutating func chooseBounds(_ client: Handle, _ match: RouteMatch) {
     if case .route(let route) = match { clients[client].bounds = Int32(truncatingIfNeeded: route + 1) } else { clients[client].bounds = 0 }

@@ -49,7 +49,7 @@ extension Gateway {
     exchanges[exchange].sent = 0
     exchanges[exchange].bodySent = 0
     let isRead = clients[client].body.isComplete
-    if !isRead || drain.isDraining || fault.isOfGuard { exchanges[exchange].flags.remove(.persistent) }
+    if !isRead || drain.isDraining || fault == .circuitOpen || fault == .retryBudgetExhausted { exchanges[exchange].flags.remove(.persistent) }
     let context = ResponseContext(
       isHead: exchanges[exchange].head.method == .head, isVersion11: exchanges[exchange].head.flags.contains(.version11),
       isPersistent: exchanges[exchange].flags.contains(.persistent))
@@ -186,7 +186,7 @@ extension Gateway {
     let upstream = Int(exchanges[exchange].upstream)
     // Where it goes is decided anew.
     exchanges[exchange].tried.removeLast()
-    guard backends.sets[upstream].waiting < EndpointSet.waitLimit else {
+    guard backends.sets[upstream].waiting < EndpointSet.waitLimit, !guards.isActive || admitWaiting(upstream) else {
       if !exchanges[exchange].flags.contains(.mirror) { counters.add(.queueRejections) }
       return fail(exchange, .poolExhausted)
     }
@@ -207,6 +207,7 @@ extension Gateway {
     if let next { exchanges[next].previousWaiting = previous } else { backends.sets[upstream].lastWaiting = previous }
     exchanges[exchange].flags.remove(.waiting)
     backends.sets[upstream].waiting -= 1
+    if guards.isActive { endWaiting(upstream) }
     counters.subtract(.waiting)
     let client = exchanges[exchange].client
     if clients[client].waiting == .queue { clients[client].waiting = .nothing }

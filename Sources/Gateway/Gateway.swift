@@ -209,6 +209,7 @@ public struct Gateway: ~Copyable {
     let table = try Self.makeTable(plan)
     let poller = try Self.makePoller()
     let actions = try RouteActions(plan, table, worker: worker.slot, of: worker.count)
+    let names = plan.routes.indices.map { table.captureNames(ofRoute: $0) }
     let lines = try Self.makeAccessLog(plan, worker, accessLog)
     let tickets = try Self.makeTickets(plan, ticketKeys)
     let servers = try Self.makeServers(plan, tickets)
@@ -270,7 +271,7 @@ public struct Gateway: ~Copyable {
       ciphertext.prepare(small: services.small.bufferCapacity + 1024, large: services.large.bufferCapacity)
     }
     addresses = AddressRules(plan)
-    limits = RateLimits(plan.rateLimit, tables: rateTables, keyLimit: services.small.bufferCapacity)
+    limits = RateLimits(plan.rateLimit, tables: rateTables, keyLimit: services.small.bufferCapacity, routes: plan.routes, captures: { names[$0] })
     if editsAny {
       services.facts = TemplateFacts(capacity: 8192)
       services.editLines = Buffer(capacity: Self.editCapacity)

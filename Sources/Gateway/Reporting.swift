@@ -62,7 +62,7 @@ extension Gateway {
       let state = breaker.state, counts = breaker.counts(microseconds: services.nowMicroseconds), load = breaker.memory.underWay()
       func total(_ total: BreakerTotal) -> UInt64 { breaker.memory.value(of: total) }
       list.append(
-        "\(quoted(plan.upstreams[guards.upstreams[place]].name)):{\"state\":\"\(state.phase.name)\",\"held\":\(state.isHeld),\"trips\":\(state.trips),\"window_requests\":\(counts.total),\"window_failures\":\(counts.failures),\"consecutive_failures\":\(counts.streak),\"requests_under_way\":\(load.attempts),\"retries_under_way\":\(load.retries),\"opened\":\(total(.opened)),\"half_opened\":\(total(.halfOpened)),\"closed\":\(total(.closed)),\"refused\":\(total(.refused)),\"dry_run_refused\":\(total(.spared)),\"retries_refused\":\(total(.budgetRefused)),\"dry_run_retries_refused\":\(total(.budgetSpared))}")
+        "\(quoted(plan.upstreams[guards.upstreams.span[place]].name)):{\"state\":\"\(state.phase.name)\",\"held\":\(state.isHeld),\"trips\":\(state.trips),\"window_requests\":\(counts.total),\"window_failures\":\(counts.failures),\"consecutive_failures\":\(counts.streak),\"requests_under_way\":\(load.attempts),\"retries_under_way\":\(load.retries),\"waiting\":\(load.waiting),\"refused_crowded\":\(total(.crowdRefused)),\"refused_waiting\":\(total(.queueRefused)),\"opened\":\(total(.opened)),\"half_opened\":\(total(.halfOpened)),\"closed\":\(total(.closed)),\"refused\":\(total(.refused)),\"dry_run_refused\":\(total(.spared)),\"retries_refused\":\(total(.budgetRefused)),\"dry_run_retries_refused\":\(total(.budgetSpared))}")
     }
     return "\"breakers\":{\(list.joined(separator: ","))},"
   }

@@ -65,6 +65,8 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case pathRewriteRefused, corsOriginRefused
   // The upstream's, on TLS again.
   case tlsCertificateRevoked
+  // The upstream's guard.
+  case upstreamOverloaded
   // The upstream's, before there is one.
   case dnsError, dnsTimeout
 
@@ -169,6 +171,7 @@ public struct FaultRow: Sendable {
     row(.pathRewriteRefused, "path_rewrite_refused", .client, .never, 400, 2, "What the route's rewrite makes of the request is no path that a backend could be asked for."),
     row(.corsOriginRefused, "cors_origin_refused", .client, .never, 403, 1, "A browser asks whether it may send a request, and its origin is not one of cors.allow_origins."),
     row(.tlsCertificateRevoked, "tls_certificate_revoked", .upstream, .always, 502, 4, "The backend's certificate, or one that it leads to, has been revoked."),
+    row(.upstreamOverloaded, "upstream_request_limit", .gateway, .never, 503, 2, "As many requests to the upstream are under way as circuit_breaker.max_requests or adaptive_concurrency allow."),
     row(.dnsError, "dns_error", .upstream, .never, 503, 4, "The upstream's name has no addresses: it does not exist, or no server could say."),
     row(.dnsTimeout, "dns_timeout", .upstream, .never, 503, 4, "No server has answered in time what addresses the upstream's name has."),
   ]

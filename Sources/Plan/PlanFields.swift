@@ -303,6 +303,12 @@ extension BreakerPlan {
     coder.code(&maxOpenDuration)
     coder.code(&retryBudget)
     coder.code(&retryMinimum)
+    coder.code(&maxRequests)
+    coder.code(&maxPending)
+    coder.code(&isAdaptive)
+    coder.code(&adaptiveMinimum)
+    coder.code(&adaptiveMaximum)
+    coder.code(&adaptiveTolerance)
   }
 }
 
@@ -354,6 +360,7 @@ extension RouteRulesPlan {
     request.code(with: &coder)
     response.code(with: &coder)
     bounds.code(with: &coder)
+    coder.code(&rateLimitCost)
     coder.code(&rewrite)
     coder.code(&cors, blank: CORSPlan()) { $0.code(with: &$1) }
     coder.code(&split.arms, blank: SplitArmPlan()) { $0.code(with: &$1) }

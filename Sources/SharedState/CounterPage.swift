@@ -56,6 +56,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case breakerTrips, breakerRefusals, breakerSpared, retryBudgetRefusals, retryBudgetSpared
   // Copies of requests: sent, those of them that failed, and those for which there was no room.
   case mirrorsSent, mirrorsFailed, mirrorsSkipped
+  // Requests refused because as many were under way, or waited, as may.
+  case crowdRefusals, pendingRefusals
   // Lookups of names, and those of them that have not found all.
   case dnsLookups, dnsFailures
   // Connection attempts made beside another, and those of them that were first.

@@ -197,6 +197,12 @@ func randomPlan(_ seed: UInt64) -> Plan {
     upstream.breaker.maxOpenDuration = r.int()
     upstream.breaker.retryBudget = r.int()
     upstream.breaker.retryMinimum = r.int()
+    upstream.breaker.maxRequests = r.int()
+    upstream.breaker.maxPending = r.int()
+    upstream.breaker.isAdaptive = r.flag()
+    upstream.breaker.adaptiveMinimum = r.int()
+    upstream.breaker.adaptiveMaximum = r.int()
+    upstream.breaker.adaptiveTolerance = r.int()
     upstream.tls = r.flag() ? nil : randomUpstreamTLS(&r)
     return upstream
   }
@@ -228,6 +234,7 @@ private func randomRules(_ r: inout Seeded, upstreams: Int) -> RouteRulesPlan {
   rules.bounds.maxBodySize = r.flag() ? nil : r.int()
   rules.bounds.requestTimeout = r.flag() ? nil : r.int()
   rules.bounds.sendTimeout = r.flag() ? nil : r.int()
+  rules.rateLimitCost = r.int()
   rules.rewrite = r.text()
   if r.flag() {
     var cors = CORSPlan()
