@@ -117,7 +117,7 @@ import Testing
     #expect(count(EndpointPlan()) == 7)
     #expect(count(BreakerPlan()) == 17)
     #expect(count(UpstreamTLSPlan()) == 7)
-    #expect(count(AuthorityPlan()) == 2)
+    #expect(count(AuthorityPlan()) == 4)
     #expect(count(PoolPlan()) == 8)
     #expect(count(BackendHTTP2Plan()) == 12)
     #expect(count(RoutePlan(pattern: "", methods: .any, action: .health)) == 7)
