@@ -121,6 +121,7 @@ extension Settings {
       check(upstream.forward, "\(path).proxy", &reading)
       check(upstream.tls, "\(path).tls", &reading)
       check(upstream.http2, upstream, "\(path).http2", &reading)
+      checkRewrite(upstream.rules, upstream.forward, "\(path).proxy", proxy: "\(path).proxy", &reading)
       check(upstream.rules, "\(path).proxy", isForwarded: true, pattern: upstream.routePrefix, &reading)
       if upstream.routePrefix.isEmpty, !upstream.methods.isEmpty {
         reading.reject("\(path).proxy.methods", "\(path).proxy.methods has no effect without route_prefix")
@@ -210,37 +211,33 @@ extension Settings {
   }
 
   private func checkRoutes(_ reading: inout Reading) {
-    let names = upstreams.map(\.name).filter { !$0.isEmpty }
-    let known = Set(names)
     for (index, route) in routes.enumerated() {
       let path = "routes[\(index)]"
       let title = route.path.isEmpty ? path : "\(path) (\(JSON.quoted(route.path)))"
       let actions = [
-        reading.origins["\(path).upstream"] != nil && !route.upstream.isEmpty ? "upstream" : nil, route.respond.map { _ in "respond" },
+        reading.origins["\(path).upstream"] != nil && !route.upstream.isEmpty ? "upstream" : nil,
+        route.rules.split.arms.isEmpty ? nil : "split", route.respond.map { _ in "respond" },
         route.redirect.map { _ in "redirect" }, route.echo.map { _ in "echo" },
       ].compactMap { $0 }
       if actions.count != 1 {
         let rejected = reading.origins["\(path).upstream"] != nil && route.upstream.isEmpty && reading.errors.contains { $0.path == "\(path).upstream" }
         if actions.count > 1 {
-          reading.reject(path, "\(title) has \(actions.joined(separator: " and ")), but may have only one of upstream, respond, redirect and echo")
+          reading.reject(path, "\(title) has \(actions.joined(separator: " and ")), but may have only one of upstream, split, respond, redirect and echo")
         } else if !rejected {
-          reading.reject(path, "\(title) needs one of upstream, respond, redirect and echo")
+          reading.reject(path, "\(title) needs one of upstream, split, respond, redirect and echo")
         }
       }
-      if !route.upstream.isEmpty, !known.contains(route.upstream) {
-        let list = names.isEmpty ? "none is defined" : "defined: " + known.sorted().joined(separator: ", ")
-        reading.reject(
-          "\(path).upstream", "\(title) names upstream \(JSON.quoted(route.upstream)), which is not defined (\(list))",
-          suggestion: Suggestion.nearest(to: route.upstream, among: names))
-      }
+      if !route.upstream.isEmpty { checkUpstreamName(route.upstream, "\(path).upstream", title, &reading) }
+      let isForwarded = !route.upstream.isEmpty || !route.rules.split.arms.isEmpty
       if let forward = route.forward {
-        if route.upstream.isEmpty, !actions.isEmpty { reading.reject("\(path).proxy", "\(path).proxy has no effect without upstream") }
+        checkRewrite(route.rules, forward, path, proxy: "\(path).proxy", &reading)
+        if !isForwarded, !actions.isEmpty { reading.reject("\(path).proxy", "\(path).proxy has no effect without upstream") }
         check(forward, "\(path).proxy", &reading)
         if forward.stripPrefix, let parsed = reading.routePath(route.path), !parsed.endsInCatchAll {
           reading.reject("\(path).proxy.strip_prefix", "\(path).proxy.strip_prefix needs a catch-all at the end of \(JSON.quoted(route.path))")
         }
       }
-      check(route.rules, path, isForwarded: !route.upstream.isEmpty, pattern: route.path, &reading)
+      check(route.rules, path, isForwarded: isForwarded, pattern: route.path, &reading)
       if let respond = route.respond { check(respond, "\(path).respond", &reading) }
       if let redirect = route.redirect { check(redirect, route.path, "\(path).redirect.to", &reading) }
     }

@@ -26,12 +26,16 @@ public enum ConfigurationReference {
   /// Every object of the configuration in the order of the table: its path, its sentence, its rows.
   private static func objects() -> [(path: String, sentence: String, rows: [SettingRow])] {
     var objects: [(String, String, [SettingRow])] = [("", "", SettingsTable.root.rows)]
+    func append(_ row: SettingRow, _ path: String) {
+      if case .objects = row.shape { objects.append((path + "[]", row.sentence, row.shape.children)) } else { objects.append((path, row.sentence, row.shape.children)) }
+    }
     SettingsTable.visit(SettingsTable.root.rows, "") { row, path in
       switch row.shape {
-      // The proxy of a route has the rows of the proxy of an upstream; it is long enough to be described once.
+      // The proxy of a route has the rows of the proxy of an upstream, and that the rules of a route; they are long enough to be described once.
       case .object where path.hasPrefix("routes[].proxy"): break
-      case .object(let rows, _): objects.append((path, row.sentence, rows))
-      case .objects(let rows): objects.append((path + "[]", row.sentence, rows))
+      case .object, .objects:
+        if let rule = SettingsTable.routeRules.rows.first(where: { path.hasPrefix("upstreams[].proxy.\($0.key)") }), !rule.shape.children.isEmpty { break }
+        append(row, path)
       default: break
       }
     }

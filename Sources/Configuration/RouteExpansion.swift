@@ -32,7 +32,7 @@ struct RouteExpansion {
         if case .forward = action { methods = .any } else { methods = MethodSet(.get) }
       }
       let hosts = route.hosts.map { $0.lowercased() }
-      var plan = RoutePlan(hosts: hosts, pattern: route.path, methods: methods, action: action, rules: route.rules)
+      var plan = RoutePlan(hosts: hosts, pattern: route.path, methods: methods, action: action, rules: Self.resolved(route.rules, upstreamIndex))
       plan.access = AddressRulePlan(route.access)
       add(plan, "routes[\(index)].path", &reading)
     }
@@ -43,7 +43,7 @@ struct RouteExpansion {
       var forward = upstream.forward
       forward.upstream = index
       let methods = upstream.methods.isEmpty ? MethodSet.any : MethodNames.set(upstream.methods)
-      var plan = RoutePlan(pattern: pattern, methods: methods, action: .forward(forward), rules: upstream.rules)
+      var plan = RoutePlan(pattern: pattern, methods: methods, action: .forward(forward), rules: Self.resolved(upstream.rules, upstreamIndex))
       plan.access = AddressRulePlan(upstream.access)
       add(plan, "upstreams[\(index)].proxy.route_prefix", &reading)
     }
@@ -56,10 +56,18 @@ struct RouteExpansion {
     if let respond = route.respond { return .respond(respond) }
     if let redirect = route.redirect { return .redirect(redirect) }
     if let echo = route.echo { return .echo(echo) }
-    guard let index = upstreamIndex[route.upstream] else { return nil }
+    guard let index = upstreamIndex[route.rules.split.arms.first?.name ?? route.upstream] else { return nil }
     var forward = route.forward ?? ForwardPlan(upstream: index)
     forward.upstream = index
     return .forward(forward)
+  }
+
+  /// The rules with the upstreams that they name.
+  private static func resolved(_ rules: RouteRulesPlan, _ upstreamIndex: [String: Int]) -> RouteRulesPlan {
+    var rules = rules
+    for index in rules.split.arms.indices { rules.split.arms[index].upstream = upstreamIndex[rules.split.arms[index].name] ?? 0 }
+    if let name = rules.mirror?.name { rules.mirror?.upstream = upstreamIndex[name] ?? 0 }
+    return rules
   }
 
   /// Adds a configured route, unless it collides with an earlier one.

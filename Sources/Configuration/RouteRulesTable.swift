@@ -17,6 +17,47 @@ extension SettingsTable {
       .quantity(
         "client_send_timeout_sec", \.bounds.sendTimeout, .seconds, 10...year, zero: "none",
         "How long a client may take none of the response. Not given: send_timeout_sec of the top level."),
+      .text(
+        "rewrite", \.rewrite, .rewriteTarget, mayBeEmpty: true,
+        "The path that the backend is asked for, with variables: \"/v2/{rest}\". Without a \"?\" in it the query is kept. Empty: the client's path."),
+      .optional("cors", \.cors, cors, "Which web origins may read the responses (CORS). Preflights are answered by the gateway."),
+      .list("split", \.split.arms, splitArm, "Several upstreams to divide the requests between, instead of upstream."),
+      .text(
+        "split_key", \.split.key, .any, mayBeEmpty: true,
+        "With split, what requests are told apart by: \"{cookie:uid}\". The same value always goes the same way; where it is empty, chance decides."),
+      .optional("mirror", \.mirror, mirror, "An upstream that gets copies of requests. Its answers are dropped; clients notice nothing."),
+    ])
+
+  private static let cors = SettingTable<CORSPlan>(
+    CORSPlan(),
+    [
+      .texts("allow_origins", \.origins, .origin, "Origins such as \"https://example.com\", \"https://*.example.com\" (any name below it), \"http://localhost:*\" (any port), \"null\"; or \"*\" alone for all."),
+      .texts("allow_methods", \.methods, .method, "Methods that a preflight is told; none given: the one asked about, if the route takes it."),
+      .texts("allow_headers", \.headers, .tokenOrAny, "Header fields that requests may have; \"*\" alone: those asked about."),
+      .texts("expose_headers", \.exposed, .tokenOrAny, "Header fields of responses that pages may read."),
+      .boolean("allow_credentials", \.credentials, "Whether cookies and other credentials may be sent along."),
+      .quantity("max_age_sec", \.maxAge, .seconds, 0...day, "How long a browser may remember the answer to a preflight."),
+    ])
+
+  private static let splitArm = SettingTable<SplitArmPlan>(
+    SplitArmPlan(),
+    [
+      .text("upstream", \.name, .name, "Name of an upstream.").required(example: "demo"),
+      .integer("weight", \.weight, 0...1_000_000, "Its share of the requests, relative to the sum of all weights; 0: only what when sends to it."),
+      .headers(
+        "when", \.when, names: { EditedFields.complaint(condition: $0) },
+        "Requests that go to it whatever the weights: \"header:NAME\" or \"cookie:NAME\" with the value, or a list of values. The first upstream with one that holds is chosen."),
+    ])
+
+  private static let mirror = SettingTable<MirrorPlan>(
+    MirrorPlan(),
+    [
+      .text("upstream", \.name, .name, "Name of the upstream that gets the copies.").required(example: "demo"),
+      .decimal("percent", \.percent, 0...100_000, "How many of the requests are copied, of a hundred."),
+      .integer("max_concurrent", \.maxConcurrent, 1...1_000_000, "Copies at the same time, over all workers; a request beyond them is not copied."),
+      .quantity("max_body_size", \.maxBodySize, .bytes, 0...67_108_864, "What is kept of a request's body until it can be copied; a request with a longer one is not."),
+      .quantity("timeout_ms", \.timeout, .milliseconds, 10...day, "How long a copy may take until its answer has been read."),
+      .boolean("non_idempotent", \.nonIdempotent, "Whether POST, PATCH and unknown methods are copied, too."),
     ])
 
   private static let requestHeaders = SettingTable<HeaderEditPlan>(
@@ -58,6 +99,29 @@ enum EditedFields {
     if lower == "host", !isRequest { return "can only be set, and only in requests" }
     return nil
   }
+
+  /// Of a condition: `header:NAME` or `cookie:NAME`.
+  static func complaint(condition: String) -> String? {
+    let pieces = condition.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+    guard pieces.count == 2, pieces[0] == "header" || pieces[0] == "cookie" else { return "must be \"header:NAME\" or \"cookie:NAME\"" }
+    return TextRule.token.complaint(String(pieces[1])).map { "has no name after \"\(pieces[0]):\": it \($0)" }
+  }
+}
+
+extension TextRule {
+  static let origin = TextRule(description: "web origin", normalise: { $0.lowercased() }) { text in
+    do throws(OriginError) {
+      _ = try OriginPattern(parsing: text)
+      return nil
+    } catch {
+      return "\(error.complaint) (found \(JSON.quoted(text)))"
+    }
+  }
+
+  /// A token, as `*` is.
+  static let tokenOrAny = TextRule(description: "header name, or \"*\"", pattern: token.pattern) { token.complaint($0) }
+
+  static let rewriteTarget = TextRule(description: "path with variables", pattern: "^(/|\\{path\\}|\\{original_path\\})") { _ in nil }
 }
 
 extension Settings {
@@ -73,17 +137,75 @@ extension Settings {
       let keys = [
         ("request_headers", !rules.request.isEmpty), ("response_headers", !rules.response.isEmpty), ("max_body_size", rules.bounds.maxBodySize != nil),
         ("request_timeout_sec", rules.bounds.requestTimeout != nil), ("client_send_timeout_sec", rules.bounds.sendTimeout != nil),
+        ("rewrite", !rules.rewrite.isEmpty), ("cors", rules.cors != nil), ("split", !rules.split.arms.isEmpty), ("mirror", rules.mirror != nil),
       ]
       for (key, isGiven) in keys where isGiven {
         reading.reject("\(path).\(key)", "\(path).\(key) has no effect without route_prefix")
       }
       return
     }
-    if !isForwarded, !rules.request.isEmpty { reading.reject("\(path).request_headers", "\(path).request_headers has no effect without upstream") }
+    if !isForwarded {
+      for (key, isGiven) in [("request_headers", !rules.request.isEmpty), ("rewrite", !rules.rewrite.isEmpty), ("mirror", rules.mirror != nil)] where isGiven {
+        reading.reject("\(path).\(key)", "\(path).\(key) has no effect without upstream")
+      }
+    }
+    if let cors = rules.cors { check(cors, "\(path).cors", &reading) }
+    check(rules.split, path, &reading)
+    if let mirror = rules.mirror, !mirror.name.isEmpty { checkUpstreamName(mirror.name, "\(path).mirror.upstream", "\(path).mirror.upstream", &reading) }
     // Without a pattern its captures are not known; and what is missing has been complained about.
     guard let captures = reading.routePath(pattern)?.captures else { return }
     check(rules.request, .requestField, captures, "\(path).request_headers", &reading)
     check(rules.response, .responseField, captures, "\(path).response_headers", &reading)
+    if !rules.split.key.isEmpty { check(rules.split.key, .requestField, captures, "\(path).split_key", &reading) }
+    if !rules.rewrite.isEmpty { check(rules.rewrite, .target, captures, "\(path).rewrite", &reading) }
+  }
+
+  /// A path that is rewritten is not stripped or kept as well.
+  func checkRewrite(_ rules: RouteRulesPlan, _ forward: ForwardPlan, _ path: String, proxy: String, _ reading: inout Reading) {
+    guard !rules.rewrite.isEmpty else { return }
+    for (key, isGiven) in [("strip_prefix", forward.stripPrefix), ("forward_original_path", forward.originalPath)] where isGiven {
+      reading.reject("\(proxy).\(key)", "\(proxy).\(key) has no effect with \(path).rewrite")
+    }
+  }
+
+  private func check(_ cors: CORSPlan, _ path: String, _ reading: inout Reading) {
+    if cors.origins.isEmpty, !reading.errors.contains(where: { $0.path.hasPrefix("\(path).allow_origins") }) {
+      reading.reject(path, "\(path) needs \"allow_origins\"")
+    }
+    for (key, list) in [("allow_origins", cors.origins), ("allow_headers", cors.headers), ("expose_headers", cors.exposed)] where list.contains("*") {
+      if list.count > 1 { reading.reject("\(path).\(key)", "\(path).\(key) has \"*\" beside others: it stands for all of them") }
+    }
+    guard cors.credentials else { return }
+    if cors.origins.contains("*") { reading.reject("\(path).allow_credentials", "\(path).allow_credentials needs origins by name: with \"*\" any page could act for its visitors") }
+    if cors.origins.contains("null") { reading.reject("\(path).allow_credentials", "\(path).allow_credentials does not go with the origin \"null\", which any page can have") }
+    if cors.exposed == ["*"] { reading.reject("\(path).expose_headers", "\(path).expose_headers must have names: with allow_credentials browsers take \"*\" for one") }
+  }
+
+  private func check(_ split: SplitPlan, _ path: String, _ reading: inout Reading) {
+    guard !split.arms.isEmpty else {
+      if !split.key.isEmpty { reading.reject("\(path).split_key", "\(path).split_key has no effect without split") }
+      return
+    }
+    var seen: [String: String] = [:]
+    for (index, arm) in split.arms.enumerated() where !arm.name.isEmpty {
+      let place = "\(path).split[\(index)].upstream"
+      checkUpstreamName(arm.name, place, place, &reading)
+      if let first = seen[arm.name] {
+        reading.reject(place, "\(place) repeats \(JSON.quoted(arm.name)) of \(first) (\(reading.place(of: first)))")
+      } else {
+        seen[arm.name] = place
+      }
+    }
+    if split.arms.reduce(0, { $0 + $1.weight }) == 0 { reading.reject("\(path).split", "\(path).split needs at least one weight above 0") }
+  }
+
+  /// - Parameter title: what names it.
+  func checkUpstreamName(_ name: String, _ place: String, _ title: String, _ reading: inout Reading) {
+    let names = upstreams.map(\.name).filter { !$0.isEmpty }
+    guard !names.contains(name) else { return }
+    let list = names.isEmpty ? "none is defined" : "defined: " + Set(names).sorted().joined(separator: ", ")
+    reading.reject(
+      place, "\(title) names upstream \(JSON.quoted(name)), which is not defined (\(list))", suggestion: Suggestion.nearest(to: name, among: names))
   }
 
   private func check(_ edits: HeaderEditPlan, _ kind: TemplateKind, _ captures: [String], _ path: String, _ reading: inout Reading) {

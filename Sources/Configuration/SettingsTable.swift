@@ -358,7 +358,7 @@ enum SettingsTable {
       .texts("hosts", \.hosts, .hostPattern, "Host names, exact or \"*.example.com\"; none given: every host."),
       .text("path", \.path, .pattern, "Pattern such as \"/users/:id([0-9]+)/*rest\"; matches exactly unless it ends in a catch-all.").required(example: "/old/*rest"),
       .texts("methods", \.methods, .method, "Methods; none given: all for an upstream, GET and HEAD otherwise."),
-      .text("upstream", \.upstream, .name, mayBeEmpty: true, "Forward to the upstream of this name. A route has exactly one of upstream, respond, redirect and echo.").example("demo"),
+      .text("upstream", \.upstream, .name, mayBeEmpty: true, "Forward to the upstream of this name. A route has exactly one of upstream, split, respond, redirect and echo.").example("demo"),
       .optional("proxy", \.forward, forward, "With upstream: how requests are forwarded. Independent of the upstream's own proxy."),
       .optional("respond", \.respond, respond, "Answer with fixed content."),
       .optional("redirect", \.redirect, redirect, "Answer with another address."),

@@ -70,7 +70,9 @@ extension Gateway {
 
   /// Answers a request that no route takes.
   @inline(never)
-  mutating func decline(_ client: Handle, _ fault: Fault, allow: MethodSet?, _ id: RequestID, _ length: Int, _ input: inout Buffer) {
+  mutating func decline(
+    _ client: Handle, _ fault: Fault, allow: MethodSet?, _ id: RequestID, _ length: Int, _ input: inout Buffer, route: Int = -1
+  ) {
     let context = contextOfHead()
     let before = services.responses.output.count
     guard reserve(client, 4096) else { return }
@@ -79,7 +81,7 @@ extension Gateway {
     counters.count(fault: fault.rawValue)
     if form == .call { count(callStatus: Int16(CallStatus(fault).rawValue)) }
     finishLocal(
-      client, form == .call ? 200 : fault.row.status, fault, route: -1, id, context, sent: services.responses.output.count - before, body: body, length, &input)
+      client, form == .call ? 200 : fault.row.status, fault, route: route, id, context, sent: services.responses.output.count - before, body: body, length, &input)
   }
 
   /// Refuses what cannot be understood or must not go on, and closes the connection after the answer.

@@ -66,6 +66,9 @@ struct ClientFlags: OptionSet, BitwiseCopyable {
   /// Its requests are looked at before they are routed (ClientAddress).
   static var screened: ClientFlags { [.trusted, .barred] }
 
+  /// There is nobody: it stands for the client of a copy, and what is sent to it is dropped.
+  static var void: ClientFlags { ClientFlags(rawValue: 1 << 25) }
+
   /// No further request may be begun on its socket in HTTP/1.
   static var finished: ClientFlags { [.closing, .doomed, .lingering, .stream, .multiplexed] }
 }
@@ -163,7 +166,7 @@ struct Client: ~Copyable {
 
   /// Whether what is composed for it can go to its socket at once.
   @inline(__always)
-  var isClear: Bool { backlog.isEmpty && flags.isDisjoint(with: [.holding, .doomed, .stream]) }
+  var isClear: Bool { backlog.isEmpty && flags.isDisjoint(with: [.holding, .doomed, .stream, .void]) }
 
   /// The body that is framed so is to be read. A stream's has no framing of its own but the stream's end.
   @inline(__always)
@@ -182,6 +185,16 @@ struct Client: ~Copyable {
     self.peer = PeerAddress(peer)
     address = peer
     self.listener = listener
+  }
+
+  /// Nobody, in whose name a copy of a request from `address` is sent.
+  init(voidFrom address: PeerText) {
+    socket = Socket(Descriptor.none)
+    peer = PeerAddress(address)
+    self.address = address
+    listener = 0
+    flags = .void
+    waiting = .nothing
   }
 
   /// Closes its socket and gives up what it holds, which others have taken what they want of.

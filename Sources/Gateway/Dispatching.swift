@@ -61,7 +61,10 @@ extension Gateway {
   ) {
     if hasOwnBounds { chooseBounds(client.handle, match) }
     if case .length(let length) = services.head.body, bounds(client.handle).exclude(length) { return refuseBody(client.handle, match, id, input) }
-    if limits.isActive, !admit(client.handle, isRewritten: isRewritten, id, length, &input) { return }
+    if limits.isActive, !admit(client.handle, match, isRewritten: isRewritten, id, length, &input) { return }
+    if answersPreflights, services.head.method == .options, let route = preflightRoute(input.bytes, isRewritten: isRewritten) {
+      return answerPreflight(client.handle, route, id, length, &input)
+    }
     switch match {
     case .route(let route):
       if services.head.flags.contains(.extendedConnect), !admitConnect(client.handle, route, id, length, &input) { return }
@@ -71,6 +74,15 @@ extension Gateway {
       decline(client.handle, .routeNotFound, allow: nil, id, length, &input)
     case .methodNotAllowed(let allowed): decline(client.handle, .methodNotAllowed, allow: allowed, id, length, &input)
     }
+  }
+
+  /// Whether the rate limits let the request pass. False when it has been answered.
+  @inline(never)
+  private mutating func admit(
+    _ client: Handle, _ match: RouteMatch, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer
+  ) -> Bool {
+    if case .route(let route) = match { services.matchedRoute = route } else { services.matchedRoute = -1 }
+    return admit(client, isRewritten: isRewritten, id, length, &input)
   }
 
   /// Notes which bounds hold for the request at hand.
@@ -90,6 +102,8 @@ extension Gateway {
     switch action {
     case .respond(let index): answer(client, route, response: index, id, length, &input)
     case .forward(let rule): forward(client, route, rule, isRewritten: isRewritten, id, length, &input)
+    case .split(let split):
+      forward(client, route, chooseArm(client.handle, split, isRewritten: isRewritten, id, input.bytes), isRewritten: isRewritten, id, length, &input)
     case .echo(let index): beginWebSocket(client.handle, route, echo: index, id, length, &input)
     case .redirect(let index): redirect(client.handle, route, template: index, isRewritten: isRewritten, id, length, &input)
     case .health: answerHealth(client.handle, route, id, length, &input)
@@ -105,7 +119,7 @@ extension Gateway {
   ) {
     let restricted = actions.restricted[index]
     guard actions.rules[restricted.rule].permits(PeerAddress(clients[client].address)) else {
-      return decline(client.handle, .requestDenied, allow: nil, id, length, &input)
+      return decline(client.handle, .requestDenied, allow: nil, id, length, &input, route: route)
     }
     // Its action is none of this kind.
     if case .restricted = restricted.action { return }

@@ -22,6 +22,8 @@ extension Gateway {
   /// Changes the request being composed for `backend`, whose last field line has ended.
   @inline(never)
   mutating func editRequest(_ exchange: Handle, _ backend: Handle) {
+    rewriteTarget(exchange)
+    defer { if actions.mirrors.count > 0 { beginMirror(exchange) } }
     let set = actions.edits.routes[Int(exchanges[exchange].route)].request
     guard !set.isEmpty else { return }
     tellFacts(of: exchange, set.needs)
@@ -39,23 +41,24 @@ extension Gateway {
   /// Changes the head of the response that has been composed in the output.
   @inline(never)
   mutating func editResponse(_ exchange: Handle, behind body: Int = 0) {
-    let set = actions.edits.routes[Int(exchanges[exchange].route)].response
-    guard !set.isEmpty else { return }
+    let edit = actions.edits.routes[Int(exchanges[exchange].route)]
+    let isFailure = exchanges[exchange].fault != .none
+    let set = isFailure && !edit.always ? EditSet() : edit.response
+    guard !set.isEmpty || edit.cors >= 0 else { return }
     tellFacts(of: exchange, set.needs)
     var message = Buffer.absent
     swap(&message, &services.responses.output)
     if message.freeCapacity < 2 * Self.editCapacity { Self.enlarge(&message, by: 2 * Self.editCapacity) }
     let range = message.bytes.fieldLines(from: 0, behind: body)
-    let refused = Self.edit(set, actions.edits, &exchanges[exchange], services.captures, services.facts, &services.editLines, &message, range)
+    let refused = Self.edit(
+      set, actions.edits, &exchanges[exchange], services.captures, services.facts, &services.editLines, &message, range, cors: edit.cors)
     swap(&message, &services.responses.output)
     noteRefused(refused, exchange)
   }
 
   /// Changes the error that an exchange is answered with.
   @inline(never)
-  mutating func editFailure(_ exchange: Handle) {
-    if actions.edits.routes[Int(exchanges[exchange].route)].always { editResponse(exchange, behind: exchanges[exchange].bodySent) }
-  }
+  mutating func editFailure(_ exchange: Handle) { editResponse(exchange, behind: exchanges[exchange].bodySent) }
 
   /// Changes an answer of our own to the request in `services.head`, the last `sent` bytes of the output, of which `body` are body.
   /// - Returns: by how much it has grown.
@@ -64,18 +67,21 @@ extension Gateway {
     _ client: Handle, _ route: Int, _ status: UInt16, _ fault: Fault, _ id: RequestID, _ bytes: Span<UInt8>, sent: Int, body: Int
   ) -> Int {
     let edit = actions.edits.routes[route]
-    guard !edit.response.isEmpty, fault == .none || edit.always else { return 0 }
-    tellFacts(client, edit.response.needs, status, fault, id, bytes)
+    let set = fault == .none || edit.always ? edit.response : EditSet()
+    guard !set.isEmpty || edit.cors >= 0 else { return 0 }
+    tellFacts(client, set.needs, status, fault, id, bytes)
     var path = Buffer.absent
     swap(&path, &services.path)
-    preparePath(bytes, edit.response.needs, &path)
+    preparePath(bytes, set.needs, &path)
     var message = Buffer.absent
     swap(&message, &services.responses.output)
     let before = message.count
     if message.freeCapacity < Self.editCapacity { Self.enlarge(&message, by: Self.editCapacity) }
     let range = message.bytes.fieldLines(from: before - sent, behind: body)
+    let isPreflight = edit.cors >= 0 && status == 204 && asksBeforehand(bytes)
     let refused = Self.edit(
-      edit.response, actions.edits, services.head, bytes, path, services.captures, services.facts, &services.editLines, &message, range)
+      set, actions.edits, services.head, bytes, path, services.captures, services.facts, &services.editLines, &message, range, cors: edit.cors,
+      isPreflight: isPreflight)
     let growth = message.count - before
     swap(&message, &services.responses.output)
     swap(&path, &services.path)
@@ -98,18 +104,21 @@ extension Gateway {
 
   /// Appends the Location of a redirect; false when it cannot be.
   mutating func appendLocation(_ client: Handle, _ template: Int, isRewritten: Bool, _ id: RequestID, _ bytes: Span<UInt8>) -> Bool {
-    let place = actions.redirects[template]
-    tellFacts(client, place.needs, actions.redirectStatuses[template], .none, id, bytes)
     var output = Buffer.absent
     swap(&output, &services.responses.output)
-    let fits: Bool
-    if isRewritten {
-      fits = Self.fill(place, actions.edits, services.head, bytes, services.path.bytes, services.captures, services.facts, &output)
-    } else {
-      fits = Self.fill(place, actions.edits, services.head, bytes, services.head.path.text(in: bytes), services.captures, services.facts, &output)
-    }
+    let fits = fill(actions.redirects[template], client, isRewritten: isRewritten, id, bytes, into: &output)
     swap(&output, &services.responses.output)
     return fits
+  }
+
+  /// Appends a template filled in for the request in `services.head`, whose path in normal form is in `services.path` if it is rewritten.
+  mutating func fill(
+    _ place: TemplatePlace, _ client: Handle, isRewritten: Bool, _ id: RequestID, _ bytes: Span<UInt8>, into output: inout Buffer
+  ) -> Bool {
+    tellFacts(client, place.needs, 0, .none, id, bytes)
+    if isRewritten { return Self.fill(place, actions.edits, services.head, bytes, services.path.bytes, services.captures, services.facts, &output) }
+    return Self.fill(
+      place, actions.edits, services.head, bytes, services.head.path.text(in: bytes), services.captures, services.facts, &output)
   }
 
   private static func enlarge(_ buffer: inout Buffer, by count: Int) {
@@ -131,7 +140,7 @@ extension Gateway {
   }
 
   /// Tells what the rules of an exchange's route ask for.
-  private mutating func tellFacts(of exchange: Handle, _ needs: TemplateNeeds) {
+  mutating func tellFacts(of exchange: Handle, _ needs: TemplateNeeds) {
     services.facts.clear()
     tellConnection(exchanges[exchange].client, needs)
     if needs.contains(.requestID) { tellID(exchange) }
@@ -231,22 +240,25 @@ extension Gateway {
   /// Lent to be changed, though it is not: the compiler copies what is not.
   private static func edit(
     _ set: EditSet, _ edits: borrowing RouteEdits, _ exchange: inout Exchange, _ captures: borrowing Captures, _ facts: borrowing TemplateFacts,
-    _ lines: inout Buffer, _ message: inout Buffer, _ range: Range<Int>
+    _ lines: inout Buffer, _ message: inout Buffer, _ range: Range<Int>, cors: Int32 = -1
   ) -> Int {
     let bytes = exchange.bytes.bytes
     switch exchange.path {
-    case .some(let path): return edits.apply(set, RequestView(exchange.head, of: bytes, path: path.bytes), captures, facts, &lines, to: &message, range)
+    case .some(let path):
+      return edits.apply(set, RequestView(exchange.head, of: bytes, path: path.bytes), captures, facts, &lines, to: &message, range, cors: cors)
     case .none:
       return edits.apply(
-        set, RequestView(exchange.head, of: bytes, path: exchange.head.path.text(in: bytes)), captures, facts, &lines, to: &message, range)
+        set, RequestView(exchange.head, of: bytes, path: exchange.head.path.text(in: bytes)), captures, facts, &lines, to: &message, range, cors: cors)
     }
   }
 
   private static func edit(
     _ set: EditSet, _ edits: borrowing RouteEdits, _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ path: borrowing Buffer,
-    _ captures: borrowing Captures, _ facts: borrowing TemplateFacts, _ lines: inout Buffer, _ message: inout Buffer, _ range: Range<Int>
+    _ captures: borrowing Captures, _ facts: borrowing TemplateFacts, _ lines: inout Buffer, _ message: inout Buffer, _ range: Range<Int>,
+    cors: Int32, isPreflight: Bool
   ) -> Int {
-    edits.apply(set, RequestView(head, of: bytes, path: path.bytes), captures, facts, &lines, to: &message, range)
+    edits.apply(
+      set, RequestView(head, of: bytes, path: path.bytes), captures, facts, &lines, to: &message, range, cors: cors, isPreflight: isPreflight)
   }
 
   private static func fill(

@@ -59,6 +59,8 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   static var watched: ExchangeFlags { ExchangeFlags(rawValue: 1 << 30) }
   /// Some statuses are retried.
   static var watchesStatus: ExchangeFlags { ExchangeFlags(rawValue: 1 << 18) }
+  /// It is a copy of a request, for which nobody waits.
+  static var mirror: ExchangeFlags { ExchangeFlags(rawValue: 1 << 26) }
   /// The route has header rules.
   static var edits: ExchangeFlags { ExchangeFlags(rawValue: 1 << 25) }
   /// Addresses in the response's head are rewritten.
@@ -131,6 +133,8 @@ struct Exchange: ~Copyable {
   var recovery: Handle?
   /// The tunnel or the endpoint's session, from the request for a WebSocket to the end; with `.spliced` the pipe.
   var session: Handle?
+  /// A copy of the request, until its body is whole.
+  var copy: Handle?
   /// The backend's head, while the response is collected; before, the fields that ask it for an upgrade.
   var heldHead: Buffer?
   /// Trailer lines being collected, of the request or of the response.

@@ -18,6 +18,7 @@ extension Gateway {
   @inline(never)
   mutating func fail(_ exchange: Handle, _ fault: Fault) {
     services.request.removeAll()
+    if exchanges[exchange].flags.contains(.mirror) { return failMirror(exchange) }
     var denial: RetryDenial?
     if retries(exchange, fault, &denial) || fallsBack(exchange, fault) { return }
     if exchanges[exchange].flags.contains(.hedged) { settleHedge(exchange, hasAnswer: false) }
@@ -83,6 +84,7 @@ extension Gateway {
 
   /// The client is closed while its exchange runs.
   mutating func abandon(_ exchange: Handle) {
+    if exchanges[exchange].flags.contains(.mirror) { return failMirror(exchange) }
     if exchanges[exchange].fault == .none {
       let fault: Fault = clients[exchanges[exchange].client].flags.contains(.stalled) ? .clientStalled : drain.isOver ? .drainDeadline : .clientAborted
       exchanges[exchange].fault = fault
@@ -171,7 +173,7 @@ extension Gateway {
     // Where it goes is decided anew.
     exchanges[exchange].tried.removeLast()
     guard backends.sets[upstream].waiting < EndpointSet.waitLimit else {
-      counters.add(.queueRejections)
+      if !exchanges[exchange].flags.contains(.mirror) { counters.add(.queueRejections) }
       return fail(exchange, .poolExhausted)
     }
     exchanges[exchange].flags.insert(.waiting)
@@ -210,6 +212,7 @@ extension Gateway {
   @inline(__always)
   mutating func finish(_ exchange: Handle) {
     let pinned = unsafe exchanges.pin(exchange)
+    if !exchanges[pinned].flags.isDisjoint(with: [.edits, .mirror]), endsAsMirror(exchange) { return }
     let client = unsafe clients.pin(exchanges[pinned].client)
     counters.subtract(.requestsActive)
     counters.add(exchanges[pinned].upstream < 0 ? .requestsAnswered : .requestsForwarded)

@@ -15,7 +15,10 @@ extension Gateway {
   mutating func start(_ exchange: Handle) {
     let client = exchanges[exchange].client
     if exchanges[exchange].head.flags.contains(.version2) { beginCall(exchange) }
-    if actions.forwards[Int(exchanges[exchange].rule)].isGuarded, !guardExchange(exchange) { return }
+    if actions.forwards[Int(exchanges[exchange].rule)].isGuarded {
+      if actions.edits.routes[Int(exchanges[exchange].route)].rewrites, !isRewritable(exchange) { return fail(exchange, .pathRewriteRefused) }
+      guard guardExchange(exchange) else { return }
+    }
     if actions.forwards[Int(exchanges[exchange].rule)].collectsRequest, !clients[client].body.isComplete {
       exchanges[exchange].flags.formUnion([.collecting, .collected])
       if let fault = passHeldBody(exchange) { return fail(exchange, fault) }
@@ -32,6 +35,7 @@ extension Gateway {
     let client = exchanges[exchange].client
     if clients[client].waiting == .body { clients[client].waiting = .nothing }
     guard exchanges[exchange].flags.contains(.collecting) else {
+      if exchanges[exchange].copy != nil { mirrorIsWhole(exchange) }
       exchanges[exchange].flags.insert(.requestComplete)
       return flushRequest(exchange)
     }
@@ -178,7 +182,9 @@ extension Gateway {
     let isSecure = clients[connection(of: client)].flags.contains(.secure)
     var bytes = Buffer.absent
     swap(&bytes, &exchanges[pinned].bytes)
-    if actions.forwards[rule].tellsWay {
+    if exchanges[pinned].flags.contains(.mirror) {
+      composeMirror(exchange)
+    } else if actions.forwards[rule].tellsWay {
       composeTellingWay(exchange, bytes.bytes)
     } else {
       RequestComposer.compose(
@@ -243,6 +249,7 @@ extension Gateway {
       switch clients[client].body.next(bytes, at: &position) {
       case .data(let range):
         exchanges[exchange].bodyReceived += range.count
+        if exchanges[exchange].copy != nil { mirrorBody(exchange, bytes.extracting(range)) }
         if isChunked, exceedsLimit(exchange, client) { return .bodyTooLarge }
         let data = bytes.extracting(range)
         if isCollecting {

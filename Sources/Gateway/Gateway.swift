@@ -49,6 +49,8 @@ struct Services: ~Copyable {
   var scratch = Buffer.absent
   /// What rate limits said of the request being dispatched.
   var rateNote = RateNote()
+  /// The route of the request that rate limits are asked about; -1: none.
+  var matchedRoute = -1
   /// What templates are told, and lines being composed from them; without memory where there are none.
   var facts = TemplateFacts.absent
   var editLines = Buffer.absent
@@ -124,6 +126,9 @@ public struct Gateway: ~Copyable {
   var pushes = Stack<PushedRequest>(capacity: 1)
   var exchanges: Slab<Exchange>
   var recoveries: Slab<Recovery>
+  /// Copies of requests being made, and those that are whole.
+  var mirrored: Slab<Mirrored>
+  var launching = TokenQueue(capacity: 16)
   var backends: Backends
   /// What only streams to backends have, and what only the HTTP/2 connections have that carry them.
   var backendStreams: Slab<BackendStream>
@@ -146,6 +151,8 @@ public struct Gateway: ~Copyable {
   var exchangeTimers: TimerWheel
   /// Whether there has been any such.
   var timesExchanges = false
+  /// Whether some route answers preflights.
+  let answersPreflights: Bool
   /// Whether some route has bounds of its own on what clients send and take.
   let hasOwnBounds: Bool
   /// Whether some route has rules for the header fields of answers.
@@ -199,7 +206,7 @@ public struct Gateway: ~Copyable {
     // Everything that can fail comes first: a noncopyable value is initialised whole or not at all.
     let table = try Self.makeTable(plan)
     let poller = try Self.makePoller()
-    let actions = try RouteActions(plan, table)
+    let actions = try RouteActions(plan, table, worker: worker.slot, of: worker.count)
     let lines = try Self.makeAccessLog(plan, worker, accessLog)
     let tickets = try Self.makeTickets(plan, ticketKeys)
     let servers = try Self.makeServers(plan, tickets)
@@ -219,7 +226,9 @@ public struct Gateway: ~Copyable {
     self.table = table
     self.poller = poller
     let editsAny = actions.edits.isActive
+    let mirrorCapacity = actions.mirrorCapacity
     hasOwnBounds = actions.hasOwnBounds
+    answersPreflights = actions.edits.hasCrossOrigin
     editsLocally = actions.edits.editsResponses
     self.actions = actions
     switch lines {
@@ -240,6 +249,7 @@ public struct Gateway: ~Copyable {
     checksHosts = servers.contains { $0?.isDivided == true }
     exchanges = Slab(capacity: clientCapacity)
     recoveries = Slab(capacity: clientCapacity)
+    mirrored = Slab(capacity: mirrorCapacity)
     tunnels = Slab(capacity: clientCapacity)
     webSockets = Slab(capacity: clientCapacity)
     pipes = Slab(capacity: Self.pipeLimit)
@@ -361,6 +371,7 @@ public struct Gateway: ~Copyable {
   @inline(__always)
   public mutating func turnEnded() -> CInt {
     if !pending.isEmpty { continuePending() }
+    if !launching.isEmpty { launchMirrors() }
     if !unflushed.isEmpty { flushConnections() }
     if !backends.retired.isEmpty { closeRetired() }
     fireTimers()

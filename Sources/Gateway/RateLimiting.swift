@@ -116,7 +116,7 @@ extension Gateway {
     let body = compose(error: .rateLimited, status: status, context, id, allow: nil, form, bytes: input.bytes)
     if form == .call { count(callStatus: Int16(CallStatus(.rateLimited).rawValue)) }
     counters.count(fault: Fault.rateLimited.rawValue)
-    finishLocal(client, status, .rateLimited, route: -1, id, context, sent: services.responses.output.count - before, body: body, length, &input)
+    finishLocal(client, status, .rateLimited, route: services.matchedRoute, id, context, sent: services.responses.output.count - before, body: body, length, &input)
   }
 
   /// Adds what the zones said to the response head that ends `behind` bytes before the end of the output.

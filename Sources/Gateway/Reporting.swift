@@ -102,6 +102,7 @@ extension Gateway {
       "proxy_protocol":{"received":\(total(.proxyHeadersReceived)),"sent":\(total(.proxyHeadersSent))},\
       \(rateLimits)\(breakers)\
       "faults":{\(faults.joined(separator: ","))},\
+      "mirrors":{"sent":\(total(.mirrorsSent)),"failed":\(total(.mirrorsFailed)),"skipped":\(total(.mirrorsSkipped))},\
       "header_rules":{"values_refused":\(total(.fieldsRefused))},\
       "log_lines_dropped":\(total(.logLinesDropped)),\
       "config":{"listeners":[\(listeners.joined(separator: ","))],"workers":\(plan.workers),"max_connections":\(plan.limits.maxConnections),"idle_timeout_sec":\(plan.timeouts.idle / 1000),"request_timeout_sec":\(plan.timeouts.request / 1000)},\

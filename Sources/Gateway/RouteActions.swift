@@ -8,6 +8,7 @@ import HTTPModel
 import Memory
 import Plan
 import Policy
+import Upstream
 import Wire
 
 /// What a route leads to; the index is into the table of its kind.
@@ -15,6 +16,8 @@ enum ActionIndex: BitwiseCopyable {
   case forward(Int)
   case respond(Int)
   case redirect(Int)
+  /// One of several forward rules.
+  case split(Int)
   case echo(Int)
   case health
   case stats
@@ -102,6 +105,19 @@ struct RequestBounds: BitwiseCopyable {
   func exclude(_ length: Int) -> Bool { maxBodySize > 0 && length > maxBodySize }
 }
 
+extension ForwardPlan {
+  /// How copies are forwarded.
+  fileprivate init(_ mirror: MirrorPlan) {
+    self.init(upstream: mirror.upstream)
+    timeout = mirror.timeout
+    sendTimeout = mirror.timeout
+    responseTimeout = mirror.timeout
+    streamIdleTimeout = mirror.timeout
+    buffering = .never
+    webSocket = false
+  }
+}
+
 /// The actions of all routes.
 struct RouteActions: ~Copyable {
   var index: BoundedArray<ActionIndex>
@@ -115,6 +131,11 @@ struct RouteActions: ~Copyable {
   var redirectStatuses: [UInt16] = []
   /// The header rules of all routes, and all templates.
   var edits: RouteEdits
+  var splits = Splits()
+  var mirrors: BoundedArray<MirrorRule>
+  /// For each route its mirror; -1: none.
+  var mirrorOfRoute: BoundedArray<Int32>
+  let mirrorNames = MirrorNames()
   var echoes = Stack<EchoRule>()
   var restricted: BoundedArray<RestrictedAction>
   /// Who may use which.
@@ -123,26 +144,40 @@ struct RouteActions: ~Copyable {
   var hosts = Stack<Buffer>()
   var upstreamNames = Stack<Buffer>()
 
-  init(_ plan: Plan, _ table: borrowing RouteTable) throws(GatewayFailure) {
+  init(_ plan: Plan, _ table: borrowing RouteTable, worker: Int, of workers: Int) throws(GatewayFailure) {
     index = BoundedArray(capacity: max(1, plan.routes.count))
-    forwards = BoundedArray(capacity: max(1, plan.routes.count))
+    forwards = BoundedArray(capacity: plan.routes.reduce(1) { $0 + max(1, $1.rules.split.arms.count) + ($1.rules.mirror == nil ? 0 : 1) })
+    mirrors = BoundedArray(capacity: plan.routes.count { $0.rules.mirror != nil })
+    mirrorOfRoute = BoundedArray(capacity: plan.routes.count)
     edits = RouteEdits(capacity: plan.routes.count)
     bounds = BoundedArray(capacity: plan.routes.count + 1)
     _ = bounds.append(RequestBounds(plan))
     restricted = BoundedArray(capacity: max(1, plan.routes.count { !$0.access.isEmpty }))
     for (position, route) in plan.routes.enumerated() {
       let action: ActionIndex
+      var isMirrored = false
       let captures = table.captureNames(ofRoute: position)
       try edits.add(route, captures: captures)
       add(route.rules.bounds, to: RequestBounds(plan))
       switch route.action {
       case .forward(let forward):
-        guard plan.upstreams.indices.contains(forward.upstream) else { throw GatewayFailure("route \(route.pattern) names no upstream") }
-        _ = forwards.append(
-          ForwardRule(
-            forward, plan.upstreams[forward.upstream], judges: plan.clientAddress.isActive,
-            hasEdits: !route.rules.request.isEmpty || !route.rules.response.isEmpty, captures: table.captureNames(ofRoute: position)))
-        action = .forward(forwards.count - 1)
+        isMirrored = true
+        let hasEdits = route.rules.mirror != nil || !route.rules.request.isEmpty || edits.routes[position].concernsResponses || edits.routes[position].rewrites
+        let arms = route.rules.split.arms.isEmpty ? [forward.upstream] : route.rules.split.arms.map(\.upstream)
+        let first = forwards.count
+        for upstream in arms {
+          guard plan.upstreams.indices.contains(upstream) else { throw GatewayFailure("route \(route.pattern) names no upstream") }
+          var own = forward
+          own.upstream = upstream
+          _ = forwards.append(ForwardRule(own, plan.upstreams[upstream], judges: plan.clientAddress.isActive, hasEdits: hasEdits, captures: captures))
+        }
+        if arms.count == 1 {
+          action = .forward(first)
+        } else {
+          let key = route.rules.split.key
+          let template = key.isEmpty ? nil : try edits.add(template: key, .requestField, route, captures: captures)
+          action = .split(splits.add(route.rules.split, first: first, route: route.pattern, key: template, empty: .empty))
+        }
       case .respond(let respond):
         responses.append(RouteActions.prepare(respond, server: plan.serverHeader))
         action = .respond(responses.count - 1)
@@ -156,6 +191,18 @@ struct RouteActions: ~Copyable {
         echoes.append(EchoRule(echo))
         action = .echo(echoes.count - 1)
       }
+      if isMirrored, let mirror = route.rules.mirror {
+        guard plan.upstreams.indices.contains(mirror.upstream) else { throw GatewayFailure("route \(route.pattern) names no upstream") }
+        _ = mirrorOfRoute.append(Int32(mirrors.count))
+        _ = mirrors.append(
+          MirrorRule(
+            rule: Int32(forwards.count), share: mirror.percent, limit: max(1, Pool.share(mirror.maxConcurrent, worker, workers)),
+            maxBodySize: mirror.maxBodySize, copiesNonIdempotent: mirror.nonIdempotent))
+        _ = forwards.append(
+          ForwardRule(ForwardPlan(mirror), plan.upstreams[mirror.upstream], judges: false, hasEdits: false, captures: []))
+      } else {
+        _ = mirrorOfRoute.append(-1)
+      }
       guard !route.access.isEmpty else {
         _ = index.append(action)
         continue
@@ -168,6 +215,13 @@ struct RouteActions: ~Copyable {
       hosts.append(RouteActions.host(of: upstream))
       upstreamNames.append(RouteActions.buffer(upstream.name))
     }
+  }
+
+  /// Copies that can be made at the same time.
+  var mirrorCapacity: UInt32 {
+    var sum = 0
+    for index in 0..<mirrors.count { sum += mirrors[index].limit }
+    return UInt32(clamping: min(sum, 1 << 20))
   }
 
   private mutating func add(_ own: RequestBoundsPlan, to general: RequestBounds) {

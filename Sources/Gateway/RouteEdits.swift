@@ -39,6 +39,16 @@ struct RouteEdit: BitwiseCopyable {
   var response = EditSet()
   /// Whether those of responses hold for the gateway's own errors, too.
   var always = false
+  /// The rule on who may read responses; -1: none.
+  var cors: Int32 = -1
+  /// The target of forwarded requests; meaningful with `rewrites`.
+  var target = TemplatePlace.empty
+  var rewrites = false
+  /// Whether the query is appended to it.
+  var keepsQuery = false
+
+  /// Whether anything is done to responses.
+  var concernsResponses: Bool { !response.isEmpty || cors >= 0 }
 }
 
 /// The header rules of a plan.
@@ -48,6 +58,9 @@ struct RouteEdits: ~Copyable {
   private var text: [UInt8] = []
   private var fields: [FieldEdit] = []
   private(set) var routes: BoundedArray<RouteEdit>
+  private(set) var crossOrigin = CrossOriginRules()
+  /// Whether any route answers preflights.
+  private(set) var hasCrossOrigin = false
   /// Whether any route has rules for responses.
   private(set) var editsResponses = false
   /// Whether there is anything to be filled in.
@@ -61,8 +74,17 @@ struct RouteEdits: ~Copyable {
     edit.request = try make(route.rules.request, .requestField, route, captures)
     edit.response = try make(route.rules.response, .responseField, route, captures)
     edit.always = route.rules.response.always
-    if !edit.response.isEmpty { editsResponses = true }
-    if !edit.request.isEmpty || !edit.response.isEmpty { isActive = true }
+    if let cors = route.rules.cors {
+      edit.cors = try crossOrigin.add(cors, route: route.pattern)
+      hasCrossOrigin = true
+    }
+    if !route.rules.rewrite.isEmpty {
+      edit.target = try add(template: route.rules.rewrite, .target, route, captures: captures)
+      edit.rewrites = true
+      edit.keepsQuery = !route.rules.rewrite.contains("?") && !edit.target.needs.contains(.query)
+    }
+    if edit.concernsResponses { editsResponses = true }
+    if !edit.request.isEmpty || edit.concernsResponses { isActive = true }
     _ = routes.append(edit)
   }
 
@@ -109,13 +131,20 @@ struct RouteEdits: ~Copyable {
   // MARK: Applying
 
   /// Changes the head whose field lines are those of `range` in `message`.
-  /// - Parameter lines: a buffer to compose in.
+  /// - Parameters:
+  ///   - cors: the rule on who may read it; -1: none.
+  ///   - lines: a buffer to compose in.
   /// - Returns: how many fields were left out because of what would have stood in them.
   func apply(
     _ set: EditSet, _ request: RequestView, _ captures: borrowing Captures, _ facts: borrowing TemplateFacts, _ lines: inout Buffer,
-    to message: inout Buffer, _ range: Range<Int>
+    to message: inout Buffer, _ range: Range<Int>, cors: Int32 = -1, isPreflight: Bool = false
   ) -> Int {
     lines.removeAll()
+    var range = range
+    if cors >= 0, Int(cors) < crossOrigin.rules.count {
+      range = range.lowerBound..<crossOrigin.clean(&message, range)
+      crossOrigin.append(crossOrigin.rules[Int(cors)], request.fields, request.bytes, isPreflight: isPreflight, to: &lines)
+    }
     var present: UInt64 = 0, position = range.lowerBound
     while set.defaults.count > 0, let line = names.first(of: set.defaults, in: message.bytes, position..<range.upperBound) {
       present |= 1 &<< UInt64(line.index)

@@ -38,6 +38,7 @@ extension Gateway {
   @inline(never)
   private mutating func keep(_ client: Handle, from start: Int) {
     if clients[client].flags.contains(.stream) { return sendOnStream(client) }
+    if clients[client].flags.contains(.void) { return }
     let wasEmpty = clients[client].backlog.isEmpty
     clients[client].backlog.append(copying: services.responses.output, from: start, &services.large)
     if wasEmpty, !clients[client].flags.contains(.holding) { setSendTimer(client) }
@@ -71,6 +72,7 @@ extension Gateway {
   /// `bytes` wait in the client's backlog.
   mutating func keep(_ client: Handle, _ bytes: Span<UInt8>) {
     if clients[client].flags.contains(.stream) { return keepForStream(client, bytes) }
+    if clients[client].flags.contains(.void) { return }
     let wasEmpty = clients[client].backlog.isEmpty
     clients[client].backlog.append(bytes, &services.large)
     if wasEmpty, !clients[client].flags.contains(.holding) { setSendTimer(client) }
@@ -163,6 +165,10 @@ extension Gateway {
       let client = Token.handle(token)
       guard clients.contains(client) else { continue }
       if let exchange = clients[client].exchange, exchanges.contains(exchange) { abandon(exchange) }
+      if clients[client].flags.contains(.void) {
+        removeVoid(client)
+        continue
+      }
       if !clients[client].flags.isDisjoint(with: [.stream, .multiplexed]) {
         if clients[client].flags.contains(.stream) {
           removeStream(client)

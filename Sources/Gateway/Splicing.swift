@@ -32,7 +32,7 @@ extension Gateway {
     let flags = exchanges[exchange].flags
     guard backends.connections[backend].carriage == .plain, flags.contains(.requestComplete),
       flags.isDisjoint(with: [.chunked, .holding, .untilClose, .upgrading]),
-      clients[client].flags.isDisjoint(with: [.secure, .stream, .holding, .doomed]), backends.connections[backend].backlog.isEmpty,
+      clients[client].flags.isDisjoint(with: [.secure, .stream, .holding, .doomed, .void]), backends.connections[backend].backlog.isEmpty,
       exchanges[exchange].session == nil, actions.forwards[Int(exchanges[exchange].rule)].plan.relayBufferLimit >= Self.pipeSize, let pipe = takePipe()
     else { return false }
     exchanges[exchange].session = pipe

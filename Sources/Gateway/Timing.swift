@@ -134,7 +134,7 @@ extension Gateway {
     case .body:
       if let exchange = clients[client].exchange { fail(exchange, .requestTimeout) } else { doom(client) }
     case .queue:
-      counters.add(.queueTimeouts)
+      if !clients[client].flags.contains(.void) { counters.add(.queueTimeouts) }
       if let exchange = clients[client].exchange { fail(exchange, .poolQueueTimeout) }
     case .send:
       clients[client].flags.insert(.stalled)

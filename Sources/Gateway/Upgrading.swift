@@ -39,8 +39,11 @@ extension Gateway {
   /// other 2xx would be taken for one.
   @inline(never)
   mutating func admitConnect(_ client: Handle, _ route: Int, _ id: RequestID, _ length: Int, _ input: inout Buffer) -> Bool {
-    switch actions.index[route] {
+    var action = actions.index[route]
+    if case .restricted(let index) = action { action = actions.restricted[index].action }
+    switch action {
     case .redirect: return true
+    case .split(let split) where actions.forwards[actions.splits.firstRule(split)].plan.webSocket: break
     case .forward(let rule) where actions.forwards[rule].plan.webSocket: break
     case .echo: break
     default:

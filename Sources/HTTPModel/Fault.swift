@@ -61,6 +61,8 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case proxyHeaderError, proxyHeaderTimeout, proxyHeaderRefused
   // Policies again.
   case circuitOpen, retryBudgetExhausted
+  // What routes refuse.
+  case pathRewriteRefused, corsOriginRefused
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -160,6 +162,8 @@ public struct FaultRow: Sendable {
     row(.proxyHeaderRefused, "proxy_protocol_refused", .client, .never, 0, 3, "A peer that is not in proxy_protocol_from connected to a listener with proxy_protocol; the connection was closed."),
     row(.circuitOpen, "circuit_open", .gateway, .never, 503, 1, "The upstream's circuit breaker is open, or all probes of a half-open one are under way."),
     row(.retryBudgetExhausted, "retry_budget_exhausted", .gateway, .never, 503, 2, "The request would have been sent again, but circuit_breaker.retry_budget_percent of the upstream's requests are retries already."),
+    row(.pathRewriteRefused, "path_rewrite_refused", .client, .never, 400, 2, "What the route's rewrite makes of the request is no path that a backend could be asked for."),
+    row(.corsOriginRefused, "cors_origin_refused", .client, .never, 403, 1, "A browser asks whether it may send a request, and its origin is not one of cors.allow_origins."),
   ]
 
   private static func row(

@@ -66,7 +66,9 @@ extension Plan {
   private var isSound: Bool {
     workers >= 1 && upstreams.allSatisfy { $0.isSound }
       && routes.allSatisfy { route in
-        if case .forward(let forward) = route.action { upstreams.indices.contains(forward.upstream) } else { true }
+        guard route.rules.split.arms.allSatisfy({ upstreams.indices.contains($0.upstream) }) else { return false }
+        if let mirror = route.rules.mirror, !upstreams.indices.contains(mirror.upstream) { return false }
+        return if case .forward(let forward) = route.action { upstreams.indices.contains(forward.upstream) } else { true }
       }
   }
 }

@@ -387,6 +387,43 @@ extension RouteRulesPlan {
     request.code(with: &coder)
     response.code(with: &coder)
     bounds.code(with: &coder)
+    coder.code(&rewrite)
+    coder.code(&cors, blank: CORSPlan()) { $0.code(with: &$1) }
+    coder.code(&split.arms, blank: SplitArmPlan()) { $0.code(with: &$1) }
+    coder.code(&split.key)
+    coder.code(&mirror, blank: MirrorPlan()) { $0.code(with: &$1) }
+  }
+}
+
+extension MirrorPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&name)
+    coder.code(&upstream)
+    coder.code(&percent)
+    coder.code(&maxConcurrent)
+    coder.code(&maxBodySize)
+    coder.code(&timeout)
+    coder.code(&nonIdempotent)
+  }
+}
+
+extension CORSPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&origins)
+    coder.code(&methods)
+    coder.code(&headers)
+    coder.code(&exposed)
+    coder.code(&credentials)
+    coder.code(&maxAge)
+  }
+}
+
+extension SplitArmPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&name)
+    coder.code(&upstream)
+    coder.code(&weight)
+    coder.code(&when, blank: HeaderPlan(name: "", value: "")) { $0.code(with: &$1) }
   }
 }
 

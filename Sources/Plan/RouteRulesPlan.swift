@@ -7,6 +7,71 @@ public struct RouteRulesPlan: Equatable, Sendable {
   /// Of responses on their way to the client.
   public var response = HeaderEditPlan()
   public var bounds = RequestBoundsPlan()
+  /// A template for the target of forwarded requests; empty: it is the client's.
+  public var rewrite = ""
+  /// Nil: the gateway has no say in who may read responses.
+  public var cors: CORSPlan?
+  public var split = SplitPlan()
+  /// Nil: requests are not copied.
+  public var mirror: MirrorPlan?
+
+  public init() {}
+}
+
+/// Where copies of a route's requests go, and which.
+public struct MirrorPlan: Equatable, Sendable {
+  public var name = ""
+  /// Index into `Plan.upstreams`.
+  public var upstream = 0
+  /// Thousandths of a percent of the requests.
+  public var percent = 100_000
+  /// Copies at the same time, over all workers.
+  public var maxConcurrent = 100
+  /// Bytes; a request with a longer body is not copied.
+  public var maxBodySize = 65_536
+  /// Milliseconds that a copy may take, from its being sent to the end of its answer.
+  public var timeout = 10_000
+  /// Whether requests that must not be repeated blindly are copied, too.
+  public var nonIdempotent = false
+
+  public init() {}
+}
+
+/// Which web origins may read the responses of a route.
+public struct CORSPlan: Equatable, Sendable {
+  /// See Policy's OriginPattern.
+  public var origins: [String] = []
+  /// Empty: those of the route.
+  public var methods: [String] = []
+  /// `*`: any.
+  public var headers: [String] = []
+  public var exposed: [String] = []
+  public var credentials = false
+  /// Milliseconds that a browser may remember the answer to a preflight.
+  public var maxAge = 600_000
+
+  public init() {}
+}
+
+/// How the requests of a route are divided between upstreams.
+public struct SplitPlan: Equatable, Sendable {
+  /// Empty: there is one upstream.
+  public var arms: [SplitArmPlan] = []
+  /// A template; requests for which it is the same go the same way. Empty: each goes its own.
+  public var key = ""
+
+  public init() {}
+}
+
+/// One of the upstreams.
+public struct SplitArmPlan: Equatable, Sendable {
+  public var name = ""
+  /// Index into `Plan.upstreams`.
+  public var upstream = 0
+  /// Of all requests, this one's share of the sum of all weights.
+  public var weight = 1
+  /// Requests with one of these come here whatever the weights: names are `header:NAME` or `cookie:NAME`.
+  public var when: [HeaderPlan] = []
 
   public init() {}
 }

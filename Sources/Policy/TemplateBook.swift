@@ -24,12 +24,15 @@ public struct TemplatePlace: BitwiseCopyable, Sendable {
   @usableFromInline let end: UInt32
   /// What it asks for.
   public let needs: TemplateNeeds
+
+  /// That of an empty text.
+  public static var empty: TemplatePlace { TemplatePlace(kind: .requestField, start: 0, end: 0, needs: []) }
 }
 
 /// A request, as templates see it: a view of its head and of its path in normal form.
 public struct RequestView: ~Escapable {
-  let bytes: Span<UInt8>
-  let fields: Span<HeaderField>
+  public let bytes: Span<UInt8>
+  public let fields: Span<HeaderField>
   let path: Span<UInt8>
   let flags: HeadFlags
   let method: Extent
@@ -105,7 +108,7 @@ public struct TemplateBook: ~Copyable {
     guard place.end <= steps.count else { return false }
     for index in Int(place.start)..<Int(place.end) {
       let step = steps[index]
-      let name = step.text.text(in: text)
+      let name = step.text.text(in: text), start = output.count
       var writer = TemplateWriter(kind: place.kind, isForeign: step.variable.isForeign, room: limit - (output.count - before))
       switch step.variable {
       case .literal: writer.put(name, &output)
@@ -138,6 +141,10 @@ public struct TemplateBook: ~Copyable {
       case .parameter: writer.put(parameter: name, of: request.query.text(in: request.bytes), &output)
       case .responseHeader: writer.put(fieldsNamed: name, inLines: response, &output)
       default: writer.put(facts[step.variable], &output)
+      }
+      if place.kind == .target, step.variable.isOutsider, !output.bytes.extracting(droppingFirst: before).contains(0x3f) {
+        // A segment of its own, or a part of one: no more, and no less.
+        if output.count == start || output.bytes.extracting(droppingFirst: start).contains(.slash) { writer.isRefused = true }
       }
       if writer.isRefused {
         output.truncate(to: before)
@@ -252,6 +259,11 @@ extension Span<UInt8> {
       if (0x41...0x5a ~= byte ? byte | 0x20 : byte) != name[index] { return false }
     }
     return true
+  }
+
+  fileprivate func contains(_ byte: UInt8) -> Bool {
+    for index in indices where self[index] == byte { return true }
+    return false
   }
 
   /// An acceptable host and optional port, without the port.

@@ -35,6 +35,14 @@ public enum TemplateVariable: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     }
   }
 
+  /// Whether it is no part of the target, so that nothing has been said yet of what it may do to one.
+  var isOutsider: Bool {
+    switch self {
+    case .literal, .scheme, .path, .originalPath, .query, .queryString, .uri, .capture: false
+    default: true
+    }
+  }
+
   /// Whether it is the operator's or the gateway's own text, or means nothing before a backend is chosen.
   var isForFields: Bool {
     switch self {

@@ -56,6 +56,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case proxyHeadersReceived, proxyHeadersSent
   // Circuit breakers: times that one was opened, requests refused and those that a dry run spared, retries likewise.
   case breakerTrips, breakerRefusals, breakerSpared, retryBudgetRefusals, retryBudgetSpared
+  // Copies of requests: sent, those of them that failed, and those for which there was no room.
+  case mirrorsSent, mirrorsFailed, mirrorsSkipped
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
   public var isGauge: Bool {

@@ -105,7 +105,7 @@ import Testing
 
   @Test(arguments: [
     (#"{"path": "/api", "upstream": "wbe"}"#, "names upstream \"wbe\", which is not defined (defined: auth, web); did you mean \"web\"?"),
-    (#"{"path": "/api"}"#, "t:1:79: error: routes[0] (\"/api\") needs one of upstream, respond, redirect and echo"),
+    (#"{"path": "/api"}"#, "t:1:79: error: routes[0] (\"/api\") needs one of upstream, split, respond, redirect and echo"),
     (#"{"path": "/api", "upstream": "web", "respond": {}}"#, "has upstream and respond, but may have only one"),
     (#"{"path": "api", "upstream": "web"}"#, "routes[0].path \"api\" is not a path pattern: it must begin with \"/\""),
     (#"{"path": "/a//b", "upstream": "web"}"#, "\"//\" in the pattern"),
@@ -131,7 +131,7 @@ import Testing
     (#"{"path": "/a", "redirect": {"to": "/b", "status": 300}}"#, "must be one of 301, 302, 303, 307, 308"),
     (#"{"path": "/a", "echo": {"subprotocols": ["a b"]}}"#, "routes[0].echo.subprotocols[0] must be a token"),
     (#"{"path": "/a", "echo": {"window_bits": 8}}"#, "routes[0].echo.window_bits must be"),
-    (#"{"path": "/a", "echo": {}, "respond": {}}"#, "has respond and echo, but may have only one of upstream, respond, redirect and echo"),
+    (#"{"path": "/a", "echo": {}, "respond": {}}"#, "has respond and echo, but may have only one of upstream, split, respond, redirect and echo"),
     (#"{"path": "/a", "redirect": {"to": "b"}}"#, "a redirect begins with"),
     (#"{"path": "/a", "redirect": {"to": "/b c"}}"#, "this character cannot stand in a URI"),
     (#"{"path": "/a", "redirect": {}}"#, "routes[0].redirect needs \"to\""),

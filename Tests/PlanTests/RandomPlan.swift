@@ -216,14 +216,14 @@ func randomPlan(_ seed: UInt64) -> Plan {
   plan.routes = (0..<r.below(8)).map { _ in
     var route = RoutePlan(
       hosts: r.texts(), pattern: r.text(), methods: MethodSet(rawValue: r.short()), action: randomAction(&r, upstreams: plan.upstreams.count),
-      rules: randomRules(&r))
+      rules: randomRules(&r, upstreams: plan.upstreams.count))
     route.access = r.rules()
     return route
   }
   return plan
 }
 
-private func randomRules(_ r: inout Seeded) -> RouteRulesPlan {
+private func randomRules(_ r: inout Seeded, upstreams: Int) -> RouteRulesPlan {
   func edits() -> HeaderEditPlan {
     func headers() -> [HeaderPlan] { (0..<r.below(3)).map { _ in HeaderPlan(name: r.text(), value: r.text()) } }
     var edits = HeaderEditPlan()
@@ -241,6 +241,37 @@ private func randomRules(_ r: inout Seeded) -> RouteRulesPlan {
   rules.bounds.maxBodySize = r.flag() ? nil : r.int()
   rules.bounds.requestTimeout = r.flag() ? nil : r.int()
   rules.bounds.sendTimeout = r.flag() ? nil : r.int()
+  rules.rewrite = r.text()
+  if r.flag() {
+    var cors = CORSPlan()
+    cors.origins = r.texts()
+    cors.methods = r.texts()
+    cors.headers = r.texts()
+    cors.exposed = r.texts()
+    cors.credentials = r.flag()
+    cors.maxAge = r.int()
+    rules.cors = cors
+  }
+  rules.split.key = r.text()
+  rules.split.arms = (0..<r.below(3)).map { _ in
+    var arm = SplitArmPlan()
+    arm.name = r.text()
+    arm.upstream = r.below(upstreams)
+    arm.weight = r.int()
+    arm.when = (0..<r.below(3)).map { _ in HeaderPlan(name: r.text(), value: r.text()) }
+    return arm
+  }
+  if r.flag() {
+    var mirror = MirrorPlan()
+    mirror.name = r.text()
+    mirror.upstream = r.below(upstreams)
+    mirror.percent = r.int()
+    mirror.maxConcurrent = r.int()
+    mirror.maxBodySize = r.int()
+    mirror.timeout = r.int()
+    mirror.nonIdempotent = r.flag()
+    rules.mirror = mirror
+  }
   return rules
 }
 

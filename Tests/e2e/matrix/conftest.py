@@ -31,6 +31,14 @@ class Setting:
         self.contexts = {http2: client_context(str(authority.root.chain), http2) for http2 in (False, True)}
 
 
+def ruled(kind: str) -> Json:
+    """A route with rules of every sort."""
+    return {"path": f"/ruled-{kind}/:id/*rest", "upstream": kind, "rewrite": "/{id}/{rest}", "mirror": {"upstream": kind, "non_idempotent": True},
+            "request_headers": {"remove": ["X-Gone"], "set": {"X-How": "{scheme} {protocol} {method} {upstream} {id}"}, "add": {"X-Two": "b"}},
+            "response_headers": {"remove": ["X-Kept"], "set": {"X-How": "{status} {upstream} {id}"}, "default": {"Cache-Control": "no-store"}},
+            "cors": {"allow_origins": ["https://*.a.test"], "allow_credentials": True}}
+
+
 @pytest.fixture(scope="package")
 def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
     directory = tmp_path_factory.mktemp("matrix")
@@ -41,7 +49,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
     port, secure = free_port(), free_port()
     gateway = Gateway(directory / "gateway", bind_port=port, access_log=True, max_body_size=0, http1={"half_close": "cancel"},
                       listeners=[{"host": "127.0.0.1", "port": port}, listener(secure, site)],
-                      upstreams=list(entries.values()))
+                      upstreams=list(entries.values()), routes=[ruled(kind) for kind in entries])
     gateway.config = {key: value for key, value in gateway.config.items() if key not in ("bind_host", "bind_port")}
     gateway.write()
     gateway.start()

@@ -207,3 +207,31 @@ def test_no_service(launch, authority: Authority, site: Certificate, client: str
     entry = until(lambda: gateway.access_entries(2))[0]
     assert entry["error.type"] == "connection_refused" and entry["rpc.grpc.status_code"] == 14
     kept.close()
+
+
+def test_rules_of_routes(launch, authority: Authority, site: Certificate) -> None:  # type: ignore[no-untyped-def]
+    """Header rules, a split and a mirror: calls of all lengths are what they were, trailers and statuses included."""
+    services = [Service(), Service()]
+    entry = speaking("h2c", services[0].port, "", "/none")
+    other = {**entry, "name": "other", "port": services[1].port}
+    for one in (entry, other):
+        one["proxy"] = {}
+    gateway, _ = start(launch, authority, site, entry)
+    gateway.reload(upstreams=[entry, other], routes=[
+        {"path": "/test.Echo/:call", "split": [{"upstream": "h2c"}, {"upstream": "other", "weight": 0, "when": {"header:x-canary": "1"}}],
+         "mirror": {"upstream": "other", "non_idempotent": True, "max_body_size": 1000},
+         "request_headers": {"set": {"x-call": "{call}"}}, "response_headers": {"set": {"x-up": "{upstream}"}}}])
+    try:
+        stub = Stub(connect(gateway.port))
+        message, call = stub.unary.with_call(b"hello", metadata=(("x-mine", "1"),))
+        assert message == b"hello" and dict(call.initial_metadata())["x-up"] == "h2c" and dict(call.trailing_metadata())["x-trailing"] == "two"
+        assert services[0].metadata[-1]["x-call"] == "Unary" and "x-gateway-mirror" not in services[0].metadata[-1]
+        until(lambda: services[1].calls == 1, what="the copy")
+        assert services[1].metadata[-1]["x-gateway-mirror"] == "1" and services[1].metadata[-1]["x-mine"] == "1"
+        message, call = stub.unary.with_call(b"hello", metadata=(("x-canary", "1"),))
+        assert message == b"hello" and dict(call.initial_metadata())["x-up"] == "other"
+        assert list(stub.talk(iter([b"a", b"b", b"c"]))) == [b"re: a", b"re: b", b"re: c"]
+        assert len(list(stub.count(b"100 1000"))) == 100
+    finally:
+        for service in services:
+            service.stop()
