@@ -171,15 +171,20 @@ public struct EndpointTable: @unchecked Sendable, BitwiseCopyable {
       return row
     }
     for isForced in [false, true] {
-      for step in 0..<min(Self.reach, rowCount) {
+      var step = 0
+      while step < min(Self.reach, rowCount) {
         let row = place(key, step)
-        let old = value(.key, row)
-        // Somebody else may have claimed it for the same endpoint in the meantime.
+        let old = settledKey(row)
+        // Somebody else may have claimed it for the same endpoint in the meantime: two rows for one must not be.
         if old == key { return row }
+        step += 1
         guard old == 0 || isForced && Int64(clamping: seconds) - Int64(clamping: value(.touched, row)) > Self.patience else { continue }
         // Touched first, so that nobody else takes it for forgotten; what is left of another endpoint is cleared before the key shows.
         store(seconds, .touched, row)
-        guard exchange(.key, row, expected: old, desired: Self.reserved) else { continue }
+        guard exchange(.key, row, expected: old, desired: Self.reserved) else {
+          step -= 1
+          continue
+        }
         clear(row)
         store(Self.key(upstream: upstream), .upstream, row)
         write(name: endpoint, row)
@@ -193,6 +198,13 @@ public struct EndpointTable: @unchecked Sendable, BitwiseCopyable {
 
   /// A key that no endpoint has: the row is being made. One whose maker was killed is forgotten like any other.
   private static let reserved = UInt64.max
+
+  /// The key of a row, which is waited for while somebody makes the row; not for long, as its maker may have been killed.
+  private func settledKey(_ row: Int) -> UInt64 {
+    var key = value(.key, row)
+    for _ in 0..<200_000 where key == Self.reserved { key = value(.key, row) }
+    return key
+  }
 
   private func place(_ key: UInt64, _ step: Int) -> Int { (Int(truncatingIfNeeded: key >> 8) &+ step) & (rowCount - 1) }
 

@@ -120,4 +120,16 @@ import Testing
     // Generations go round.
     #expect(table.lead(generation: 65_535, row: 1, now: 90_000, until: 93_000) && table.lead(generation: 65_536, row: 2, now: 90_100, until: 93_100))
   }
+
+  /// Workers that start at the same moment claim the same rows.
+  @Test func whoeverClaimsAtTheSameTimeGetsTheSameRow() async throws {
+    for _ in 0..<20 {
+      let table = try table(rows: 256)
+      let found = await withTaskGroup(of: [Int?].self) { group in
+        for _ in 0..<4 { group.addTask { (0..<40).map { table.claim(upstream: "u", endpoint: "10.0.0.\($0):80", now: 1_000) } } }
+        return await group.reduce(into: [[Int?]]()) { $0.append($1) }
+      }
+      #expect(Set(found).count == 1 && Set(found[0]).count == 40 && !found[0].contains(nil))
+    }
+  }
 }
