@@ -100,12 +100,23 @@ let package = Package(
     tests("gatewayctl", ["gatewayctl"]),
     // The checks that scripts/fuzz runs on arbitrary bytes, and the tests that replay what it found
     .target(
+      name: "ScriptedNetwork", dependencies: ["CNghttp2"], path: "Tests/ScriptedNetwork",
+      linkerSettings: [.unsafeFlags(scriptedCalls.flatMap { ["-Xlinker", "--wrap=" + $0] })]),
+    .target(
       name: "FuzzTargets",
-      dependencies: ["HTTP2", "WebSocket", "Wire", "Policy", "Configuration", "Telemetry", "TLS", "HTTPModel", "Memory", "Kernel", "CLinux"],
+      dependencies: ["ScriptedNetwork", "Gateway", "SharedState", "Plan", "HTTP2", "WebSocket", "Wire", "Policy", "Configuration", "Telemetry", "TLS", "HTTPModel", "Memory", "Kernel", "CLinux"],
       path: "Tests/FuzzTargets", swiftSettings: settings),
     tests("FuzzReplay", ["FuzzTargets"]),
   ] + fuzzPrograms
 )
+
+/// What programs with a ScriptedNetwork call there instead of in the C library.
+var scriptedCalls: [String] {
+  [
+    "accept4", "clock_gettime", "close", "connect", "epoll_ctl", "epoll_wait", "getsockopt", "recv", "send", "sendmsg", "setsockopt", "shutdown", "socket",
+    "splice", "write",
+  ]
+}
 
 /// One program per fuzz target, named as its corpus. Only libFuzzer has a `main` for them, so that they are left out
 /// unless scripts/fuzz asks for them.
@@ -115,6 +126,7 @@ var fuzzPrograms: [Target] {
     ("RequestHead", "request-head"), ("ResponseHead", "response-head"), ("ChunkedBody", "chunked-body"), ("RequestTarget", "request-target"),
     ("RoutePattern", "route-pattern"), ("Configuration", "configuration"), ("AccessLog", "access-log"), ("ServerName", "server-name"),
     ("WebSocket", "web-socket"), ("Deflate", "deflate"), ("HTTP2Session", "http2-session"), ("HTTP2Response", "http2-response"),
+    ("ExchangeHTTP1", "exchange-http1"), ("ExchangeHTTP2", "exchange-http2"),
     ("ClientAddress", "client-address"),
   ].map { folder, name in
     .executableTarget(name: "fuzz-" + name, dependencies: ["FuzzTargets"], path: "Tests/Fuzz/" + folder, swiftSettings: settings)

@@ -40,6 +40,26 @@ STACK_OF(X509) *copenssl_read_chain(const uint8_t *text, size_t size) {
   return NULL;
 }
 
+STACK_OF(X509_CRL) *copenssl_read_lists(const uint8_t *text, size_t size) {
+  if (size > INT_MAX) return NULL;
+  BIO *bio = BIO_new_mem_buf(text, (int)size);
+  STACK_OF(X509_CRL) *lists = sk_X509_CRL_new_null();
+  X509_CRL *list = NULL;
+  bool good = bio && lists;
+  while (good && (list = PEM_read_bio_X509_CRL(bio, NULL, no_password, NULL))) {
+    if (sk_X509_CRL_push(lists, list) > 0) continue;
+    X509_CRL_free(list);
+    good = false;
+  }
+  unsigned long code = ERR_peek_last_error();
+  if (good) good = sk_X509_CRL_num(lists) > 0 && ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
+  ERR_clear_error();
+  BIO_free(bio);
+  if (good) return lists;
+  sk_X509_CRL_pop_free(lists, X509_CRL_free);
+  return NULL;
+}
+
 EVP_PKEY *copenssl_read_key(const uint8_t *text, size_t size, bool *is_protected) {
   if (size > INT_MAX) return NULL;
   BIO *bio = BIO_new_mem_buf(text, (int)size);
@@ -59,6 +79,18 @@ int copenssl_count_certificates(const uint8_t *text, size_t size) {
 static int64_t seconds(const ASN1_TIME *time) {
   struct tm parts;
   return time && ASN1_TIME_to_tm(time, &parts) == 1 ? (int64_t)timegm(&parts) : 0;
+}
+
+bool copenssl_read_next_update(const uint8_t *text, size_t size, int64_t *next_update) {
+  STACK_OF(X509_CRL) *lists = copenssl_read_lists(text, size);
+  *next_update = INT64_MAX;
+  for (int i = 0; lists && i < sk_X509_CRL_num(lists); i++) {
+    const ASN1_TIME *time = X509_CRL_get0_nextUpdate(sk_X509_CRL_value(lists, i));
+    if (time && seconds(time) < *next_update) *next_update = seconds(time);
+  }
+  bool good = lists;
+  sk_X509_CRL_pop_free(lists, X509_CRL_free);
+  return good;
 }
 
 /* RFC 4514; control and non-ASCII characters are escaped, so that it can stand in a header field. Cut off, never overrun. */

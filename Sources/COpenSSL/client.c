@@ -97,17 +97,21 @@ SSL_CTX *copenssl_client_context_make(void) {
   return context;
 }
 
-X509_STORE *copenssl_store_make(const uint8_t *text, size_t size) {
+X509_STORE *copenssl_store_make(const uint8_t *text, size_t size, const uint8_t *lists_text, size_t lists_size) {
   STACK_OF(X509) *list = copenssl_read_chain(text, size);
-  X509_STORE *store = list ? X509_STORE_new() : NULL;
-  for (int i = 0; store && i < sk_X509_num(list); i++) {
-    if (X509_STORE_add_cert(store, sk_X509_value(list, i)) == 1) continue;
-    X509_STORE_free(store);
-    store = NULL;
-  }
+  STACK_OF(X509_CRL) *lists = lists_size ? copenssl_read_lists(lists_text, lists_size) : NULL;
+  X509_STORE *store = list && (lists || !lists_size) ? X509_STORE_new() : NULL;
+  bool good = store;
+  for (int i = 0; good && i < sk_X509_num(list); i++) good = X509_STORE_add_cert(store, sk_X509_value(list, i)) == 1;
+  for (int i = 0; good && lists && i < sk_X509_CRL_num(lists); i++) good = X509_STORE_add_crl(store, sk_X509_CRL_value(lists, i)) == 1;
+  /* Without the second flag only the certificate itself is looked up, and not those of its issuers. */
+  if (good && lists) good = X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL) == 1;
   sk_X509_pop_free(list, X509_free);
+  sk_X509_CRL_pop_free(lists, X509_CRL_free);
   ERR_clear_error();
-  return store;
+  if (good) return store;
+  X509_STORE_free(store);
+  return NULL;
 }
 
 void copenssl_store_free(X509_STORE *store) { X509_STORE_free(store); }
@@ -187,6 +191,7 @@ int copenssl_rejection_kind(const SSL *session) {
   case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
   case X509_V_ERR_CERT_SIGNATURE_FAILURE: /* another authority of the same name, as a rule */
   case X509_V_ERR_CERT_UNTRUSTED: return COPENSSL_REJECTED_ISSUER;
+  case X509_V_ERR_CERT_REVOKED: return COPENSSL_REJECTED_REVOKED;
   default: return COPENSSL_REJECTED_OTHER;
   }
 }

@@ -7,6 +7,8 @@
 
 /* All certificates of a text, in order; NULL when there is none, or one cannot be read. */
 STACK_OF(X509) *copenssl_read_chain(const uint8_t *text, size_t size);
+/* All revocation lists of a text; NULL when there is none, or one cannot be read. */
+STACK_OF(X509_CRL) *copenssl_read_lists(const uint8_t *text, size_t size);
 /* The first private key of a text; NULL when there is none. *is_protected: it asks for a password. */
 EVP_PKEY *copenssl_read_key(const uint8_t *text, size_t size, bool *is_protected);
 

@@ -44,8 +44,27 @@ public struct CertificateFiles {
     tls.certificate = certificate
   }
 
-  /// Reads the authorities in `file`; nil: those that the system trusts. What is among `known` is not read again.
-  public mutating func authority(_ file: String?, known: [AuthorityPlan] = []) -> AuthorityPlan? {
+  /// Reads the authorities in `file` (nil: those that the system trusts) and what they have revoked (empty: nothing is read). What is
+  /// among `known` is not read again.
+  public mutating func authority(_ file: String?, revocationFile: String = "", known: [AuthorityPlan] = []) -> AuthorityPlan? {
+    guard var authority = authority(file, among: known.filter { $0.revocationFile == revocationFile }) else { return nil }
+    if authority.revocationFile == revocationFile { return authority }
+    authority.revocationFile = revocationFile
+    switch surroundings.read(revocationFile) {
+    case .unknown: return authority
+    case .failed(let reason): reject("crl_file", "\(quoted(revocationFile)) cannot be read: \(reason)")
+    case .bytes(let bytes):
+      authority.revocations = bytes
+      if let time = Certificate.nextUpdate(ofLists: bytes) {
+        if time <= now { warn("crl_file", "\(quoted(revocationFile)) should have been replaced on \(UTC.text(time)): no certificate is accepted") }
+        return authority
+      }
+      reject("crl_file", "\(quoted(revocationFile)) has no revocation list that can be read (PEM is expected)")
+    }
+    return nil
+  }
+
+  private mutating func authority(_ file: String?, among known: [AuthorityPlan]) -> AuthorityPlan? {
     if let file {
       if let authority = known.first(where: { $0.file == file }) { return authority }
       return read(file, "ca_file").flatMap { judge(AuthorityPlan(file: file, certificates: $0)) }
@@ -73,7 +92,10 @@ public struct CertificateFiles {
     guard let certificate = tls.certificate else { return true }
     return surroundings.read(certificate.certificateFile) == .bytes(certificate.chain) && surroundings.read(certificate.keyFile) == .bytes(certificate.key)
   }
-  public func isUnchanged(_ authority: AuthorityPlan) -> Bool { surroundings.read(authority.file) == .bytes(authority.certificates) }
+  public func isUnchanged(_ authority: AuthorityPlan) -> Bool {
+    surroundings.read(authority.file) == .bytes(authority.certificates)
+      && (authority.revocationFile.isEmpty || surroundings.read(authority.revocationFile) == .bytes(authority.revocations))
+  }
 
   /// Whether the files still hold what `tls` has of them. Cheaper than `load`: nothing is judged.
   public func isUnchanged(_ tls: TLSPlan) -> Bool {

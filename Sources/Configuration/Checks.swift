@@ -166,6 +166,7 @@ extension Settings {
       reading.reject("\(path).\(given)", "\(path).\(missing) is required with \(given)")
     }
     guard !tls.verifiesPeer else { return }
+    if !tls.revocationFile.isEmpty { reading.reject("\(path).crl_file", "\(path).crl_file has no effect without verify_peer") }
     if tls.authorityFile.isEmpty {
       reading.warn(reading.origin(of: "\(path).verify_peer"), "\(path).verify_peer", "\(path).verify_peer is false: anybody can pass for the backend")
     } else {
@@ -277,6 +278,7 @@ extension Settings {
     }
     for (index, upstream) in upstreams.enumerated() where upstream.tls.enabled {
       requireAbsolute(upstream.tls.authorityFile, "upstreams[\(index)].tls.ca_file")
+      requireAbsolute(upstream.tls.revocationFile, "upstreams[\(index)].tls.crl_file")
       requireAbsolute(upstream.tls.certificateFile, "upstreams[\(index)].tls.cert_file")
       requireAbsolute(upstream.tls.keyFile, "upstreams[\(index)].tls.key_file")
     }

@@ -136,8 +136,9 @@ extension Plan {
     files.load(&tls)
     if own.verifiesPeer {
       let file = own.authorityFile.isEmpty ? nil : surroundings.absolute(own.authorityFile)
-      if let authority = files.authority(file, known: authorities) {
-        tls.authority = authorities.firstIndex { $0.file == authority.file } ?? authorities.count
+      let revocationFile = own.revocationFile.isEmpty ? "" : surroundings.absolute(own.revocationFile)
+      if let authority = files.authority(file, revocationFile: revocationFile, known: authorities) {
+        tls.authority = authorities.firstIndex { $0.file == authority.file && $0.revocationFile == revocationFile } ?? authorities.count
         if tls.authority == authorities.count { authorities.append(authority) }
       }
     }

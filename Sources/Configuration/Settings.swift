@@ -160,6 +160,8 @@ public struct UpstreamTLSSettings: Equatable, Sendable {
   public var enabled = false
   /// Empty: those that the system trusts.
   public var authorityFile = ""
+  /// Empty: nobody is asked what has been revoked.
+  public var revocationFile = ""
   public var verifiesPeer = true
   /// Empty: the upstream's host.
   public var serverName = ""

@@ -229,6 +229,9 @@ enum SettingsTable {
     [
       .boolean("enabled", \.enabled, "Whether the backend is spoken to in TLS; its port is then 443 by default."),
       .text("ca_file", \.authorityFile, .file, mayBeEmpty: true, "PEM file: the authorities that are trusted, one or several; empty: those that the system trusts."),
+      .text(
+        "crl_file", \.revocationFile, .file, mayBeEmpty: true,
+        "PEM file: revocation lists, one of each authority on the way from the backend's certificate to a trusted root; empty: none are consulted."),
       .boolean("verify_peer", \.verifiesPeer, "Whether the backend's certificate must lead to a trusted authority and be good for its name."),
       .text(
         "sni_hostname", \.serverName, .host, mayBeEmpty: true,

@@ -54,7 +54,7 @@ extension Gateway {
   }
 
   /// The first session of a pool that may carry another stream. One that is nearly full, or whose window others have used up, is
-  /// taken only when there is no other, and another connection is opened then.
+  /// taken only when there is no other, and another connection is opened then; one that has not shown yet that it lives comes last.
   private mutating func usableSession(_ pool: Int) -> Handle? {
     let saturation = plan.upstreams[Int(backends.pools[pool].upstream)].http2.saturation
     var fuller: Handle?
@@ -65,8 +65,9 @@ extension Gateway {
       let count = backendSessions[session].streamCount, limit = streamLimit(session)
       guard count < limit else { continue }
       let isFree = saturation == 0 || count * 100 < limit * saturation
-      if isFree, backendSessions[session].session.hasRoom { return session }
-      if fuller == nil { fuller = session }
+      if isFree, backendSessions[session].hasSettings, backendSessions[session].session.hasRoom { return session }
+      if let other = fuller, backendSessions[other].hasSettings { continue }
+      fuller = session
     }
     guard let fuller else { return nil }
     // The next ones shall find another; this one need not wait for it.

@@ -55,7 +55,17 @@ extension Gateway {
     swap(&bytes, &backendWorkspace.sections[section].bytes)
     if let fault { return fail(exchange, fault) }
     if ends { return streamEnded(exchange, backend) }
+    if exchanges[exchange].head.flags.contains(.version2) { expectTrailers(exchange) }
     if isLast { sendComposed(exchange) }
+  }
+
+  /// From stream to stream, trailers may follow a body whose length was told as well.
+  private mutating func expectTrailers(_ exchange: Handle) {
+    let flags = exchanges[exchange].flags
+    guard flags.contains(.hasHead), flags.isDisjoint(with: [.holding, .trailers]),
+      flags.contains(.grpc) || actions.forwards[Int(exchanges[exchange].rule)].plan.forwardTrailers
+    else { return }
+    exchanges[exchange].flags.insert(.trailers)
   }
 
   /// Sends what has been composed of a response, unless it is being collected.

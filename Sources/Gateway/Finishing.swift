@@ -21,6 +21,7 @@ extension Gateway {
     if exchanges[exchange].flags.contains(.mirror) { return failMirror(exchange) }
     var denial: RetryDenial?
     if retries(exchange, fault, &denial) || fallsBack(exchange, fault) { return }
+    if hasBareHead(exchange) { return endBareHead(exchange) }
     if exchanges[exchange].flags.contains(.hedged) { settleHedge(exchange, hasAnswer: false) }
     counters.count(fault: fault.rawValue)
     if fault.row.side == .upstream { counters.add(.upstreamFailures) }
@@ -85,7 +86,7 @@ extension Gateway {
   /// The client is closed while its exchange runs.
   mutating func abandon(_ exchange: Handle) {
     if exchanges[exchange].flags.contains(.mirror) { return failMirror(exchange) }
-    if exchanges[exchange].fault == .none {
+    if exchanges[exchange].fault == .none, !hasBareHead(exchange) || !clients[exchanges[exchange].client].backlog.isEmpty {
       let fault: Fault = clients[exchanges[exchange].client].flags.contains(.stalled) ? .clientStalled : drain.isOver ? .drainDeadline : .clientAborted
       exchanges[exchange].fault = fault
       counters.count(fault: fault.rawValue)
@@ -96,6 +97,19 @@ extension Gateway {
     if exchanges[exchange].flags.contains(.hedged) { settleHedge(exchange, hasAnswer: false) }
     if let backend = exchanges[exchange].backend { detach(exchange, backend, isReusable: false) }
     if exchanges[exchange].flags.contains(.waiting) { leaveQueue(exchange) }
+    finish(exchange)
+  }
+
+  /// Whether the response is a head without a body that has been passed on, and only the backend has not said yet that it is over.
+  private mutating func hasBareHead(_ exchange: Handle) -> Bool {
+    let flags = exchanges[exchange].flags, status = Status(exchanges[exchange].status)
+    return flags.contains([.committed, .hasHead, .requestComplete]) && !flags.contains(.upgraded)
+      && (exchanges[exchange].head.method == .head || status.code >= 200 && status.forbidsBody)
+  }
+
+  /// Nothing is missing from such a response, whatever becomes of its backend.
+  private mutating func endBareHead(_ exchange: Handle) {
+    if let backend = exchanges[exchange].backend { detach(exchange, backend, isReusable: false) }
     finish(exchange)
   }
 

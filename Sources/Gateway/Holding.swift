@@ -41,6 +41,9 @@ extension Gateway {
     case .always: return true
     case .never: return false
     case .auto:
+      // From stream to stream trailers may follow, which are not collected.
+      let isFromStream = services.responseHead.flags.contains(.version2)
+      if plan.forwardTrailers, isFromStream, exchanges[exchange].head.flags.contains(.version2) { return false }
       if case .length(let length) = services.responseHead.body { return length <= plan.autoStreamThreshold }
       return false
     }

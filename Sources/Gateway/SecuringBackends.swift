@@ -59,7 +59,9 @@ extension Gateway {
         var settings = TLSClientSettings(tls)
         settings.offersHTTP2 = !upgrading && PoolProtocol(upstream.http2) != .http1
         if tls.verifies {
-          if authorities[tls.authority] == nil { authorities[tls.authority] = try TLSAuthorities(plan.authorities[tls.authority].certificates) }
+          if authorities[tls.authority] == nil {
+            authorities[tls.authority] = try TLSAuthorities(plan.authorities[tls.authority].certificates, revocations: plan.authorities[tls.authority].revocations)
+          }
           settings.authorities = authorities[tls.authority]
         }
         clients.append(try TLSClient(settings))
@@ -175,6 +177,7 @@ extension Gateway {
         case .notYetValid: .tlsCertificateNotYetValid
         case .nameMismatch: .tlsCertificateNameMismatch
         case .unknownAuthority: .tlsCertificateUnknownCA
+        case .revoked: .tlsCertificateRevoked
         case .other: .tlsCertificateError
         }
     default: securedBackends[handle].fault = .tlsProtocolError

@@ -63,6 +63,8 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case circuitOpen, retryBudgetExhausted
   // What routes refuse.
   case pathRewriteRefused, corsOriginRefused
+  // The upstream's, on TLS again.
+  case tlsCertificateRevoked
   // Of files.
   case fileNotFound, fileForbidden, fileUnreadable, filesExhausted, fileTruncated, preconditionFailed, rangeNotSatisfiable
 
@@ -166,6 +168,7 @@ public struct FaultRow: Sendable {
     row(.retryBudgetExhausted, "retry_budget_exhausted", .gateway, .never, 503, 2, "The request would have been sent again, but circuit_breaker.retry_budget_percent of the upstream's requests are retries already."),
     row(.pathRewriteRefused, "path_rewrite_refused", .client, .never, 400, 2, "What the route's rewrite makes of the request is no path that a backend could be asked for."),
     row(.corsOriginRefused, "cors_origin_refused", .client, .never, 403, 1, "A browser asks whether it may send a request, and its origin is not one of cors.allow_origins."),
+    row(.tlsCertificateRevoked, "tls_certificate_revoked", .upstream, .always, 502, 4, "The backend's certificate, or one that it leads to, has been revoked."),
     row(.fileNotFound, "file_not_found", .client, .never, 404, 1, "There is no such file below the root, or none that may be named: hidden ones, links that lead out, directories without an index."),
     row(.fileForbidden, "file_forbidden", .client, .never, 403, 2, "The file may not be read by the worker's account, or is no regular file."),
     row(.fileUnreadable, "file_unreadable", .gateway, .never, 500, 4, "The file, or the root itself, could not be opened or read."),

@@ -18,7 +18,8 @@ struct CertificateRefresh {
       let files = tls.certificates.flatMap { [$0.certificateFile, $0.keyFile, $0.ocspFile] } + [tls.clientCAFile]
       for file in files where !file.isEmpty { directories.formUnion(Files.directories(onTheWayTo: file)) }
     }
-    for file in plan.authorities.map(\.file) + plan.upstreams.compactMap(\.tls?.certificate).flatMap({ [$0.certificateFile, $0.keyFile] }) {
+    let revocationFiles = plan.authorities.map(\.revocationFile).filter { !$0.isEmpty }
+    for file in plan.authorities.map(\.file) + revocationFiles + plan.upstreams.compactMap(\.tls?.certificate).flatMap({ [$0.certificateFile, $0.keyFile] }) {
       directories.formUnion(Files.directories(onTheWayTo: file))
     }
     return directories
@@ -57,17 +58,18 @@ struct CertificateRefresh {
       var files = CertificateFiles()
       let old = plan.authorities[index]
       if files.isUnchanged(old) { continue }
-      let new = files.authority(old.file)
-      for error in files.remarks where error.isError { problems[old.file] = error.message }
+      let new = files.authority(old.file, revocationFile: old.revocationFile)
+      for error in files.remarks where error.isError { problems[error.setting == "crl_file" ? old.revocationFile : old.file] = error.message }
       guard let new else { continue }
       do throws(TLSError) {
-        _ = try TLSAuthorities(new.certificates)
+        _ = try TLSAuthorities(new.certificates, revocations: new.revocations)
       } catch {
         problems[old.file] = error.reason
         continue
       }
       plan.authorities[index] = new
-      changed.append(new.file)
+      if new.certificates != old.certificates { changed.append(new.file) }
+      if new.revocations != old.revocations { changed.append(new.revocationFile) }
     }
     for index in plan.upstreams.indices {
       guard let old = plan.upstreams[index].tls else { continue }

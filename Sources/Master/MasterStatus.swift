@@ -81,6 +81,10 @@ extension Master {
         json.field("connections", page.value(of: .connectionsActive))
         json.field("requests", page.value(of: .requests))
         json.field("requests_active", page.value(of: .requestsActive))
+        json.field("upstream_connections", page.value(of: .upstreamConnectionsActive))
+        json.field("upstream_connections_idle", page.value(of: .upstreamConnectionsIdle))
+        json.field("upstream_http2_sessions", page.value(of: .upstreamSessionsActive))
+        json.field("upstream_http2_streams", page.value(of: .upstreamStreamsActive))
       }
     }
   }

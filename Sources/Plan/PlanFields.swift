@@ -154,6 +154,8 @@ extension AuthorityPlan {
   mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
     coder.code(&file)
     coder.code(&certificates)
+    coder.code(&revocationFile)
+    coder.code(&revocations)
   }
 }
 

@@ -70,12 +70,16 @@ public struct UpstreamTLSPlan: Equatable, Sendable {
   public init() {}
 }
 
-/// Authorities that are trusted, shared by the upstreams that name the same file.
+/// Authorities that are trusted, and what they have revoked, shared by the upstreams that name the same files.
 public struct AuthorityPlan: Equatable, Sendable {
   /// Absolute.
   public var file: String
   /// PEM.
   public var certificates: [UInt8]
+  /// Absolute; empty: what has been revoked is not asked.
+  public var revocationFile = ""
+  /// PEM.
+  public var revocations: [UInt8] = []
 
   public init(file: String = "", certificates: [UInt8] = []) {
     self.file = file

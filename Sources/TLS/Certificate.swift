@@ -125,4 +125,11 @@ public struct Certificate: Equatable, Sendable {
     let count = unsafe copenssl_count_certificates(text, text.count)
     return count > 0 ? Int(count) : nil
   }
+
+  /// When the first of the revocation lists in a PEM text wants to be replaced, in seconds since the epoch (`Int64.max`: never);
+  /// nil when there is none, or one cannot be read.
+  public static func nextUpdate(ofLists text: [UInt8]) -> Int64? {
+    var time: Int64 = 0
+    return unsafe copenssl_read_next_update(text, text.count, &time) ? time : nil
+  }
 }

@@ -25,17 +25,22 @@ public struct TLSClientSettings: Sendable {
 
 /// Why the certificate of a server was rejected.
 public enum CertificateRejection: Sendable, BitwiseCopyable {
-  case expired, notYetValid, nameMismatch, unknownAuthority, other
+  case expired, notYetValid, nameMismatch, unknownAuthority, revoked, other
 }
 
-/// Certificates that are trusted, to be shared by the clients that name the same.
+/// Certificates that are trusted, and what has been revoked, to be shared by the clients that name the same.
 @safe
 public final class TLSAuthorities: @unchecked Sendable {
   let pointer: OpaquePointer
 
-  /// - Parameter text: PEM.
-  public init(_ text: [UInt8]) throws(TLSError) {
-    guard let pointer = unsafe copenssl_store_make(text, text.count) else { throw TLSError("the certificates of the authorities cannot be used") }
+  /// - Parameters:
+  ///   - text: PEM.
+  ///   - revocations: revocation lists, PEM; empty: none are consulted. Else each certificate on the way to an authority must be
+  ///     covered by a list, and not be in it.
+  public init(_ text: [UInt8], revocations: [UInt8] = []) throws(TLSError) {
+    guard let pointer = unsafe copenssl_store_make(text, text.count, revocations, revocations.count) else {
+      throw TLSError("the certificates of the authorities\(revocations.isEmpty ? "" : ", or their revocation lists,") cannot be used")
+    }
     unsafe self.pointer = pointer
   }
 

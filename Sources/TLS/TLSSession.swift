@@ -287,6 +287,7 @@ public struct TLSSession: ~Copyable {
     case COPENSSL_REJECTED_EARLY: .notYetValid
     case COPENSSL_REJECTED_NAME: .nameMismatch
     case COPENSSL_REJECTED_ISSUER: .unknownAuthority
+    case COPENSSL_REJECTED_REVOKED: .revoked
     default: .other
     }
   }

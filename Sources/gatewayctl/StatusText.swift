@@ -43,9 +43,20 @@ enum StatusText {
     if let requests = totals["requests"].number, let connections = totals["connections_accepted"].number {
       add("served", Cell("\(count(requests, "request")) on \(count(connections, "connection"))"))
     }
+    add("backends", backends(totals))
     if let restarts = status["restarts"].number, restarts > 0 { add("restarts", Cell("\(restarts)", .waiting)) }
     add("last reload", reload(status["last_reload"], now))
     return table
+  }
+
+  /// Connections to backends, and those of them that carry HTTP/2.
+  private static func backends(_ totals: JSONValue) -> Cell? {
+    guard let all = totals["upstream_connections_active"].number, let idle = totals["upstream_connections_idle"].number else { return nil }
+    var text = "\(count(all, "connection")), \(idle) idle"
+    if let sessions = totals["upstream_sessions_active"].number, let streams = totals["upstream_streams_active"].number, sessions > 0 {
+      text += "; \(sessions) of them HTTP/2 with \(count(streams, "stream"))"
+    }
+    return Cell(text)
   }
 
   private static func reload(_ outcome: JSONValue, _ now: Int64) -> Cell {

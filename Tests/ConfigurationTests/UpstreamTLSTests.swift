@@ -79,6 +79,9 @@ private enum Files {
     for (tls, message) in [
       (#""enabled": true, "ca_file": "/missing""#, #"t:1:91: error: upstreams[0].tls.ca_file "/missing" cannot be read: No such file or directory"#),
       (#""enabled": true, "ca_file": "/text""#, #"t:1:91: error: upstreams[0].tls.ca_file "/text" has no certificate that can be read (PEM is expected)"#),
+      (#""enabled": true, "crl_file": "/missing""#, #"t:1:92: error: upstreams[0].tls.crl_file "/missing" cannot be read: No such file or directory"#),
+      (#""enabled": true, "crl_file": "/ca.pem""#, #"t:1:92: error: upstreams[0].tls.crl_file "/ca.pem" has no revocation list that can be read (PEM is expected)"#),
+      (#""enabled": true, "verify_peer": false, "crl_file": "/list.pem""#, "upstreams[0].tls.crl_file has no effect without verify_peer"),
       (#""enabled": true, "cert_file": "/own.pem""#, "t:1:93: error: upstreams[0].tls.key_file is required with cert_file"),
       (#""enabled": true, "key_file": "/own.key""#, "t:1:92: error: upstreams[0].tls.cert_file is required with key_file"),
       (#""enabled": true, "cert_file": "/own.pem", "key_file": "/other.key""#, #"upstreams[0].tls.key_file "/other.key" does not fit the certificate in "/own.pem""#),

@@ -1,4 +1,4 @@
-// FuzzTarget — the parsers that are fed arbitrary bytes, each under the name of its program and its corpus.
+// FuzzTarget — the parsers, and the whole gateway, that are fed arbitrary bytes, each under the name of its program and its corpus.
 //
 // A check runs a parser on the bytes and throws when what came out contradicts itself; a trap in the parser counts as
 // well. The programs in Tests/Fuzz get their bytes from libFuzzer, the ordinary tests from Tests/Fuzz/corpus.
@@ -21,6 +21,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   case deflate
   case http2Session = "http2-session"
   case http2Response = "http2-response"
+  case exchangeHTTP1 = "exchange-http1"
+  case exchangeHTTP2 = "exchange-http2"
   case clientAddress = "client-address"
 
   /// Runs the parser on `bytes`.
@@ -38,6 +40,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case .deflate: try checkDeflate(bytes)
     case .http2Session: try checkHTTP2Session(bytes)
     case .http2Response: try checkHTTP2Response(bytes)
+    case .exchangeHTTP1: try checkExchange(bytes, isHTTP2: false)
+    case .exchangeHTTP2: try checkExchange(bytes, isHTTP2: true)
     case .clientAddress: try checkClientAddress(bytes)
     }
   }

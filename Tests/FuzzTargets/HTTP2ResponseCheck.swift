@@ -88,7 +88,7 @@ private func check(_ body: [UInt8]?, _ length: Int?, _ tag: UInt64) throws(Viola
   try require(body?.count ?? 0 == length, "a body of \(body?.count ?? 0) bytes instead of \(length)")
 }
 
-private func bytes(of section: borrowing ResponseSection) -> [UInt8] { array(section.bytes.bytes) }
+func bytes(of section: borrowing ResponseSection) -> [UInt8] { array(section.bytes.bytes) }
 
 /// The response as an HTTP/1.1 head, which the other parser must read as the same; notes the length of its body.
 private func text(of section: borrowing ResponseSection, _ length: inout Int?) throws(Violation) -> String {

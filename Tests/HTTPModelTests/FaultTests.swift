@@ -37,7 +37,7 @@ import Testing
     let unsent: Set<Fault> = [
       .connectionRefused, .destinationUnroutable, .destinationUnavailable, .connectionTimeout, .poolExhausted, .poolQueueTimeout,
       .tlsHandshakeTimeout, .tlsHandshakeTerminated,
-      .tlsCertificateError, .tlsCertificateExpired, .tlsCertificateNotYetValid, .tlsCertificateNameMismatch, .tlsCertificateUnknownCA,
+      .tlsCertificateError, .tlsCertificateExpired, .tlsCertificateNotYetValid, .tlsCertificateNameMismatch, .tlsCertificateUnknownCA, .tlsCertificateRevoked,
       .http2StreamUnprocessed, .http2NotNegotiated, .http2HTTP1Required,
     ]
     for row in FaultRow.table { #expect((row.retry == .always) == unsent.contains(row.fault), "\(row.token)") }

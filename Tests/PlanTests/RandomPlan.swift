@@ -139,7 +139,12 @@ func randomPlan(_ seed: UInt64) -> Plan {
     listener.proxyProtocolSources = r.ranges()
     return listener
   }
-  plan.authorities = (0..<r.below(3)).map { _ in AuthorityPlan(file: r.text(), certificates: r.bytes()) }
+  plan.authorities = (0..<r.below(3)).map { _ in
+    var authority = AuthorityPlan(file: r.text(), certificates: r.bytes())
+    authority.revocationFile = r.text()
+    authority.revocations = r.bytes()
+    return authority
+  }
   plan.upstreams = (0..<1 + r.below(4)).map { _ in
     var upstream = UpstreamPlan(name: r.text(), host: r.text(), port: r.short(), addresses: r.texts() + ["::1"])
     upstream.endpoints = (0..<r.below(4)).map { _ in

@@ -32,14 +32,14 @@ private let status = #"""
       "connections":3,"requests":1234,"requests_active":2},{"slot":1,"pid":null,"state":"waiting","respawn_in_ms":1500,"restarts":4}]}],
   "listeners":[{"address":"127.0.0.1:80","sockets":2},{"address":"unix:/run/g.sock","sockets":1}],
   "last_reload":{"at":90,"ok":false,"errors":["g.json:3:1: error: no","1 more"],"warnings":[]},
-  "totals":{"requests":1239,"connections_accepted":17},"restarts":1,
+  "totals":{"requests":1239,"connections_accepted":17,"upstream_connections_active":9,"upstream_connections_idle":4,"upstream_sessions_active":2,"upstream_streams_active":1},"restarts":1,
   "deaths":[{"generation":2,"slot":0,"pid":9,"reason":"killed by SIGKILL","at":95}]}
   """#
 
 @Test func everythingIsThere() throws {
   let text = StatusText.text(try #require(JSONValue(status)), now: 100, colours: false)
   for part in [
-    "gatewayd 1.0.0 is running\n", "1 min 1 s", "127.0.0.1:80 (2 sockets)", "unix:/run/g.sock (1 socket)", "1239 requests on 17 connections", "(defaults)", "failed, 10 s ago:\n",
+    "gatewayd 1.0.0 is running\n", "1 min 1 s", "127.0.0.1:80 (2 sockets)", "unix:/run/g.sock (1 socket)", "1239 requests on 17 connections", "9 connections, 4 idle; 2 of them HTTP/2 with 1 stream\n", "(defaults)", "failed, 10 s ago:\n",
     "    g.json:3:1: error: no\n    1 more\n", "draining, silent for 45 s", "killed by SIGKILL", "waiting, 2 s", "5 s ago  worker 0.2  PID 9",
   ] { #expect(text.contains(part), "\(part)\n\(text)") }
   #expect(text.split(separator: "\n").allSatisfy { $0.last != " " })

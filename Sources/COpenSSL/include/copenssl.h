@@ -103,8 +103,11 @@ void copenssl_set_names(SSL_CTX *context, copenssl_choose choose, void *owner);
 // The client's side: connections to backends
 
 SSL_CTX *copenssl_client_context_make(void); /* NULL: no memory; nobody is verified */
-/* Whom contexts trust: certificates, PEM. NULL: there is none, or one cannot be read. */
-X509_STORE *copenssl_store_make(const uint8_t *text, size_t size);
+/* Whom contexts trust: certificates, PEM. Where there are revocation lists (PEM, of lists_size > 0 bytes), every certificate of a
+   chain must be covered by one of them, and not be in it. NULL: there is no certificate, or something cannot be read. */
+X509_STORE *copenssl_store_make(const uint8_t *text, size_t size, const uint8_t *lists, size_t lists_size);
+/* Whether a text consists of revocation lists, and when the first of them wants to be replaced (INT64_MAX: none says). */
+bool copenssl_read_next_update(const uint8_t *text, size_t size, int64_t *next_update);
 void copenssl_store_free(X509_STORE *store);
 /* Servers must show a certificate that leads to one in `store`, which may be shared. */
 bool copenssl_trust(SSL_CTX *context, X509_STORE *store);
@@ -127,6 +130,7 @@ enum {
   COPENSSL_REJECTED_EARLY,
   COPENSSL_REJECTED_NAME,
   COPENSSL_REJECTED_ISSUER,
+  COPENSSL_REJECTED_REVOKED,
 };
 int copenssl_rejection_kind(const SSL *session);
 void copenssl_rejection_text(const SSL *session, char *text, size_t size);

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import ssl
 import threading
 import time
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from support.client import Client, request
+from support.http2 import Http2
 from support.misbehaving import BODY, Misbehaving, Peer, Peer2, Request2, Scenario
 from support.tls import Authority
 from support.wait import until
@@ -160,6 +163,143 @@ def test_more_than_a_connection_takes(behind: Behind) -> None:
     assert len(setting.backend.connections) == 3
     for client in clients:
         client.close()
+
+
+class Holding:
+    """A backend that keeps its answers back until it is told to give them; counts the requests of each connection."""
+
+    def __init__(self, streams: int) -> None:
+        self.streams = streams
+        self.held: list[list[Request2]] = []
+        self.servers: list[Peer2] = []
+
+    def __call__(self, peer: Peer) -> None:
+        server = Peer2(peer, {3: self.streams})
+        mine: list[Request2] = []
+        self.held.append(mine)
+        self.servers.append(server)
+        while True:
+            mine.append(server.request())
+
+    def answer(self) -> None:
+        for server, requests in zip(self.servers, self.held):
+            for one in requests:
+                server.answer(one)
+
+
+def held(setting: Setting, holding: Holding, count: int, clients: list[Client]) -> list[int]:
+    """One request more at a time, `count` in all; how many each connection has then."""
+    for _ in range(count):
+        clients.append(Client(setting.gateway.port))
+        clients[-1].send(request("GET", "/api"))
+        until(lambda: sum(map(len, holding.held)) == len(clients), what="the requests")
+    return [len(one) for one in holding.held]
+
+
+def release(holding: Holding, clients: list[Client]) -> None:
+    holding.answer()
+    assert [client.read().status for client in clients] == [200] * len(clients)
+    for client in clients:
+        client.close()
+
+
+def test_a_nearly_full_connection_gets_company(behind: Behind) -> None:
+    """At the saturation another connection is opened, while the request that found none emptier does not wait for it."""
+    holding = Holding(10)
+    setting = start(behind, holding, http2={"saturation_open_pct": 50}, pool={"max_connections": 2, "max_idle_connections": 2}, proxy={"response_timeout_ms": 20_000})
+    clients: list[Client] = []
+    assert held(setting, holding, 5, clients) == [5]
+    assert len(setting.backend.connections) == 1
+    # The sixth finds the one connection half full: it goes there, and those that follow go to the second.
+    held(setting, holding, 1, clients)
+    until(lambda: sessions(setting)["connections_active"] == 2, what="the second connection")
+    assert held(setting, holding, 5, clients) == [6, 5]
+    # Both are half full, and there may be no third: what is left is filled up.
+    assert sum(held(setting, holding, 9, clients)) == 20 and max(map(len, holding.held)) == 10
+    assert len(setting.backend.connections) == 2
+    release(holding, clients)
+
+
+def test_without_saturation_a_connection_is_filled_first(behind: Behind) -> None:
+    holding = Holding(4)
+    setting = start(behind, holding, pool={"max_connections": 2, "max_idle_connections": 2}, proxy={"response_timeout_ms": 20_000})
+    clients: list[Client] = []
+    assert held(setting, holding, 4, clients) == [4] and len(setting.backend.connections) == 1
+    assert held(setting, holding, 2, clients) == [4, 2]
+    assert sessions(setting)["preconnects"] == 0
+    release(holding, clients)
+
+
+def test_a_connection_is_warmed_up_before_it_is_needed(behind: Behind) -> None:
+    """From the watermark on there is a second connection, on which nothing has been sent yet."""
+    holding = Holding(10)
+    setting = start(behind, holding, http2={"saturation_open_pct": 80, "preconnect_watermark_pct": 30}, pool={"max_connections": 2, "max_idle_connections": 2},
+                    proxy={"response_timeout_ms": 20_000})
+    clients: list[Client] = []
+    held(setting, holding, 2, clients)
+    assert len(setting.backend.connections) == 1 and sessions(setting)["preconnects"] == 0
+    held(setting, holding, 1, clients)
+    until(lambda: sessions(setting)["connections_active"] == 2, what="the second connection")
+    assert sessions(setting)["preconnects"] == 1 and sorted(map(len, holding.held)) == [0, 3]
+    # Both pass the watermark in the end; there is no room for a third.
+    held(setting, holding, 9, clients)
+    until(lambda: sessions(setting)["preconnects_skipped"] > 0, what="a connection that was not opened")
+    assert len(setting.backend.connections) == 2 and sessions(setting)["preconnects"] == 1
+    release(holding, clients)
+
+
+def test_warming_up_that_fails_harms_nobody(behind: Behind) -> None:
+    """The backend takes one connection and ends the others before they are of use."""
+    holding = Holding(10)
+    failed = threading.Event()
+
+    def ends(peer: Peer) -> None:
+        failed.set()
+
+    setting = start(behind, holding, ends, http2={"saturation_open_pct": 80, "preconnect_watermark_pct": 30}, pool={"max_connections": 2, "max_idle_connections": 2},
+                    proxy={"response_timeout_ms": 20_000})
+    clients: list[Client] = []
+    held(setting, holding, 4, clients)
+    assert failed.wait(5)
+    release(holding, clients)
+    assert setting.stats()["faults"] == {}
+
+
+def test_sessions_are_in_the_status(behind: Behind) -> None:
+    holding = Holding(10)
+    setting = start(behind, holding, proxy={"response_timeout_ms": 20_000})
+    clients: list[Client] = []
+    held(setting, holding, 3, clients)
+
+    def workers() -> list[dict[str, Any]]:
+        return [worker for generation in json.loads(setting.gateway.ctl("status", "--json").stdout)["generations"] for worker in generation["workers"]]
+
+    until(lambda: [(one["upstream_connections"], one["upstream_http2_sessions"], one["upstream_http2_streams"]) for one in workers()] == [(1, 1, 3)],
+          what="the session in the status")
+    text = setting.gateway.ctl("status").stdout
+    assert re.search(r"backends +1 connection, 0 idle; 1 of them HTTP/2 with 3 streams", text), text
+    release(holding, clients)
+
+
+def test_trailers_follow_a_body_of_known_length(behind: Behind) -> None:
+    """From stream to stream: nothing in HTTP/2 speaks against it, and gRPC servers may do so."""
+    def scenario(peer: Peer) -> None:
+        server = Peer2(peer)
+        while True:
+            asked = server.request()
+            server.headers(asked.stream, [(":status", "200"), ("content-type", "application/grpc"), ("content-length", "5")])
+            server.data(asked.stream, b"hello", end=False)
+            server.headers(asked.stream, [("grpc-status", "0"), ("x-sum", "1")], end=True)
+
+    setting = start(behind, scenario, proxy={"forward_trailers": True})
+    with Http2(setting.gateway.port) as client:
+        call = client.answer(client.request("POST", "/api", ("content-type", "application/grpc"), ("te", "trailers"), body=b"\0\0\0\0\0"))
+        plain = client.get("/api")
+    for answer in (call, plain):
+        assert answer.status == 200 and answer.body == b"hello" and (b"grpc-status", b"0") in answer.trailers, answer
+    # HTTP/1.1 has no place for them behind a length.
+    outcome = setting.ask()
+    assert outcome.response is not None and outcome.response.body == b"hello" and outcome.token == "-"
 
 
 def test_idle_connections_are_closed(behind: Behind) -> None:

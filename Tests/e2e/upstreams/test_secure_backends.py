@@ -17,7 +17,7 @@ from websockets.sync.server import serve as serve_websockets
 from support.backend import head
 from support.client import Client, request
 from support.misbehaving import BODY, Peer
-from support.tls import Authority, Certificate
+from support.tls import Authority, Certificate, openssl
 from support.wait import until
 
 from .conftest import Behind
@@ -133,6 +133,81 @@ def test_authorities_change_on_disk(behind: Behind, authority: Authority, site: 
     shutil.copy(other.root.chain, used)
     until(lambda: setting.ask().token == "tls_certificate_unknown_ca", 10, "the old authority")
     assert setting.gateway.worker == worker
+
+
+# What has been revoked
+
+
+class Lists:
+    """The revocation lists of an authority and of the intermediate one, in one file."""
+
+    def __init__(self, authority: Authority, directory: Path) -> None:
+        directory.mkdir()
+        self.authority, self.directory, self.file = authority, directory, directory / "lists.pem"
+        (directory / "numbers").write_text("1000")
+        for issuer in ("root", "middle"):
+            (directory / f"{issuer}.txt").write_text("")
+            (directory / f"{issuer}.cnf").write_text(
+                f"[ca]\ndefault_ca = here\n[here]\ndatabase = {directory}/{issuer}.txt\ncrlnumber = {directory}/numbers\ndefault_md = sha256\ndefault_crl_days = 1\n")
+
+    def revoke(self, issuer: str, certificate: Certificate) -> None:
+        self._run(issuer, "-revoke", str(certificate.chain))
+
+    def write(self, *issuers: str, seconds: int | None = None) -> None:
+        for issuer in issuers:
+            self._run(issuer, "-gencrl", "-out", str(self.directory / f"{issuer}.crl"), *(["-crlsec", str(seconds)] if seconds else []))
+        new = self.directory / "new"
+        new.write_bytes(b"".join((self.directory / f"{issuer}.crl").read_bytes() for issuer in issuers))
+        new.rename(self.file)
+
+    def _run(self, issuer: str, *arguments: str) -> None:
+        mine = self.authority.root if issuer == "root" else self.authority.middle
+        done = openssl("ca", "-config", str(self.directory / f"{issuer}.cnf"), "-cert", str(mine.chain), "-keyfile", str(mine.key), *arguments, cwd=self.directory)
+        assert done.returncode == 0, done.stderr
+
+
+def test_revoked_certificates_are_refused(behind: Behind, authority: Authority, tmp_path: Path) -> None:
+    """…from the moment that a list says so, and no longer than it does; nothing of what was trusted before is resumed."""
+    site = authority.issue("backend.test", file="revocable")
+    lists = Lists(authority, tmp_path / "lists")
+    lists.write("root", "middle")
+    setting = behind(once, context=server(site), upstream=upstream(authority, crl_file=str(lists.file)))
+    worker = setting.gateway.worker
+    assert setting.ask().status == 200
+    # Another's certificate.
+    lists.revoke("middle", authority.issue("other.test", file="other"))
+    lists.revoke("middle", site)
+    lists.write("root", "middle")
+    until(lambda: setting.ask().token == "tls_certificate_revoked", 10, "the revocation")
+    line = setting.lines("tls_certificate_revoked")[-1]
+    assert "certificate revoked" in line and "CN=backend.test" in line
+    # A file that is no list changes nothing.
+    lists.file.write_text("not one")
+    until(lambda: "has no revocation list that can be read" in setting.gateway.log, 10, "the complaint")
+    assert setting.ask().token == "tls_certificate_revoked"
+    (lists.directory / "middle.txt").write_text("")
+    lists.write("root", "middle")
+    until(lambda: setting.ask().status == 200, 10, "the new list")
+    # The authority in between.
+    lists.revoke("root", authority.middle)
+    lists.write("root", "middle")
+    until(lambda: setting.ask().token == "tls_certificate_revoked", 10, "the revocation of the authority")
+    assert setting.gateway.worker == worker
+
+
+def test_every_authority_needs_its_list(behind: Behind, authority: Authority, site: Certificate, tmp_path: Path) -> None:
+    lists = Lists(authority, tmp_path / "lists")
+    lists.write("middle")
+    setting = behind(once, context=server(site), upstream=upstream(authority, crl_file=str(lists.file), session_resumption=False))
+    assert setting.ask().token == "tls_certificate_error"
+    assert "unable to get certificate CRL" in setting.lines("tls_certificate_error")[-1]
+
+    def ended() -> bool:
+        assert setting.ask().status in (200, 502)
+        return any("CRL has expired" in line for line in setting.lines("tls_certificate_error"))
+
+    lists.write("root", "middle", seconds=1)
+    until(ended, 10, "the end of the lists", pause=0.3)
 
 
 # Our certificate

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .cases import Case
+from .counting import Profile
 from .load import Result, wrk
-from .servers import _NGINX_COMMON, ANSWER, FILES, Recipe, Server, Settings, certificate, free_port, gateway_binary
+from .servers import _NGINX_COMMON, ANSWER, FILES, Recipe, Server, Settings, certificate, free_port, gateway_binary, stripped_binary
 from .speed import median, pinnings
 
 #: How the backends are spoken to: the first part of the path, HTTP/2, TLS.
@@ -73,6 +74,8 @@ def _gateway(ports: Ports) -> Callable[[Settings], list[str]]:
         file.write_text(json.dumps({
             "listeners": [{"host": "127.0.0.1", "port": port} for port in (settings.port, settings.tls_port)],
             "workers": 1, "max_connections": 20_000, "max_body_size": 0, "log": {"level": "error"}, "upstreams": upstreams}))
+        if settings.single:
+            return [str(stripped_binary(settings)), "-c", str(file), "--single-process"]
         return [str(gateway_binary()), "-c", str(file), "-P", str(settings.directory / "gatewayd.pid")]
 
     return command
@@ -289,6 +292,61 @@ def measure(names: list[str], only: list[str], directory: Path, *, connections: 
                     if turn:
                         results[server.recipe.name].append(result)
             print(_line(row, servers, {name: median(found) for name, found in results.items()}), flush=True)
+
+
+# Whose instructions they are
+
+#: Requests of the two runs.
+SHORT, LONG = 1000, 5000
+#: What code is loaded from, by the beginning of its file's name; what stands in no row is the C library's and the loader's.
+OWNERS = {"gatewayd": "ours", "libnghttp2": "nghttp2", "libssl": "TLS", "libcrypto": "TLS", "libc.": "libc"}
+
+
+def _load(server: Server, row: Row, count: int, message: Path) -> None:
+    """`count` requests: 32 at the same time, over HTTP/2 on four connections."""
+    port = server.settings.tls_port if row.http2 else server.settings.port
+    command = ["h2load", f"-n{count}", *(["-c4", "-m8"] if row.http2 else ["--h1", "-c32"])]
+    if row.grpc:
+        command += ["-d", str(message), "-H", "content-type: application/grpc", "-H", "te: trailers"]
+    printed = subprocess.run([*command, f"http://127.0.0.1:{port}{row.path}"], capture_output=True, text=True, check=True).stdout
+    if f"{count} succeeded, 0 failed, 0 errored" not in printed or f"{count} 2xx" not in printed:
+        raise RuntimeError(f"{server.recipe.name}, {row.name}: requests failed\n{printed}")
+
+
+def profile(names: list[str], directory: Path, functions: int) -> None:
+    """User-mode instructions per request of the gateway, by whose they are; with the dearest functions."""
+    rows = [row for row in ROWS if (row.name in names if names else not row.name.endswith("64k"))]
+    kinds = list(dict.fromkeys(row.backend for row in rows))
+    message = directory / "message"
+    message.write_bytes(b"\0\0\0\0\x64" + b"question".ljust(100, b"."))
+    columns = list(dict.fromkeys(OWNERS.values())) + ["others"]
+    print(f"User-mode instructions per request (slope between {SHORT} and {LONG} requests)")
+    print(f"{'':<40}{'all':>10}" + "".join(f"{column:>10}" for column in columns))
+    with ExitStack() as stack:
+        ports = {kind: free_port() for kind in kinds}
+        stack.enter_context(Server(Recipe("backend", lambda settings: _answering(settings, ports)), Settings(directory / "backend", free_port(), 0)))
+        if "grpc" in kinds:
+            calls = stack.enter_context(Server(Recipe("calls", _calling, has_master=False), Settings(directory / "calls", free_port(), 0)))
+            ports["grpc"] = calls.port
+        for row in rows:
+            found = []
+            for count in (SHORT, LONG):
+                file = directory / f"callgrind-{row.name}-{count}"
+                settings = Settings(directory / f"gateway-{row.name}-{count}", free_port(), 0, single=True)
+                with Server(Recipe("gateway", _gateway(ports)), settings, wrapper=["valgrind", "--tool=callgrind", f"--callgrind-out-file={file}", "-q"]) as server:
+                    _load(server, row, count, message)
+                found.append(Profile.read(file))
+            short, long = found
+            shares = dict.fromkeys(columns, 0.0)
+            for name, count in long.objects.items():
+                owner = next((owner for start, owner in OWNERS.items() if name.startswith(start)), "others")
+                shares[owner] += (count - short.objects.get(name, 0)) / (LONG - SHORT)
+            total = (long.total - short.total) / (LONG - SHORT)
+            print(f"{row.title:<40}{total:>10,.0f}" + "".join(f"{shares[column]:>10,.0f}" for column in columns), flush=True)
+            if functions:
+                each = {name: (count - short.own.get(name, 0)) / (LONG - SHORT) for name, count in long.own.items()}
+                for name in sorted(each, key=lambda name: -each[name])[:functions]:
+                    print(f"    {each[name]:>8,.0f}  {name}", flush=True)
 
 
 def _line(row: Row, servers: list[Server], results: dict[str, Result]) -> str:

@@ -82,6 +82,13 @@ def gateway_binary() -> Path:
     return Path(os.environ.get("GATEWAY_BIN_DIR", ROOT / ".build" / "release")) / "gatewayd"
 
 
+def stripped_binary(settings: Settings) -> Path:
+    """The program without its debug information: Debian's valgrind cannot read that of Swift's runtime. The symbols stay."""
+    binary = settings.directory / "gatewayd"
+    subprocess.run(["objcopy", "--strip-debug", gateway_binary(), binary], check=True)
+    return binary
+
+
 def _gateway(settings: Settings) -> list[str]:
     pool = {"max_connections": 1024, "max_idle_connections": 1024}
     configuration = {
@@ -99,11 +106,7 @@ def _gateway(settings: Settings) -> list[str]:
     }
     file = settings.directory / "gateway.json"
     file.write_text(json.dumps(configuration))
-    binary = gateway_binary()
-    if settings.single:
-        # Debian's valgrind cannot read the debug information of Swift's runtime; the symbols stay.
-        binary = settings.directory / "gatewayd"
-        subprocess.run(["objcopy", "--strip-debug", gateway_binary(), binary], check=True)
+    binary = stripped_binary(settings) if settings.single else gateway_binary()
     command = [str(binary), "-c", str(file)]
     return [*command, "--single-process"] if settings.single else [*command, "-P", str(settings.directory / "gatewayd.pid")]
 
