@@ -61,7 +61,7 @@ let package = Package(
     step("Resolution", ["Kernel", "Plan", "SharedState", "CCares"]),
     step("Upstream", ["Policy", "SharedState", "Kernel", "Memory", "HTTPModel", "Wire", "Plan"]),
     // 7: text to plan; the master and gatewayctl only, a worker is handed the plan
-    step("Configuration", ["Plan", "Policy", "Telemetry", "TLS", "HTTPModel", "Kernel", "CYAML"]),
+    step("Configuration", ["Memory", "Plan", "Policy", "Telemetry", "TLS", "HTTPModel", "Kernel", "CYAML"]),
     // 8: the life of a request
     step("Gateway", ["HTTP2", "WebSocket", "Compression", "Upstream", "Policy", "SharedState", "Telemetry", "Transport", "TLS", "Wire", "HTTPModel", "Plan", "Memory", "Kernel"]),
     // 9: the two roles, and what they say to each other
@@ -73,7 +73,7 @@ let package = Package(
     .executableTarget(
       name: "gatewayctl",
       dependencies: [
-        "Configuration", "Control", "SharedState", "Plan", "TLS", "Kernel",
+        "Configuration", "Control", "SharedState", "HTTPModel", "Plan", "TLS", "Kernel",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: settings),
     // Tests, one folder per target

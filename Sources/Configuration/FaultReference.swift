@@ -25,7 +25,7 @@ public enum FaultReference {
   /// The status is sent only where no part of a response has been; then the connection is closed, or reset, instead.
   private static func status(_ row: FaultRow) -> String { row.status == 0 ? "–" : "\(row.status)" }
 
-  private static func level(_ row: FaultRow) -> String {
+  static func level(_ row: FaultRow) -> String {
     switch row.severity {
     case 1: "debug"
     case 2: "info"
@@ -34,7 +34,7 @@ public enum FaultReference {
     }
   }
 
-  private static func retry(_ retry: FaultRetry) -> String {
+  static func retry(_ retry: FaultRetry) -> String {
     switch retry {
     case .never: "no"
     case .always: "yes: no backend has seen it"

@@ -1,11 +1,22 @@
 // Suggestion — the known word that was probably meant by an unknown one.
 
 enum Suggestion {
+  /// What other servers, and people, call a key of ours.
+  private static let synonyms: [String: [String]] = [
+    "ssl": ["tls"], "https": ["tls"], "certificate": ["certificates", "cert_file"], "ssl_certificate": ["cert_file"], "ssl_certificate_key": ["key_file"],
+    "requests_per_second": ["rate"], "rps": ["rate"], "burst": ["capacity"], "burst_size": ["capacity"], "key": ["key_type", "key_file"], "by": ["key_type"],
+    "url": ["to", "host"], "target": ["to", "host"], "location": ["path", "to", "routes"], "server": ["upstreams", "host"], "servers": ["endpoints", "upstreams"],
+    "backend": ["upstream", "upstreams"], "backends": ["endpoints", "upstreams"], "proxy_pass": ["upstream"], "server_name": ["hosts"], "domain": ["hosts"],
+    "domains": ["hosts"], "listen": ["listeners", "port"], "address": ["host"], "code": ["status"], "prefix": ["route_prefix"], "processes": ["workers"],
+    "worker_processes": ["workers"], "threads": ["workers"],
+  ]
+
   /// The candidate nearest to `word`, if any is near. A candidate is also near when some of its words are
   /// ("timout" for "connect_timeout_ms"), though a little less so.
   static func nearest(to word: String, among candidates: [String]) -> String? {
     let bytes = Array(word.lowercased().utf8)
     guard !bytes.isEmpty, bytes.count <= 64 else { return nil }
+    if let meant = synonyms[word.lowercased()]?.first(where: candidates.contains) { return meant }
     let limit = bytes.count <= 3 ? 1 : max(2, bytes.count / 3)
     var best: (name: String, distance: Int)?
     for candidate in candidates {

@@ -24,10 +24,18 @@ enum TreeReader {
         return root
       } catch {
         if repairs.repair(&text, after: error) { continue }
-        reading.reject(repairs.origin(error.mark), "", describe(error, repairs))
+        reading.reject(repairs.origin(error.mark), "", describe(error, repairs) + hint(bytes))
         return nil
       }
     }
+  }
+
+  /// What people who know other dialects may have meant.
+  private static func hint(_ text: [UInt8]) -> String {
+    let slashes = text.split(separator: 0x0a).contains { line in
+      line.drop { $0 == 0x20 || $0 == 0x09 }.starts(with: [UInt8(ascii: "/"), UInt8(ascii: "/")])
+    }
+    return slashes ? "; comments begin with \"#\", not with \"//\"" : ""
   }
 
   private static func describe(_ problem: YAMLProblem, _ repairs: SurrogateRepairs) -> String {

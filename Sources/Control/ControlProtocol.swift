@@ -6,6 +6,7 @@
 //
 //     reload        ok when the new generation serves; failed with the reasons
 //     reopen        the log files are opened anew
+//     plan          the effective configuration that runs, `---`, and the one that a reload would bring; failed with the reasons
 //     status        the state as JSON
 //     upgrade PATH  another program (without PATH: the file of this one) takes over and reloads; ok when its first generation serves
 //     stop          drains, and answers when everything has ended; `stop now` does not drain
@@ -18,7 +19,7 @@ import Kernel
 
 /// What can be asked of a master.
 public enum ControlRequest: Equatable, Sendable {
-  case reload, reopen, status, stop, version, stopNow
+  case reload, reopen, status, stop, version, stopNow, plan
   /// To the program at a path; empty: at the path of the running one.
   case upgrade(String)
   case breakers
@@ -26,7 +27,7 @@ public enum ControlRequest: Equatable, Sendable {
 
   private static let plain: [(line: String, request: ControlRequest)] = [
     ("reload", .reload), ("reopen", .reopen), ("status", .status), ("stop", .stop), ("stop now", .stopNow), ("version", .version), ("breakers", .breakers),
-    ("upgrade", .upgrade("")),
+    ("upgrade", .upgrade("")), ("plan", .plan),
   ]
 
   /// What stands on the wire, without the end of the line.

@@ -137,11 +137,11 @@ extension Gateway {
     for position in 0..<workspace.eventCount {
       switch workspace.event(at: position) {
       case .request(let stream, let section, let ends): beginStream(connection, multiplexer, stream, section, ends: ends)
-      case .data(let stream, let start, let count):
-        receiveData(multiplexer, stream, input.extracting(start..<start + count))
-      case .trailers(let stream, let section): receiveTrailers(multiplexer, stream, section)
-      case .end(let stream):
-        if let client = client(of: stream, multiplexer) { bodyCame(client) }
+      case .data(let stream, let tag, let start, let count):
+        receiveData(multiplexer, stream, tag, input.extracting(start..<start + count))
+      case .trailers(let stream, let tag, let section): receiveTrailers(multiplexer, stream, tag, section)
+      case .end(let stream, let tag):
+        if let client = client(of: stream, tag, multiplexer) { bodyCame(client) }
       case .answered(let stream): responseWent(multiplexer, stream)
       case .wantsTrailers(let tag, let stream): sendTrailers(multiplexer, Handle(token: tag), stream)
       case .progress(let tag):
@@ -176,8 +176,11 @@ extension Gateway {
     clients[client].flags.contains(.stream) ? streams[clients[client].carrier].connection : client
   }
 
-  func client(of stream: Int32, _ multiplexer: Handle) -> Handle? {
-    let tag = multiplexers[multiplexer].session.tag(of: stream)
+  func client(of stream: Int32, _ multiplexer: Handle) -> Handle? { client(of: stream, 0, multiplexer) }
+
+  /// The client of a stream that had the tag `tag`; where that is 0, it may have been given one since.
+  func client(of stream: Int32, _ tag: UInt64, _ multiplexer: Handle) -> Handle? {
+    let tag = tag == 0 ? multiplexers[multiplexer].session.tag(of: stream) : tag
     guard tag != 0 else { return nil }
     let client = Handle(token: tag)
     return clients.contains(client) && clients[client].flags.isDisjoint(with: .doomed) ? client : nil

@@ -12,8 +12,8 @@ import SharedState
 import Wire
 
 extension Gateway {
-  mutating func receiveData(_ multiplexer: Handle, _ id: Int32, _ bytes: Span<UInt8>) {
-    guard let client = client(of: id, multiplexer) else { return multiplexers[multiplexer].session.giveBackToConnection(bytes.count) }
+  mutating func receiveData(_ multiplexer: Handle, _ id: Int32, _ tag: UInt64, _ bytes: Span<UInt8>) {
+    guard let client = client(of: id, tag, multiplexer) else { return multiplexers[multiplexer].session.giveBackToConnection(bytes.count) }
     let stream = clients[client].carrier
     guard streams[stream].hasCome(bytes.count) else {
       multiplexers[multiplexer].session.giveBackToConnection(bytes.count)
@@ -116,8 +116,11 @@ extension Gateway {
   /// A body is longer or shorter than its request has said: it is malformed (RFC 9113 §8.1.1).
   @inline(never)
   private mutating func breakOff(_ client: Handle) {
-    let stream = clients[client].carrier
-    streams[stream].code = .protocolError
+    let stream = clients[client].carrier, multiplexer = streams[stream].multiplexer, id = streams[stream].id
+    // At once, and also where the stream has ended for the session, its answer being out.
+    multiplexers[multiplexer].session.untag(id)
+    multiplexers[multiplexer].session.reset(id, .protocolError)
+    streams[stream].flags.insert(.closed)
     report(streams[stream].connection, streamError: ErrorCode.protocolError.rawValue)
     doom(client)
   }
@@ -128,8 +131,8 @@ extension Gateway {
     streamEnded(client)
   }
 
-  mutating func receiveTrailers(_ multiplexer: Handle, _ id: Int32, _ section: Int) {
-    guard let client = client(of: id, multiplexer) else { return }
+  mutating func receiveTrailers(_ multiplexer: Handle, _ id: Int32, _ tag: UInt64, _ section: Int) {
+    guard let client = client(of: id, tag, multiplexer) else { return }
     guard streams[clients[client].carrier].hasAll else { return breakOff(client) }
     if let exchange = clients[client].exchange {
       var lines = Buffer.absent

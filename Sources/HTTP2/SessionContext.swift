@@ -65,6 +65,8 @@ struct SessionContext: ~Copyable {
 
   // MARK: Events
 
+  private func tag(of stream: Int32) -> UInt64 { unsafe UInt64(UInt(bitPattern: nghttp2_session_get_stream_user_data(session, stream))) }
+
   mutating func append(_ event: SessionEvent) {
     unsafe workspace?.pointee.append(event)
   }
@@ -172,7 +174,7 @@ struct SessionContext: ~Copyable {
     let ends = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
     switch nghttp2_frame_type(UInt32(header.type)) {
     case NGHTTP2_HEADERS: sectionCame(header.stream_id, ends)
-    case NGHTTP2_DATA: if ends { append(.end(stream: header.stream_id)) }
+    case NGHTTP2_DATA: if ends { append(.end(stream: header.stream_id, tag: tag(of: header.stream_id))) }
     case NGHTTP2_RST_STREAM: append(.resetReceived)
     default: break
     }
@@ -184,12 +186,12 @@ struct SessionContext: ~Copyable {
     current = -1
     guard position >= 0 else {
       // Without a field: a request is malformed, and trailers are nothing.
-      if sectionIsTrailers, ends { append(.end(stream: stream)) } else { _ = reset(stream, NGHTTP2_PROTOCOL_ERROR) }
+      if sectionIsTrailers, ends { append(.end(stream: stream, tag: tag(of: stream))) } else { _ = reset(stream, NGHTTP2_PROTOCOL_ERROR) }
       return
     }
     guard unsafe workspace.pointee.sections[position].finish(endsStream: ends) else { return _ = reset(stream, NGHTTP2_PROTOCOL_ERROR) }
     if sectionIsTrailers {
-      append(.trailers(stream: stream, section: position))
+      append(.trailers(stream: stream, tag: tag(of: stream), section: position))
     } else {
       if let priority = unsafe workspace.pointee.sections[position].priority { apply(priority, to: stream) }
       append(.request(stream: stream, section: position, endsStream: ends))
@@ -205,7 +207,7 @@ struct SessionContext: ~Copyable {
 
   mutating func dataCame(_ stream: Int32, _ bytes: UnsafePointer<UInt8>?, _ count: Int) {
     guard let input = unsafe input, let bytes = unsafe bytes, count > 0 else { return }
-    append(.data(stream: stream, start: unsafe bytes - input, count: count))
+    append(.data(stream: stream, tag: tag(of: stream), start: unsafe bytes - input, count: count))
   }
 
   // MARK: Frames put out
@@ -253,7 +255,7 @@ struct SessionContext: ~Copyable {
     let place = unsafe UInt64(UInt(bitPattern: source.pointee.ptr))
     guard let piece = unsafe workspace.pointee.answers.copy(place, to: target, most) else { return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue) }
     flood.dataWasSent(piece.count, isLast: piece.isLast)
-    let tag = unsafe UInt64(UInt(bitPattern: nghttp2_session_get_stream_user_data(session, stream)))
+    let tag = tag(of: stream)
     if piece.isLast {
       flags |= UInt32(NGHTTP2_DATA_FLAG_EOF.rawValue)
       if tag == 0 { unsafe workspace.pointee.openAnswers -= 1 }

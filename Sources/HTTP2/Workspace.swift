@@ -12,12 +12,13 @@ import Memory
 public enum SessionEvent: BitwiseCopyable {
   /// A well-formed request has begun; its head is `sections[section]`.
   case request(stream: Int32, section: Int, endsStream: Bool)
-  /// Body bytes: a range of the input. They are to be given back, to the stream and the connection.
-  case data(stream: Int32, start: Int, count: Int)
+  /// Body bytes: a range of the input. They are to be given back, to the stream and the connection. (The tag is the one that the
+  /// stream had then: by now it may be closed. 0 while it had none.)
+  case data(stream: Int32, tag: UInt64, start: Int, count: Int)
   /// The trailers of a request, as lines; the request ends with them.
-  case trailers(stream: Int32, section: Int)
+  case trailers(stream: Int32, tag: UInt64, section: Int)
   /// A request has ended.
-  case end(stream: Int32)
+  case end(stream: Int32, tag: UInt64)
   /// All DATA of a stream has been produced, and its trailers are asked for.
   case wantsTrailers(tag: UInt64, stream: Int32)
   /// The response of a stream has been produced to its end, while the request still goes on.

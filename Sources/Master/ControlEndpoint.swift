@@ -79,6 +79,7 @@ extension Master {
       let problems = reopenLogs()
       connection.answer(ControlAnswer(problems.isEmpty ? .ok : .failed, problems))
     case .reload: reload(for: connection)
+    case .plan: compare(for: connection)
     case .upgrade(let path): upgrade(to: path, for: connection)
     case .stop:
       stopAskers.append(connection)

@@ -26,6 +26,19 @@ final class LogFiles {
     }
   }
 
+  /// The file that is written now; empty: standard output.
+  var errorPath: String {
+    switch errorFile {
+    case .some(let file): file.currentPath
+    case .none: ""
+    }
+  }
+  var accessPath: String {
+    switch accessFile {
+    case .some(let file): file.currentPath
+    case .none: ""
+    }
+  }
   var hasFiles: Bool { errorFile != nil || accessFile != nil }
   var hasErrorFile: Bool { errorFile != nil }
   var hasAccessFile: Bool { accessFile != nil }

@@ -28,6 +28,8 @@ struct GenerationRecord {
   /// Entries in the segment of circuit breakers, by upstream; nil: it has none.
   let breakers: [Int?]
   let startedAt: Int64
+  /// The effective settings as JSON; empty: they are not known, of a generation of another program.
+  var settings = ""
 }
 
 /// The plan's memory file, shared by all spawns of its generation.
@@ -159,7 +161,7 @@ public final class Master {
       for warning in activated.warnings { warn(warning) }
       listeners.offer(activated.sockets + inheritance.sockets)
       // The workers of a gateway that was just killed may still be letting go of the sockets.
-      let record = try prepare(plan, attempts: 20)
+      let record = try prepare(plan, settings: options.settings, attempts: 20)
       perform(supervisor.begin(record.number, terms: terms(of: record), now: Time.milliseconds))
     } catch {
       startFailure = error.reason

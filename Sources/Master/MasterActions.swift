@@ -42,7 +42,7 @@ extension Master {
   // MARK: Generations
 
   /// Claims what the plan needs: listening sockets, log files, its own sealed copy. Nothing running is touched.
-  func prepare(_ plan: Plan, attempts: Int = 1) throws(ListenerFailure) -> GenerationRecord {
+  func prepare(_ plan: Plan, settings: String = "", attempts: Int = 1) throws(ListenerFailure) -> GenerationRecord {
     let logs = try logs(for: plan)
     let planFile: SealedPlan
     do { planFile = try SealedPlan(plan) } catch { throw ListenerFailure(reason: "cannot seal the plan: \(error.text)") }
@@ -68,7 +68,7 @@ extension Master {
     }
     let record = GenerationRecord(
       number: nextGeneration, plan: plan, planFile: planFile, listeners: Set(ListenerTable.keys(of: plan)), logs: logs, rates: rates, endpoints: endpoints,
-      breakers: breakers, startedAt: Time.wallSeconds)
+      breakers: breakers, startedAt: Time.wallSeconds, settings: settings)
     generations[record.number] = record
     nextGeneration += 1
     checkDescriptors(plan)

@@ -14,9 +14,12 @@ public struct LoadedPlan {
   public let plan: Plan
   /// What is doubtful, but not wrong.
   public let warnings: [String]
+  /// The effective settings as JSON.
+  public let settings: String
 
-  public init(plan: Plan, warnings: [String] = []) {
+  public init(plan: Plan, warnings: [String] = [], settings: String = "") {
     self.plan = plan
+    self.settings = settings
     self.warnings = warnings
   }
 }
@@ -32,6 +35,8 @@ public struct MasterOptions {
   /// The command line without the program's name, with absolute paths.
   public var arguments: [String]
   public var isDaemon: Bool
+  /// The effective settings at the start, as JSON.
+  public var settings = ""
   /// Reads the configuration again: file, environment, flags.
   public var load: () -> Result<LoadedPlan, ConfigurationRefusal>
 

@@ -51,7 +51,7 @@ extension Master {
   func begin(_ loaded: LoadedPlan) {
     for warning in loaded.warnings { warn(warning) }
     do throws(ListenerFailure) {
-      let record = try prepare(loaded.plan)
+      let record = try prepare(loaded.plan, settings: loaded.settings)
       journal.write(.info, "starting generation \(record.number)")
       perform(supervisor.begin(record.number, terms: terms(of: record), now: Time.milliseconds))
     } catch {
@@ -88,5 +88,15 @@ extension Master {
     for line in outcome.errors { journal.write(.error, line) }
     journal.write(.error, "reload failed: " + last)
     for asker in askers { asker.answer(ControlAnswer(.failed, outcome.warnings + outcome.errors + [last])) }
+  }
+
+  /// Shows what runs and what a reload would bring; nothing changes.
+  func compare(for connection: ControlConnection) {
+    switch options.load() {
+    case .failure(let refusal): connection.answer(ControlAnswer(.failed, refusal.lines))
+    case .success(let loaded):
+      let running = supervisor.serving.flatMap { generations[$0]?.settings } ?? ""
+      connection.answer(ControlAnswer(.ok, [running, "---", loaded.settings]))
+    }
   }
 }

@@ -26,6 +26,10 @@ extension Master {
         for number in generations.keys.sorted() { describe(number, now, &json) }
       }
       describeListeners(&json)
+      json.object("logs") { json in
+        json.field("error", journal.files.errorPath)
+        json.field("access", journal.files.accessPath)
+      }
       describeCertificates(&json)
       describeReload(&json)
       json.object("totals") { json in

@@ -6,6 +6,8 @@ enum JSONValue: Equatable {
   case null
   case bool(Bool)
   case number(Int64)
+  /// A number with a fraction or an exponent, as it was written.
+  case decimal(String)
   case string(String)
   case list([JSONValue])
   case object([String: JSONValue])
@@ -58,7 +60,7 @@ enum JSONValue: Equatable {
   }
 }
 
-/// Reads JSON (RFC 8259) without fractions, which a status has none of: they are cut off.
+/// Reads JSON (RFC 8259).
 private struct JSONReader {
   let bytes: [UInt8]
   var position = 0
@@ -116,8 +118,10 @@ private struct JSONReader {
     if next == UInt8(ascii: "-") { position += 1 }
     while let digit = next, 0x30...0x39 ~= digit { position += 1 }
     let whole = String(decoding: bytes[start..<position], as: UTF8.self)
+    let end = position
     while let byte = next, 0x30...0x39 ~= byte || [0x2e, 0x65, 0x45, 0x2b, 0x2d].contains(byte) { position += 1 }
-    return Int64(whole).map { .number($0) }
+    guard let number = Int64(whole) else { return nil }
+    return position == end ? .number(number) : .decimal(String(decoding: bytes[start..<position], as: UTF8.self))
   }
 
   private mutating func string() -> String? {

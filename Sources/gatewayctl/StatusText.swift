@@ -89,7 +89,7 @@ enum StatusText {
   /// Days before its end from which a certificate is shown as waiting to be replaced.
   private static let fewDays: Int64 = 14
 
-  private static func certificates(_ status: JSONValue) -> Table {
+  static func certificates(_ status: JSONValue) -> Table {
     var table = Table(numeric: [3])
     guard !status["certificates"].list.isEmpty else { return table }
     table.rows.append(["LISTENER", "NAMES", "KEY", "DAYS LEFT", "FILE"].map { Cell($0, .heading) })

@@ -4,7 +4,7 @@ import Configuration
 
 /// What gatewayd is asked to do.
 enum Mode: Equatable {
-  case serve, single, worker, check, preflight, version, versionDetails, help
+  case serve, single, worker, check, preflight, manual, version, versionDetails, help
 }
 
 /// Why a command line is refused; exit code 2.
@@ -95,6 +95,8 @@ struct Arguments: Equatable {
         case "--worker": mode = .worker
         // Nor this: how the other program is tried out.
         case "--preflight": mode = .preflight
+        // For scripts/install.
+        case "--manual": mode = .manual
         case "-t", "--check": mode = .check
         case "-v", "--version": mode = .version
         case "-V", "--version-verbose": mode = .versionDetails

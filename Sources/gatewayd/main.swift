@@ -22,7 +22,7 @@ func load(_ source: ConfigurationSource, _ arguments: Arguments) -> Result<Loade
     if arguments.daemon, let errors = loaded.daemonErrors(pidFile: arguments.pidFile) {
       return .failure(ConfigurationRefusal(lines: errors.errors.map(\.description)))
     }
-    return .success(LoadedPlan(plan: loaded.plan, warnings: loaded.warnings.map(\.warning)))
+    return .success(LoadedPlan(plan: loaded.plan, warnings: loaded.warnings.map(\.warning), settings: loaded.settings.dump()))
   case .failure(let errors): return .failure(ConfigurationRefusal(lines: errors.errors.map(\.description)))
   }
 }
@@ -92,7 +92,9 @@ func serve(_ arguments: Arguments) -> CInt {
       return 1
     }
   }
-  return Master.start(loaded.plan, options: options(arguments, source, file: loaded.file), daemon: arguments.daemon)
+  var options = options(arguments, source, file: loaded.file)
+  options.settings = loaded.settings.dump()
+  return Master.start(loaded.plan, options: options, daemon: arguments.daemon)
 }
 
 /// Serves as a worker of the master at the other end of descriptor 3.
@@ -120,6 +122,9 @@ func main() -> CInt {
       Files.write(Product.details(of: Product.daemon, libraries: [TLSServer.library]) + "\n", to: 1)
       return 0
     case .worker: return work()
+    case .manual:
+      Files.write(Manual.roff, to: 1)
+      return 0
     case .check, .preflight: return check(arguments)
     case .serve, .single: return serve(arguments)
     }

@@ -78,11 +78,11 @@ private func events(_ stream: [UInt8], pieces: [Int]) throws(Violation) -> [Stri
       for position in 0..<workspace.eventCount {
         let event = workspace.event(at: position)
         switch event {
-        case .data(let id, let from, let count):
+        case .data(let id, _, let from, let count):
           try require(from >= 0 && count > 0 && from + count <= piece.count, "body bytes lie outside of the input")
           bodies[id, default: []] += piece[from..<from + count]
           continue
-        case .end(let id), .trailers(let id, _): result.append("body \(id) \(bodies.removeValue(forKey: id) ?? [])")
+        case .end(let id, _), .trailers(let id, _, _): result.append("body \(id) \(bodies.removeValue(forKey: id) ?? [])")
         default: break
         }
         result.append(try describe(event, workspace))
@@ -102,7 +102,7 @@ private func describe(_ event: SessionEvent, _ workspace: borrowing Workspace) t
   switch event {
   case .request(let stream, let section, let ends):
     return "request \(stream) \(ends) \(try text(of: workspace.sections[section]))"
-  case .trailers(let stream, let section): return "trailers \(stream) \(bytes(of: workspace.sections[section]))"
+  case .trailers(let stream, _, let section): return "trailers \(stream) \(bytes(of: workspace.sections[section]))"
   default: return "\(event)"
   }
 }
@@ -158,7 +158,7 @@ private func converse(_ stream: [UInt8], pieces: [Int], _ dice: inout Dice) thro
       for position in 0..<workspace.eventCount {
         switch workspace.event(at: position) {
         case .request(let id, _, _): opened.append(id)
-        case .data(let id, _, let count):
+        case .data(let id, _, _, let count):
           session.giveBackToConnection(count)
           session.giveBack(id, count)
         default: break

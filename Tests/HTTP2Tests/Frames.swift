@@ -104,9 +104,9 @@ final class Talk {
     case .request(let stream, let section, let ends):
       _ = session.tag(stream, UInt64(stream))
       return "request \(stream)\(ends ? " ends" : "") \(workspace.sections[section].text)"
-    case .data(let stream, let start, let count): return "data \(stream) \(String(decoding: input[start..<start + count], as: UTF8.self))"
-    case .trailers(let stream, let section): return "trailers \(stream) \(workspace.sections[section].lines)"
-    case .end(let stream): return "end \(stream)"
+    case .data(let stream, _, let start, let count): return "data \(stream) \(String(decoding: input[start..<start + count], as: UTF8.self))"
+    case .trailers(let stream, _, let section): return "trailers \(stream) \(workspace.sections[section].lines)"
+    case .end(let stream, _): return "end \(stream)"
     case .progress(let tag): return "progress \(tag)"
     case .wantsTrailers(_, let stream): return "wants trailers \(stream)"
     case .closed(let tag, let code): return "closed \(tag) \(code)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.backend import Backend
-from support.configuration import upstream
+from support.configuration import respond, upstream
 from support.gateway import Gateway
 from support.http2 import DATA, END_HEADERS, END_STREAM, HEADERS, PROTOCOL_ERROR, Field, Http2, block, frame
 
@@ -79,7 +79,7 @@ MALFORMED: dict[str, list[Field]] = {
 
 @pytest.fixture(scope="module")
 def gateway(launch_shared, shared_backend: Backend) -> Gateway:  # type: ignore[no-untyped-def]
-    return launch_shared(upstreams=[upstream(shared_backend.port)], http2={"flood": {"max_resets": 0}})
+    return launch_shared(routes=[respond("/local")], upstreams=[upstream(shared_backend.port)], http2={"flood": {"max_resets": 0}})
 
 
 @pytest.mark.parametrize("name", MALFORMED)
@@ -114,6 +114,19 @@ def test_bodies_of_another_length_are_reset(gateway: Gateway, shared_backend: Ba
         assert answer.reset == PROTOCOL_ERROR
         assert client.get("/api").status == 200
     assert not any(b"smuggled" in request.raw for request in shared_backend.requests)
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_bodies_of_another_length_are_reset_though_the_answer_is_out(gateway: Gateway, name: str) -> None:
+    """A refusal waits for no body; what comes of it is counted all the same."""
+    fields, pieces = BODIES[name]
+    with Http2(gateway.port) as client:
+        stream = client.headers([(key, "/local" if key == ":path" else value) for key, value in POST] + fields, end=False)
+        assert client.answer(stream).status == 405
+        client.send(b"".join(frame(DATA, END_STREAM if end else 0, stream, data) for data, end in pieces))
+        client.until(lambda: client.answers[stream].reset is not None, "the stream to be reset")
+        assert client.answers[stream].reset == PROTOCOL_ERROR
+        assert client.get("/api").status == 200
 
 
 TRAILERS: dict[str, list[Field]] = {

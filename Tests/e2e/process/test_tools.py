@@ -1,0 +1,198 @@
+"""What gatewayctl shows of a running gateway, and of a configuration: plan, routes, explain, certs, connections, top, logs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from support.backend import Backend, hang
+from support.client import Client, request
+from support.configuration import forward, redirect, respond, upstream
+from support.gateway import Gateway, binaries, clean_environment, ctl
+from support.tls import Authority, listener
+from support.wait import until
+
+
+def answer(gateway: Gateway, *words: str) -> dict:
+    done = gateway.ctl(*words, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+# plan
+
+
+def test_plan_names_what_differs(launch, backend: Backend) -> None:
+    gateway: Gateway = launch(workers=2, upstreams=[upstream(backend.port), upstream(1, "/b", name="other")], routes=[respond("/"), respond("/old")])
+    assert "change nothing" in gateway.ctl("plan").stdout and answer(gateway, "plan") == {"changes": []}
+    gateway.write(workers=3, upstreams=[upstream(1, "/b", name="other"), upstream(backend.port, pool={"max_connections": 7, "max_idle_connections": 3}), upstream(2, "/c", name="third")],
+                  routes=[respond("/", body="changed"), respond("/new")])
+    changes = {change["path"]: (change["old"], change["new"]) for change in answer(gateway, "plan")["changes"]}
+    assert changes["workers"] == (2, 3)
+    assert changes["upstreams[backend].pool.max_connections"][1] == 7
+    assert changes["upstreams[third]"][0] is None and changes["upstreams[third]"][1]["port"] == 2
+    assert changes["routes[/].respond.body"] == ("ok", "changed")
+    assert changes["routes[/old]"][1] is None and changes["routes[/new]"][0] is None
+    assert changes["upstreams (order)"] == ("backend, other", "other, backend")
+    text = gateway.ctl("plan").stdout
+    assert "~ workers: 2 → 3" in text and "+ upstreams[third]" in text and "- routes[/old]" in text
+    # Nothing has happened; then it does, and there is nothing left.
+    assert gateway.get("/").body == b"ok" and len(gateway.workers) == 2
+    assert gateway.ctl("reload").returncode == 0
+    assert answer(gateway, "plan") == {"changes": []}
+
+
+def test_plan_of_a_bad_configuration_fails_with_the_reasons(launch) -> None:
+    gateway: Gateway = launch(routes=[respond("/")])
+    gateway.write(workers="many")
+    done = gateway.ctl("plan")
+    assert done.returncode == 1 and "workers" in done.stderr and "gateway.json:" in done.stderr
+
+
+def test_plan_sees_fractions(launch) -> None:
+    zone = {"name": "all", "rate": 0.5, "capacity": 5, "key_type": "client_ip"}
+    gateway: Gateway = launch(routes=[respond("/")], rate_limit={"enabled": True, "zones": [zone]})
+    gateway.write(rate_limit={"enabled": True, "zones": [{**zone, "rate": 0.75}]})
+    assert answer(gateway, "plan")["changes"] == [{"path": "rate_limit.zones[all].rate", "old": 0.5, "new": 0.75}]
+
+
+# routes
+
+
+def matched(path: Path, question: str) -> tuple[int, dict]:
+    done = ctl("routes", "-c", str(path), "--match", question, "--json")
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_routes_tell_which_and_why(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.json"
+    path.write_text(json.dumps({
+        "upstreams": [upstream(80, "/api", name="app", retry={"max_retries": 2})],
+        "routes": [forward("/users/:id", "app"), respond("/users/me"), respond("/users/me", hosts=["other.test"]), {**redirect("/post", "/x"), "methods": ["POST"]}],
+        "rate_limit": {"enabled": True, "zones": [{"name": "everybody", "rate": 1, "capacity": 1, "key_type": "client_ip"},
+                                                  {"name": "api", "rate": 1, "capacity": 1, "key_type": "client_ip", "applies_to": ["/api"]}]},
+    }))
+    code, reply = matched(path, "GET https://example.com/users/7?x=1")
+    assert code == 0 and reply["route"]["pattern"] == "/users/:id" and reply["route"]["action"] == "forward to app" and reply["rate_limits"] == ["everybody"]
+    _, reply = matched(path, "/users/./me")
+    assert reply["route"]["pattern"] == "/users/me" and reply["route"]["hosts"] == [] and reply["path"] == "/users/me"
+    assert {entry["reason"] for entry in reply["not_taken"]} == {"less specific", "for other hosts (other.test)"}
+    _, reply = matched(path, "GET http://other.test:8080/users/me")
+    assert reply["route"]["hosts"] == ["other.test"]
+    _, reply = matched(path, "GET /api/x")
+    assert reply["rate_limits"] == ["everybody", "api"] and reply["route"]["action"] == "forward to app"
+    assert matched(path, "GET /nowhere") == (1, {**matched(path, "GET /nowhere")[1], "status": 404})
+    assert matched(path, "GET /post")[1]["status"] == 405
+    assert matched(path, "GET /a%00")[1]["status"] == 400
+    text = ctl("routes", "-c", str(path), "--match", "GET https://example.com/api/x").stdout
+    assert "forward to app" in text and "sent again up to 2 times" in text and "everybody" in text
+    listed = ctl("routes", "-c", str(path)).stdout
+    assert "/users/:id" in listed and "other.test" in listed and "POST" in listed
+    assert ctl("routes", "-c", str(path), "--match", "nonsense at all").returncode == 2
+
+
+# explain
+
+
+def test_explain(tmp_path: Path) -> None:
+    done = ctl("explain", "upstreams[2].pool.max_connections")
+    assert done.returncode == 0 and "upstreams[].pool.max_connections" in done.stdout and "default" in done.stdout
+    assert "workers" in ctl("explain", "GATEWAY_WORKERS").stdout
+    assert "upstreams[].pool.max_connections" in ctl("explain", "pool.max_connections").stdout
+    assert "refused the connection" in ctl("explain", "connection_refused").stdout
+    assert json.loads(ctl("explain", "workers", "--json").stdout)[0]["name"] == "workers"
+    unknown = ctl("explain", "max_connection")
+    assert unknown.returncode == 1 and 'did you mean "max_connections"?' in unknown.stderr
+
+
+# certs
+
+
+def test_certs(launch, tmp_path: Path) -> None:
+    site = Authority(tmp_path / "ca").issue("site.test")
+    gateway: Gateway = launch(routes=[respond("/")])
+    assert "No listener speaks TLS" in gateway.ctl("certs").stdout
+    gateway.reload(bind_host=None, bind_port=None, listeners=[listener(gateway.port, site)])
+    assert "site.test" in gateway.ctl("certs").stdout
+    shown = answer(gateway, "certs")["certificates"]
+    assert shown[0]["names"] == ["site.test"] and shown[0]["days_left"] >= 28
+
+
+# connections
+
+
+def test_who_holds_a_draining_generation(launch, backend: Backend) -> None:
+    gateway: Gateway = launch(upstreams=[upstream(backend.port)], shutdown_drain_timeout_sec=30)
+    backend.answer = hang
+    client = Client(gateway.port)
+    client.send(request("GET", "/api"))
+    backend.wait_requests(1)
+    gateway.reload()
+    peer = "%s:%d" % client.sock.getsockname()
+    held = answer(gateway, "connections", "--draining")["connections"]
+    assert {entry["with"]: entry["peer"] for entry in held} == {"client": peer, "backend": f"127.0.0.1:{backend.port}"}
+    assert all(entry["generation"] == 1 and entry["state"] == "draining" and entry["tcp"] == "ESTABLISHED" for entry in held)
+    assert peer in gateway.ctl("connections").stdout
+    backend.connections[0].send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    assert client.read().status == 200
+
+
+# top
+
+
+def test_top_works_when_nobody_answers(launch) -> None:
+    gateway: Gateway = launch(workers=2, routes=[respond("/")])
+    for _ in range(5):
+        gateway.get("/")
+    workers = gateway.workers
+    stopped = [gateway.pid, *workers]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        done = subprocess.run([binaries() / "gatewayctl", "top", "--json", "-P", gateway.pid_file], capture_output=True, text=True, timeout=20, env=clean_environment())
+        text = subprocess.run([binaries() / "gatewayctl", "top", "--count", "1", "-P", gateway.pid_file], capture_output=True, text=True, timeout=20, env=clean_environment()).stdout
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    shown = json.loads(done.stdout)
+    assert {worker["pid"] for worker in shown["workers"]} == set(workers) and sum(worker["requests"] for worker in shown["workers"]) == 5
+    assert "REQUESTS/S" in text and all(str(pid) in text for pid in workers)
+
+
+# logs
+
+
+def test_logs_are_filtered_and_followed_over_a_rotation(launch, tmp_path: Path) -> None:
+    log = tmp_path / "error.log"
+    gateway: Gateway = launch(access_log=True, log={"file": str(log), "max_files": 1, "level": "debug"}, routes=[respond("/"), respond("/one"), respond("/two"), respond("/three"), respond("/bad", status=503)])
+    gateway.get("/"), gateway.get("/bad"), gateway.get("/nowhere")
+    gateway.access_entries(3)
+    lines = gateway.ctl("logs", "--access", "--status", "5xx").stdout.splitlines()
+    assert len(lines) == 1 and "/bad" in lines[0]
+    assert len(gateway.ctl("logs", "--access", "-n", "2").stdout.splitlines()) == 2
+    assert "serves with" in gateway.ctl("logs", "--level", "info").stdout and gateway.ctl("logs", "--level", "critical").stdout == ""
+    with subprocess.Popen([binaries() / "gatewayctl", "logs", "--access", "-f", "-n", "0", "-P", gateway.pid_file], stdout=subprocess.PIPE, text=True, env=clean_environment()) as follower:
+        assert follower.stdout
+        try:
+            time.sleep(0.3)
+            gateway.get("/one")
+            assert "/one" in follower.stdout.readline()
+            gateway.access_file.rename(tmp_path / "old.log")
+            gateway.get("/two")
+            assert gateway.ctl("reopen").returncode == 0
+            gateway.get("/three")
+            assert "/two" in follower.stdout.readline() and "/three" in follower.stdout.readline()
+        finally:
+            follower.kill()
+    assert gateway.ctl("logs", "--status", "200").returncode == 2
+
+
+def test_a_log_that_is_no_file(launch) -> None:
+    gateway: Gateway = launch(routes=[respond("/")])
+    done = gateway.ctl("logs")
+    assert done.returncode == 1 and "does not write this log to a file" in done.stderr
+    until(lambda: gateway.get("/").status == 200)
