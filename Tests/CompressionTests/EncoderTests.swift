@@ -36,16 +36,16 @@ import Wire
   }
 
   private func inflated(_ bytes: [UInt8], limit: Int) -> [UInt8]? {
-    var stream = z_stream()
+    var stream = unsafe z_stream()
     guard unsafe czl_inflate_init(&stream, -(15 + 16)) == Z_OK else { return nil }
     defer { unsafe inflateEnd(&stream) }
     var input = bytes, output = [UInt8](repeating: 0, count: limit + 16)
     let written: Int? = unsafe input.withUnsafeMutableBufferPointer { source in
       unsafe output.withUnsafeMutableBufferPointer { target in
         unsafe stream.next_in = source.baseAddress
-        stream.avail_in = UInt32(source.count)
+        unsafe stream.avail_in = UInt32(source.count)
         unsafe stream.next_out = target.baseAddress
-        stream.avail_out = UInt32(target.count)
+        unsafe stream.avail_out = UInt32(target.count)
         return unsafe inflate(&stream, Z_FINISH) == Z_STREAM_END && stream.avail_in == 0 ? target.count - Int(stream.avail_out) : nil
       }
     }
