@@ -11,8 +11,8 @@ import Wire
 
 /// What is true of an exchange.
 struct ExchangeFlags: OptionSet, BitwiseCopyable {
-  let rawValue: UInt32
-  init(rawValue: UInt32) { self.rawValue = rawValue }
+  let rawValue: UInt64
+  init(rawValue: UInt64) { self.rawValue = rawValue }
 
   /// Bytes of the final response have been handed to the client's socket or backlog.
   static var committed: ExchangeFlags { ExchangeFlags(rawValue: 1) }
@@ -54,9 +54,9 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   static var grpc: ExchangeFlags { ExchangeFlags(rawValue: 1 << 23) }
   static var deadlineIsCalls: ExchangeFlags { ExchangeFlags(rawValue: 1 << 24) }
   /// The client is bound to an endpoint by a cookie.
-  static var sticky: ExchangeFlags { ExchangeFlags(rawValue: 1 << 29) }
+  static var sticky: ExchangeFlags { ExchangeFlags(rawValue: 1 << 32) }
   /// How the attempt under way ends says something about its endpoint.
-  static var watched: ExchangeFlags { ExchangeFlags(rawValue: 1 << 30) }
+  static var watched: ExchangeFlags { ExchangeFlags(rawValue: 1 << 33) }
   /// Some statuses are retried.
   static var watchesStatus: ExchangeFlags { ExchangeFlags(rawValue: 1 << 18) }
   /// It is a copy of a request, for which nobody waits.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 import threading
 import time
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from support.backend import reply
 from support.fleet import Fleet, numbered
 from support.gateway import Gateway, ctl
 
@@ -187,6 +190,21 @@ def test_a_bound_client_goes_elsewhere_when_it_must(launch, fleet: Make) -> None
     assert "Path=/" in cookie and "HttpOnly" in cookie and "SameSite=Lax" in cookie and "Secure" not in cookie and "Max-Age" not in cookie
 
 
+def test_bound_judged_and_compressed(launch, fleet: Make) -> None:
+    """What is kept of an exchange for its endpoint is apart from what is kept for its compression."""
+    two = fleet(2)
+    text = b"the same again and again. " * 400
+    for backend in two.backends:
+        backend.answer = reply(200, "Content-Type: text/plain", body=text)
+    upstream = two.upstream(balance={"sticky": {"cookie": "route"}}, health={"outlier_detection": {"enabled": True}})
+    gateway: Gateway = launch(upstreams=[upstream], compression={"enabled": True})
+    plain = gateway.get("/")
+    assert plain.body == text and plain.header("content-encoding") is None and plain.header("set-cookie") is not None
+    coded = gateway.get("/", "Accept-Encoding: gzip")
+    assert coded.header("content-encoding") == "gzip" and gzip.decompress(coded.body) == text and coded.header("set-cookie") is not None
+    assert sum(one["requests"] for one in json.loads(gateway.ctl("upstreams", "--json").stdout)["upstreams"][0]["endpoints"]) == 2
+
+
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"policy": "random"}, 'balance.policy must be'),
     ({"policy": "hash", "hash": {"key": "body"}}, 'balance.hash.key is "body", which is no key'),
@@ -203,8 +221,6 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize("balance, expected", MISTAKES)
 def test_mistakes(tmp_path, balance: dict[str, Any], expected: str) -> None:
-    import json
-
     path = tmp_path / "gateway.json"
     path.write_text(json.dumps({"upstreams": [{"name": "a", "host": "127.0.0.1", "balance": balance}]}))
     done = ctl("validate", "-c", str(path))
