@@ -69,7 +69,7 @@ public struct ConcurrencyLimit<Memory: BreakerMemory> {
   /// Notes a time, and returns the shortest of this stretch and the one before: each has a word with its number and its time.
   private func note(_ latency: UInt64, _ now: Int64) -> UInt64 {
     // Never that of a word which nobody has written.
-    let number = UInt64(clamping: now / Self.stretch) & 0x7f_ffff + 1
+    let number = (UInt64(clamping: now / Self.stretch) & 0x7f_ffff) + 1
     let latency = min(latency, 1 << 40 - 1)
     let place = BreakerCell.shortest + Int(number & 1)
     var shortest = latency
@@ -80,7 +80,7 @@ public struct ConcurrencyLimit<Memory: BreakerMemory> {
       if isOfNow, shortest < latency || word & (1 << 40 - 1) == latency { break }
       if memory.exchange(place, expected: word, desired: number << 40 | latency) { break }
     }
-    let other = memory.load(BreakerCell.shortest + Int(number + 1 & 1))
+    let other = memory.load(BreakerCell.shortest + Int((number & 1) ^ 1))
     if other >> 40 == number &- 1, other & (1 << 40 - 1) > 0 { shortest = min(shortest, other & (1 << 40 - 1)) }
     return shortest
   }
