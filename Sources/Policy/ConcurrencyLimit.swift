@@ -47,7 +47,7 @@ public struct ConcurrencyLimit<Memory: BreakerMemory> {
     guard let latency else { return lower(Self.pause, now) }
     let shortest = note(UInt64(clamping: max(1, latency)), now)
     if UInt64(clamping: latency) > shortest * tolerance / 100 { return lower(max(Self.pause, latency), now) }
-    guard underWay * 2 >= limit else { return }
+    guard underWay >= (limit + 1) / 2 else { return }
     for _ in 0..<100 {
       let present = memory.load(BreakerCell.limit)
       let value = min(max(word, minimum * Self.one), maximum * Self.one)
