@@ -25,8 +25,10 @@ extension SettingsTable {
     CompressionPlan(),
     [
       .boolean("enabled", \.enabled, "Whether responses are compressed where the route does not say."),
-      .choices("algorithms", \.order, [("gzip", .gzip), ("br", .brotli), ("zstd", .zstd)], "Codings offered, in order of preference; the client's qualities come first."),
-      .texts("types", \.types, .mediaTypePattern, "Media types that are compressed. Streams of events never are."),
+      .choices("algorithms", \.order, [("gzip", .gzip), ("br", .brotli), ("zstd", .zstd)], "Codings offered, in order of preference; the client's qualities come first.")
+        .example(.array(["br", "zstd", "gzip"].map { .string($0) })),
+      .texts("types", \.types, .mediaTypePattern, "Media types that are compressed. Streams of events never are.")
+        .example(.array(CompressionPlan().types.map { .string($0) })),
       .quantity("min_length_bytes", \.minLength, .bytes, 0...(1 << 30), "Size from which content is compressed, where it is known."),
       .integer("gzip_level", \.gzipLevel, 1...9, "1 (fast) to 9 (small)."),
       .integer("brotli_level", \.brotliLevel, 0...11, "0 (fast) to 11 (small, and slow)."),
