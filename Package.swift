@@ -36,6 +36,8 @@ let package = Package(
     .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
     .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CBrotli", pkgConfig: "libbrotlienc", providers: [.apt(["libbrotli-dev"])]),
+    .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(name: "CCares", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
     // 1: bytes, system calls, the nouns of HTTP
     step("Memory", ["CLinux"]),
@@ -45,6 +47,7 @@ let package = Package(
     step("Wire", ["HTTPModel", "Memory", "CLinux"]),
     step("HTTP2", ["Wire", "HTTPModel", "Memory", "CLinux", "CNghttp2"]),
     step("WebSocket", ["Wire", "HTTPModel", "Memory", "CLinux", "CZlib"]),
+    step("Compression", ["Wire", "Memory", "CZlib", "CBrotli", "CZstd"]),
     // 3: the event loop and its timers, TLS without I/O
     step("Transport", ["Kernel", "Memory"]),
     step("TLS", ["Memory", "COpenSSL"]),
@@ -60,11 +63,11 @@ let package = Package(
     // 7: text to plan; the master and gatewayctl only, a worker is handed the plan
     step("Configuration", ["Memory", "Plan", "Policy", "Telemetry", "TLS", "HTTPModel", "Kernel", "CYAML"]),
     // 8: the life of a request
-    step("Gateway", ["HTTP2", "WebSocket", "Upstream", "Policy", "SharedState", "Telemetry", "Transport", "TLS", "Wire", "HTTPModel", "Plan", "Memory", "Kernel"]),
+    step("Gateway", ["HTTP2", "WebSocket", "Compression", "Upstream", "Resolution", "Policy", "SharedState", "Telemetry", "Transport", "TLS", "Wire", "HTTPModel", "Plan", "Memory", "Kernel"]),
     // 9: the two roles, and what they say to each other
     step("Control", ["SharedState", "Plan", "Kernel"]),
     step("Worker", ["Gateway", "Control", "SharedState", "Telemetry", "Transport", "Plan", "Kernel", "Memory"]),
-    step("Master", ["Configuration", "Control", "Policy", "SharedState", "Telemetry", "TLS", "Plan", "Kernel", "CSystemd"]),
+    step("Master", ["Configuration", "Resolution", "Control", "Policy", "SharedState", "Telemetry", "TLS", "Plan", "Kernel", "CSystemd"]),
     // 10: the programs
     .executableTarget(name: "gatewayd", dependencies: ["Master", "Worker", "Configuration", "Control", "TLS", "Kernel"], swiftSettings: settings),
     .executableTarget(
@@ -79,6 +82,7 @@ let package = Package(
     tests("HTTPModel", ["HTTPModel"]),
     tests("Wire", ["Wire", "HTTPModel", "Memory"]),
     tests("HTTP2", ["HTTP2", "Wire", "HTTPModel", "Memory", "CNghttp2"]),
+    tests("Compression", ["Compression", "Wire", "Memory", "CZlib"]),
     tests("WebSocket", ["WebSocket", "HTTPModel", "Wire", "Memory"]),
     tests("Transport", ["Transport", "Kernel"]),
     .target(name: "TLSPeer", dependencies: ["COpenSSL"], path: "Tests/TLSPeer"),
@@ -92,7 +96,7 @@ let package = Package(
     tests("Upstream", ["Upstream", "Policy", "SharedState", "Plan", "Kernel", "Memory"]),
     tests("Configuration", ["Configuration", "Plan", "HTTPModel", "TLS", "TLSTestSupport"]),
     tests("Control", ["Control", "SharedState", "Plan", "Kernel"]),
-    tests("Master", ["Master", "Control", "SharedState", "Plan", "Kernel"]),
+    tests("Master", ["Master", "Resolution", "Control", "SharedState", "Plan", "Kernel"]),
     tests("gatewayctl", ["gatewayctl"]),
     // The checks that scripts/fuzz runs on arbitrary bytes, and the tests that replay what it found
     .target(

@@ -13,6 +13,8 @@ static const struct { char text[31]; uint8_t count; } names[] = {
   NAME("server"), NAME("authorization"), NAME("content-type"), NAME("content-range"), NAME("content-disposition"), NAME("accept"),
   NAME("x-accel-buffering"), NAME("content-encoding"), NAME("user-agent"), NAME("referer"), NAME("x-client-cert-subject"),
   NAME("x-client-cert-fingerprint"), NAME("forwarded"), NAME("x-forwarded-port"), NAME("x-real-ip"),
+  NAME("accept-encoding"),
+  NAME("etag"), NAME("vary"), NAME("accept-ranges"), NAME("cache-control"),
 #undef NAME
 };
 enum { NAME_COUNT = sizeof names / sizeof names[0] };

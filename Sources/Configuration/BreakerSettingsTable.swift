@@ -24,6 +24,20 @@ extension SettingsTable {
         "Accepted for the sake of older configurations; an upstream has one breaker, so that there is nothing for it to limit."),
       .integer("retry_budget_percent", \.plan.retryBudget, 0...100, "Retries under way at the same time, as a percentage of the other requests to the upstream…"),
       .integer("retry_budget_min_concurrency", \.plan.retryMinimum, 0...1_000_000, "…and how many may be in any case."),
+      .integer("max_requests", \.plan.maxRequests, 1...10_000_000, zero: "no limit", "Requests to the upstream under way at the same time, over all workers; more are refused."),
+      .integer("max_pending_requests", \.plan.maxPending, 1...10_000_000, zero: "256 in each worker", "Requests that wait for a connection at the same time, over all workers; more are refused."),
+      .section("adaptive_concurrency", \.plan, adaptive, "A limit of requests under way that is found out: it grows while responses come quickly, and shrinks when they become slow or fail."),
+    ])
+
+  private static let adaptive = SettingTable<BreakerPlan>(
+    BreakerPlan(),
+    [
+      .boolean("enabled", \.isAdaptive, "Whether there is such a limit."),
+      .integer("min_requests", \.adaptiveMinimum, 1...10_000_000, "The limit is never lower."),
+      .integer("max_requests", \.adaptiveMaximum, 1...10_000_000, "…nor higher than this."),
+      .integer(
+        "latency_tolerance_percent", \.adaptiveTolerance, 110...10_000,
+        "Time to a response's header from which it counts as slow, as a percentage of the shortest of the last minute."),
     ])
 }
 
@@ -39,6 +53,12 @@ extension Settings {
         reading.reject(
           reading.origins["\(path).max_open_duration_ms"] == nil ? "\(path).base_open_duration_ms" : "\(path).max_open_duration_ms",
           "\(path).max_open_duration_ms (\(breaker.maxOpenDuration)) must not be less than base_open_duration_ms (\(breaker.baseOpenDuration))")
+      }
+      if breaker.adaptiveMaximum < breaker.adaptiveMinimum {
+        let key = reading.origins["\(path).adaptive_concurrency.max_requests"] == nil ? "min_requests" : "max_requests"
+        reading.reject(
+          "\(path).adaptive_concurrency.\(key)",
+          "\(path).adaptive_concurrency.max_requests (\(breaker.adaptiveMaximum)) must not be less than min_requests (\(breaker.adaptiveMinimum))")
       }
       if reading.origins["\(path).max_ejection_percent_per_host_set"] != nil {
         reading.warn(

@@ -19,7 +19,9 @@ extension Settings {
         "http2.streaming.low_water_bytes (\(http2.lowWater)) must be less than high_water_bytes (\(http2.highWater))")
     }
     checkRateLimits(&reading)
+    checkNames(&reading)
     checkAddressRules(&reading)
+    checkCompression(&reading)
     checkListeners(&reading)
     checkUpstreams(&reading)
     checkBreakers(&reading)
@@ -94,6 +96,7 @@ extension Settings {
     for index in upstreams.indices where reading.origins["upstreams[\(index)].pool.max_idle_connections"] == nil {
       upstreams[index].pool.maxIdleConnections = min(upstreams[index].pool.maxIdleConnections, upstreams[index].pool.maxConnections)
     }
+    for index in upstreams.indices where upstreams[index].health.check.statuses.isEmpty { upstreams[index].health.check.statuses = HealthCheckPlan().statuses }
     for index in upstreams.indices { upstreams[index].forward.fitDefaults("upstreams[\(index)].proxy", reading) }
     for index in routes.indices { routes[index].forward?.fitDefaults("routes[\(index)].proxy", reading) }
     for index in upstreams.indices where upstreams[index].tls.enabled && reading.origins["upstreams[\(index)].port"] == nil { upstreams[index].port = 443 }
@@ -109,6 +112,8 @@ extension Settings {
         seen[upstream.name] = path
       }
       checkEndpoints(upstream, path, &reading)
+      check(upstream.balance, "\(path).balance", &reading)
+      check(upstream.health, upstream, "\(path).health", &reading)
       let pool = upstream.pool
       if pool.maxIdleConnections > pool.maxConnections {
         reading.reject(
@@ -123,6 +128,22 @@ extension Settings {
       if upstream.routePrefix.isEmpty, !upstream.methods.isEmpty {
         reading.reject("\(path).proxy.methods", "\(path).proxy.methods has no effect without route_prefix")
       }
+    }
+  }
+
+  private func check(_ balance: BalancePlan, _ path: String, _ reading: inout Reading) {
+    if balance.policy != .hash {
+      for (key, isGiven) in [("key", balance.hashKey != BalancePlan().hashKey), ("load_bound_percent", balance.loadBound > 0)] where isGiven {
+        reading.reject("\(path).hash.\(key)", "\(path).hash.\(key) has no effect without policy \"hash\"")
+      }
+    }
+    if balance.sticky.cookie.isEmpty, balance.sticky != StickyPlan() {
+      let given = ["secret", "path", "domain", "max_age_sec", "http_only", "secure", "same_site"].first { reading.origins["\(path).sticky.\($0)"] != nil }
+      let rejected = reading.errors.contains { $0.path.hasPrefix("\(path).sticky") }
+      if !rejected { reading.reject("\(path).sticky.\(given ?? "cookie")", "\(path).sticky.\(given ?? "cookie") has no effect without cookie") }
+    }
+    if balance.sticky.sameSite == .none, !balance.sticky.isSecure {
+      reading.reject("\(path).sticky.same_site", "\(path).sticky.same_site is \"none\", which browsers accept with secure only")
     }
   }
 
@@ -199,14 +220,14 @@ extension Settings {
       let actions = [
         reading.origins["\(path).upstream"] != nil && !route.upstream.isEmpty ? "upstream" : nil,
         route.rules.split.arms.isEmpty ? nil : "split", route.respond.map { _ in "respond" },
-        route.redirect.map { _ in "redirect" }, route.echo.map { _ in "echo" },
+        route.redirect.map { _ in "redirect" }, route.echo.map { _ in "echo" }, route.files.map { _ in "static" },
       ].compactMap { $0 }
       if actions.count != 1 {
         let rejected = reading.origins["\(path).upstream"] != nil && route.upstream.isEmpty && reading.errors.contains { $0.path == "\(path).upstream" }
         if actions.count > 1 {
-          reading.reject(path, "\(title) has \(actions.joined(separator: " and ")), but may have only one of upstream, split, respond, redirect and echo")
+          reading.reject(path, "\(title) has \(actions.joined(separator: " and ")), but may have only one of upstream, split, respond, redirect, echo and static")
         } else if !rejected {
-          reading.reject(path, "\(title) needs one of upstream, split, respond, redirect and echo")
+          reading.reject(path, "\(title) needs one of upstream, split, respond, redirect, echo and static")
         }
       }
       if !route.upstream.isEmpty { checkUpstreamName(route.upstream, "\(path).upstream", title, &reading) }
@@ -220,6 +241,7 @@ extension Settings {
         }
       }
       check(route.rules, path, isForwarded: isForwarded, pattern: route.path, &reading)
+      if let files = route.files { check(files, route, path, &reading) }
       if let respond = route.respond { check(respond, "\(path).respond", &reading) }
       if let redirect = route.redirect { check(redirect, route.path, "\(path).redirect.to", &reading) }
     }
@@ -280,6 +302,7 @@ extension Settings {
       requireAbsolute(upstream.tls.certificateFile, "upstreams[\(index)].tls.cert_file")
       requireAbsolute(upstream.tls.keyFile, "upstreams[\(index)].tls.key_file")
     }
+    for (index, route) in routes.enumerated() { requireAbsolute(route.files?.root ?? "", "routes[\(index)].static.root") }
     if let pidFile, !pidFile.hasPrefix("/") {
       reading.reject(.flag("-P"), "", "the PID file must be an absolute path to run in the background (found \(JSON.quoted(pidFile)))")
     }

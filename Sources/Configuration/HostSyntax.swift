@@ -17,6 +17,19 @@ enum HostSyntax {
 
   static func isAddress(_ text: String) -> Bool { isIPv4(text) || isIPv6(text) }
 
+  /// An address with a port, 53 if none is given; nil when it is something else.
+  static func server(_ text: String) -> (address: String, port: Int)? {
+    if isAddress(text) { return (text, 53) }
+    if text.hasPrefix("["), text.hasSuffix("]") { return isIPv6(withoutBrackets(text)) ? (withoutBrackets(text), 53) : nil }
+    guard let colon = text.lastIndex(of: ":") else { return nil }
+    let host = String(text[..<colon]), digits = text[text.index(after: colon)...]
+    let address = withoutBrackets(host)
+    // An IPv6 address without brackets would end in what looks like a port.
+    guard isIPv4(host) || host.hasPrefix("[") && isIPv6(address) else { return nil }
+    guard (1...5).contains(digits.utf8.count), digits.utf8.allSatisfy(isDigit), let port = Int(digits), (1...65535).contains(port) else { return nil }
+    return (address, port)
+  }
+
   /// `[::1]` to `::1`; anything else as it is.
   static func withoutBrackets(_ text: String) -> String {
     guard text.hasPrefix("["), text.hasSuffix("]") else { return text }
@@ -24,8 +37,16 @@ enum HostSyntax {
     return isIPv6(inner) ? inner : text
   }
 
+  /// The domain that a service belongs to: `example.com` of `_http._tcp.example.com` (RFC 2782).
+  static func domain(ofService name: String) -> String {
+    let labels = name.split(separator: ".", omittingEmptySubsequences: false)
+    let domain = labels.drop { $0.hasPrefix("_") }
+    return domain.isEmpty || domain.allSatisfy(\.isEmpty) ? name : domain.joined(separator: ".")
+  }
+
   /// Why `text` is neither a host name nor an address; nil when it is one.
-  static func complaint(_ text: String) -> String? {
+  /// - Parameter underscores: whether they may stand in names, as those of SRV records and of some containers' names do.
+  static func complaint(_ text: String, underscores: Bool = false) -> String? {
     if text.isEmpty { return "it is empty" }
     if isAddress(text) { return nil }
     let shown = JSON.quoted(text)
@@ -40,8 +61,8 @@ enum HostSyntax {
       if label.isEmpty { return "\(shown) has an empty label" }
       if label.utf8.count > 63 { return "a label is longer than 63 characters" }
       if label.hasPrefix("-") || label.hasSuffix("-") { return "a label of \(shown) begins or ends with \"-\"" }
-      if !label.utf8.allSatisfy({ isLetter($0) || isDigit($0) || $0 == 0x2d }) {
-        return "\(shown) contains characters other than letters, digits, \"-\" and \".\""
+      if !label.utf8.allSatisfy({ isLetter($0) || isDigit($0) || $0 == 0x2d || underscores && $0 == 0x5f }) {
+        return "\(shown) contains characters other than letters, digits, \"-\"\(underscores ? ", \"_\"" : "") and \".\""
       }
     }
     // What inet_aton would take for an address must not reach a resolver that might agree with it.

@@ -86,16 +86,14 @@ enum Overlay {
     }
   }
 
-  /// Variables of features that do not exist yet are errors. Others that look misspelt are only doubtful: an environment
+  /// Variables that look misspelt are doubtful, and no more: an environment
   /// may well hold `GATEWAY_…` variables that are not meant for this program.
   private static func complainAboutOthers(_ environment: [String: String], _ reading: inout Reading) {
     let known = variables.flatMap(\.names)
     for name in environment.keys.sorted() {
       guard let prefix = prefixes.first(where: { name.hasPrefix($0) }) else { continue }
       let rest = String(name.dropFirst(prefix.utf8.count))
-      if SettingsTable.laterVariables.contains(rest) {
-        reading.reject(.environment(name), "", "\(name) is not available yet")
-      } else if !known.contains(rest), rest.utf8.count > 3,
+      if !known.contains(rest), rest.utf8.count > 3,
         let meant = known.first(where: { Suggestion.distance(Array(rest.utf8), Array($0.utf8)) <= 2 })
       {
         reading.warn(.environment(name), "", "\(name) is not a setting and has no effect", suggestion: prefix + meant)

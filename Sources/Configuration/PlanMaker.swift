@@ -1,4 +1,4 @@
-// PlanMaker — checked settings to the plan: names resolved, routes expanded, files absolute.
+// PlanMaker — checked settings to the plan: names of listeners resolved, those of backends listed, routes expanded, files absolute.
 
 import HTTPModel
 import Plan
@@ -20,7 +20,9 @@ extension Plan {
     identity = settings.identity
     tickets = settings.tls.tickets
     rateLimit = settings.rateLimit
+    dns = settings.dns
     clientAddress = ClientAddressPlan(settings.clientAddress)
+    compression = settings.compression
     access = AddressRulePlan(settings.access)
     log = settings.log
     if !log.file.isEmpty { log.file = surroundings.absolute(log.file) }
@@ -29,14 +31,16 @@ extension Plan {
     if !identity.user.isEmpty || !identity.group.isEmpty, let complaint = surroundings.accountComplaint(identity.user, identity.group) {
       reading.reject(identity.user.isEmpty ? "group" : "user", complaint)
     }
-    var addresses = AddressBook(surroundings)
+    var addresses = AddressBook(surroundings, settings.dns.family)
     listeners = Plan.listeners(settings, &addresses, &reading)
     for index in listeners.indices {
       let path = settings.listeners.isEmpty ? "tls" : "listeners[\(index)].tls"
       listeners[index].tls = Plan.tls(settings, settings.listeners.isEmpty ? nil : settings.listeners[index], path, surroundings, &reading)
     }
     for (index, upstream) in settings.upstreams.enumerated() {
-      var plan = Plan.upstream(upstream, "upstreams[\(index)]", &addresses, &reading)
+      var plan = Plan.upstream(upstream, &addresses)
+      plan.balance = upstream.balance
+      plan.health = upstream.health
       plan.requestMode = upstream.requestMode
       plan.pool = upstream.pool
       plan.proxyProtocol = upstream.proxyProtocol
@@ -47,24 +51,37 @@ extension Plan {
       if upstream.tls.enabled { plan.tls = self.tls(upstream, "upstreams[\(index)].tls", surroundings, &reading) }
       upstreams.append(plan)
     }
+    names = addresses.names
     routes = RouteExpansion(settings, &reading).routes
+    for (index, route) in settings.routes.enumerated() {
+      guard let root = route.files?.root, !root.isEmpty, let complaint = surroundings.folderComplaint(surroundings.absolute(root)) else { continue }
+      reading.reject("routes[\(index)].static.root", "routes[\(index)].static.root \(JSON.quoted(root)) \(complaint)")
+    }
+    for index in routes.indices {
+      guard case .files(var files) = routes[index].action else { continue }
+      files.root = surroundings.absolute(files.root)
+      routes[index].action = .files(files)
+    }
   }
 
   /// Where an upstream's requests go, and what they call it.
-  private static func upstream(_ upstream: UpstreamSettings, _ path: String, _ addresses: inout AddressBook, _ reading: inout Reading) -> UpstreamPlan {
+  private static func upstream(_ upstream: UpstreamSettings, _ addresses: inout AddressBook) -> UpstreamPlan {
     guard !upstream.endpoints.isEmpty else {
-      return UpstreamPlan(
-        name: upstream.name, host: upstream.host, port: UInt16(clamping: upstream.port), addresses: addresses.look(up: upstream.host, "\(path).host", &reading))
+      let host = upstream.isService ? HostSyntax.domain(ofService: upstream.host) : upstream.host
+      let found = addresses.place(upstream.host, isService: upstream.isService)
+      var plan = UpstreamPlan(name: upstream.name, host: host, port: UInt16(clamping: upstream.port), addresses: found.literals)
+      plan.lookup = found.lookup
+      return plan
     }
     var plan = UpstreamPlan(name: upstream.name, host: upstream.host, port: UInt16(clamping: upstream.port), addresses: [])
-    for (index, settings) in upstream.endpoints.enumerated() {
+    for settings in upstream.endpoints {
       var endpoint = settings.plan(upstream)
-      if endpoint.unix.isEmpty { endpoint.addresses = addresses.look(up: endpoint.host, "\(path).endpoints[\(index)].host", &reading) }
+      if endpoint.unix.isEmpty { (endpoint.addresses, endpoint.lookup) = addresses.place(endpoint.host, isService: settings.isService) }
       plan.endpoints.append(endpoint)
     }
     if plan.host.isEmpty {
       let named = plan.endpoints.first { !$0.host.isEmpty }
-      plan.host = named?.host ?? "localhost"
+      plan.host = upstream.calledName.isEmpty ? "localhost" : upstream.calledName
       plan.port = named?.port ?? plan.port
     }
     return plan
@@ -113,7 +130,7 @@ extension Plan {
   private mutating func tls(_ upstream: UpstreamSettings, _ path: String, _ surroundings: Surroundings, _ reading: inout Reading) -> UpstreamTLSPlan {
     let own = upstream.tls
     var tls = UpstreamTLSPlan()
-    tls.serverName = own.serverName.isEmpty ? (upstream.host.isEmpty ? upstream.endpoints.first?.host ?? "" : upstream.host) : own.serverName
+    tls.serverName = own.serverName.isEmpty ? upstream.calledName : own.serverName
     if tls.serverName.hasSuffix(".") { tls.serverName.removeLast() }
     tls.serverNameIsAddress = HostSyntax.isAddress(tls.serverName)
     tls.minVersion = own.minVersion
@@ -165,22 +182,46 @@ extension Plan {
   }
 }
 
-/// Looks each name up once.
+/// Looks each name of a listener up once, and lists those of backends.
 private struct AddressBook {
   private let surroundings: Surroundings
+  private let family: DNSPlan.Family
   private var known: [String: Surroundings.Resolution] = [:]
+  private(set) var names: [NamePlan] = []
+  private var positions: [NamePlan: Int] = [:]
 
-  init(_ surroundings: Surroundings) { self.surroundings = surroundings }
+  init(_ surroundings: Surroundings, _ family: DNSPlan.Family) {
+    self.surroundings = surroundings
+    self.family = family
+  }
 
-  /// The addresses of `host`; empty, with a complaint, when it has none. An empty host has been complained about before.
+  /// Where a backend is: the literal that `host` is, or which of the names.
+  mutating func place(_ host: String, isService: Bool) -> (literals: [String], lookup: Int) {
+    if HostSyntax.isAddress(host) || host.isEmpty { return ([host], -1) }
+    let name = NamePlan(host: host.lowercased(), isService: isService)
+    if let position = positions[name] { return ([], position) }
+    positions[name] = names.count
+    names.append(name)
+    return ([], names.count - 1)
+  }
+
+  /// The addresses of a listener's `host`; empty, with a complaint, when it has none. An empty host has been complained about before.
   mutating func look(up host: String, _ path: String, _ reading: inout Reading) -> [String] {
     if host.isEmpty { return [] }
     if HostSyntax.isAddress(host) { return [host] }
     let resolution = known[host] ?? surroundings.resolve(host)
     known[host] = resolution
     switch resolution {
-    case .addresses(let addresses) where !addresses.isEmpty: return addresses
-    case .addresses: reading.reject(path, "\(path) \(JSON.quoted(host)) has no address")
+    case .addresses(let addresses):
+      let v4 = addresses.filter(HostSyntax.isIPv4), v6 = addresses.filter(HostSyntax.isIPv6)
+      let wanted = switch family {
+      case .v4Preferred: v4 + v6
+      case .v6Preferred: v6 + v4
+      case .v4Only: v4
+      case .v6Only: v6
+      }
+      if !wanted.isEmpty { return wanted }
+      reading.reject(path, "\(path) \(JSON.quoted(host)) has no address\(addresses.isEmpty ? "" : " that dns.lookup_family allows")")
     case .failed(let reason): reading.reject(path, "\(path) \(JSON.quoted(host)) cannot be resolved: \(reason)")
     }
     return []

@@ -22,7 +22,7 @@ extension SettingsTable {
       .integer("capacity", \.capacity, 1...1_000_000_000_000, "Tokens in a full bucket: requests at once.").required(example: 20),
       .text(
         "key_type", \.key, .rateKey,
-        "Whom a bucket is for: client_ip, path, header:NAME, cookie:NAME or tls_subject, or up to four of them joined by \"+\". A request that lacks one is not limited by the zone.")
+        "Whom a bucket is for: client_ip, path, header:NAME, cookie:NAME, param:NAME (a parameter of the route's pattern) or tls_subject, or up to four of them joined by \"+\". A request that lacks one is not limited by the zone.")
         .required(example: "client_ip"),
       .integer("ipv6_prefix", \.ipv6Prefix, 1...128, "Bits of an IPv6 client's address that count: one client may have all addresses of a network."),
       .integer("max_entries", \.maxEntries, 16...16_777_216, "Buckets remembered at least, 8 bytes each."),
@@ -31,7 +31,7 @@ extension SettingsTable {
 }
 
 extension TextRule {
-  static let rateKey = TextRule(description: "rate limit key", pattern: "^(client_ip|path|tls_subject|(header|cookie):[^+]+)(\\+(client_ip|path|tls_subject|(header|cookie):[^+]+)){0,3}$") { text in
+  static let rateKey = TextRule(description: "rate limit key", pattern: "^(client_ip|path|tls_subject|(header|cookie|param):[^+]+)(\\+(client_ip|path|tls_subject|(header|cookie|param):[^+]+)){0,3}$") { text in
     do throws(RateKeyError) {
       _ = try RateKey(parsing: text)
       return nil
@@ -55,6 +55,7 @@ extension Settings {
       reading.reject("rate_limit.enabled", "rate_limit.zones needs at least one zone with rate_limit.enabled")
     }
     if rateLimit.zones.count > Self.zoneLimit { reading.reject("rate_limit.zones", "rate_limit.zones has more than \(Self.zoneLimit) zones") }
+    checkRouteParameters(&reading)
     var seen: [String: String] = [:]
     for (index, zone) in rateLimit.zones.enumerated() where !zone.name.isEmpty {
       let path = "rate_limit.zones[\(index)].name"
@@ -62,6 +63,18 @@ extension Settings {
         reading.reject(path, "\(path) repeats \(JSON.quoted(zone.name)) of \(first) (\(reading.place(of: first)))")
       } else {
         seen[zone.name] = path
+      }
+    }
+  }
+
+  /// A parameter that no route has is a slip of the pen: the zone would never limit anybody.
+  private func checkRouteParameters(_ reading: inout Reading) {
+    let patterns = (routes.map(\.path) + upstreams.map(\.routePrefix)).filter { !$0.isEmpty }
+    let known = patterns.reduce(into: Set<String>()) { $0.formUnion(reading.routePath($1)?.captures ?? []) }
+    for (index, zone) in rateLimit.zones.enumerated() {
+      for case .routeParameter(let name) in (try? RateKey(parsing: zone.key))?.parts ?? [] where !known.contains(name) {
+        let path = "rate_limit.zones[\(index)].key_type"
+        reading.reject(path, "\(path) names the parameter \(JSON.quoted(name)), which no route's pattern has")
       }
     }
   }

@@ -34,6 +34,7 @@ struct RouteExpansion {
       let hosts = route.hosts.map { $0.lowercased() }
       var plan = RoutePlan(hosts: hosts, pattern: route.path, methods: methods, action: action, rules: Self.resolved(route.rules, upstreamIndex))
       plan.access = AddressRulePlan(route.access)
+      plan.compresses = settings.isCompressed(route.compression)
       add(plan, "routes[\(index)].path", &reading)
     }
     for (index, upstream) in settings.upstreams.enumerated() where !upstream.routePrefix.isEmpty {
@@ -45,6 +46,7 @@ struct RouteExpansion {
       let methods = upstream.methods.isEmpty ? MethodSet.any : MethodNames.set(upstream.methods)
       var plan = RoutePlan(pattern: pattern, methods: methods, action: .forward(forward), rules: Self.resolved(upstream.rules, upstreamIndex))
       plan.access = AddressRulePlan(upstream.access)
+      plan.compresses = settings.isCompressed(upstream.compression)
       add(plan, "upstreams[\(index)].proxy.route_prefix", &reading)
     }
     if settings.health { append(RoutePlan(pattern: "/health", methods: MethodSet(.get), action: .health), "") }
@@ -56,6 +58,7 @@ struct RouteExpansion {
     if let respond = route.respond { return .respond(respond) }
     if let redirect = route.redirect { return .redirect(redirect) }
     if let echo = route.echo { return .echo(echo) }
+    if let files = route.files { return .files(files) }
     guard let index = upstreamIndex[route.rules.split.arms.first?.name ?? route.upstream] else { return nil }
     var forward = route.forward ?? ForwardPlan(upstream: index)
     forward.upstream = index

@@ -17,6 +17,7 @@ extension SettingsTable {
       .quantity(
         "client_send_timeout_sec", \.bounds.sendTimeout, .seconds, 10...year, zero: "none",
         "How long a client may take none of the response. Not given: send_timeout_sec of the top level."),
+      .integer("rate_limit_cost", \.rateLimitCost, 0...1_000_000, "Tokens that a request takes of each zone of rate_limit that applies to it; 0: it is not limited."),
       .text(
         "rewrite", \.rewrite, .rewriteTarget, mayBeEmpty: true,
         "The path that the backend is asked for, with variables: \"/v2/{rest}\". Without a \"?\" in it the query is kept. Empty: the client's path."),

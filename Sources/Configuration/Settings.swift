@@ -29,8 +29,10 @@ public struct Settings: Equatable, Sendable {
   public var accessLog = AccessLogPlan()
   public var identity = IdentityPlan()
   public var rateLimit = RateLimitPlan()
+  public var dns = DNSPlan()
   public var clientAddress = ClientAddressSettings()
   public var access = AddressRuleSettings()
+  public var compression = CompressionPlan()
   public var upstreams: [UpstreamSettings] = []
   public var routes: [RouteSettings] = []
 
@@ -99,8 +101,12 @@ public struct UpstreamSettings: Equatable, Sendable {
   public var name = ""
   public var host = ""
   public var port = 80
+  /// Whether the SRV records of `host` say where the backends are.
+  public var isService = false
   /// Empty: the upstream has but one, `host`.
   public var endpoints: [EndpointSettings] = []
+  public var balance = BalancePlan()
+  public var health = HealthPlan()
   public var requestMode = UpstreamPlan.RequestMode.streaming
   public var proxyProtocol = UpstreamPlan.ProxyProtocol.off
   public var tls = UpstreamTLSSettings()
@@ -112,12 +118,22 @@ public struct UpstreamSettings: Equatable, Sendable {
   public var methods: [String] = []
   /// Who may use `routePrefix`.
   public var access = AddressRuleSettings()
+  public var compression = CompressionSwitch.inherit
   /// Its `upstream` has no meaning here.
   public var forward = ForwardPlan(upstream: 0)
   /// Of its own route.
   public var rules = RouteRulesPlan()
 
   public init() {}
+}
+
+extension UpstreamSettings {
+  /// What the backends are called where nothing else says so: `host`, or the host of the first endpoint that has one.
+  var calledName: String {
+    if !host.isEmpty { return isService ? HostSyntax.domain(ofService: host) : host }
+    guard let first = endpoints.first(where: { !$0.host.isEmpty }) else { return "" }
+    return first.isService ? HostSyntax.domain(ofService: first.host) : first.host
+  }
 }
 
 /// An element of `upstreams[].endpoints`.
@@ -127,6 +143,7 @@ public struct EndpointSettings: Equatable, Sendable {
   public var port: Int?
   /// Absolute path of a Unix socket; empty for none.
   public var unix = ""
+  public var isService = false
   public var weight = EndpointPlan().weight
   public var isBackup = false
 
@@ -173,7 +190,7 @@ public struct UpstreamTLSSettings: Equatable, Sendable {
   public init() {}
 }
 
-/// An element of `routes`: exactly one of `upstream`, `respond`, `redirect` and `echo` is given.
+/// An element of `routes`: exactly one of `upstream`, `respond`, `redirect`, `echo` and `static` is given.
 public struct RouteSettings: Equatable, Sendable {
   public var hosts: [String] = []
   public var path = ""
@@ -185,6 +202,8 @@ public struct RouteSettings: Equatable, Sendable {
   public var respond: RespondPlan?
   public var redirect: RedirectPlan?
   public var echo: EchoPlan?
+  public var files: StaticPlan?
+  public var compression = CompressionSwitch.inherit
   public var rules = RouteRulesPlan()
   public var access = AddressRuleSettings()
 

@@ -57,8 +57,10 @@ enum SettingsTable {
       .list("upstreams", \.upstreams, upstream, "Backends."),
       .list("routes", \.routes, route, "Which requests are answered how; tried before the route_prefix of any upstream."),
       .section("rate_limit", \.rateLimit, rateLimit, "How many requests whom is allowed, over all workers."),
+      .section("dns", \.dns, dns, "How names of backends are resolved, again and again while they are in use."),
       .section("client_address", \.clientAddress, clientAddress, "How the address of a client is found that comes through proxies."),
-      .later("dns"), .later("auth"), .later("observability"),
+      .section("compression", \.compression, compression, "Compression of responses: forwarded ones, fixed answers and files."),
+      .later("auth"), .later("observability"),
     ] + Setting.addressRules(\.access, " at all"))
 
   static let listener = SettingTable<ListenerSettings>(
@@ -192,16 +194,41 @@ enum SettingsTable {
       .integer("max_continuations", \.continuations, 1...1_000_000_000, zero: "no limit", "CONTINUATION frames of one header section."),
     ])
 
+  static let dns = SettingTable<DNSPlan>(
+    DNSPlan(),
+    [
+      .choice(
+        "lookup_family", \.family, [("v4_preferred", .v4Preferred), ("v6_preferred", .v6Preferred), ("v4_only", .v4Only), ("v6_only", .v6Only)],
+        "Which addresses of a name are used. Of a name that has both kinds, those of the other kind are second addresses of the same endpoints.")
+        .variable("DNS_LOOKUP_FAMILY"),
+      .texts("servers", \.servers, .nameServer, "Servers to ask; none given: those of /etc/resolv.conf."),
+      .quantity("resolve_timeout_ms", \.resolveTimeout, .milliseconds, 100...60_000, "Time for one name, all its queries together.").variable("DNS_RESOLVE_TIMEOUT_MS"),
+      .quantity("overall_timeout_ms", \.overallTimeout, .milliseconds, 100...300_000, "Time for all names when a generation of workers starts, with required.")
+        .variable("DNS_OVERALL_TIMEOUT_MS"),
+      .integer("resolver_max_inflight", \.maxInFlight, 1...1024, "Queries of one worker at the same time; others wait."),
+      .quantity("min_ttl_sec", \.minTTL, .seconds, 100...day, "The shortest time for which an answer is good, whatever it says."),
+      .quantity("max_ttl_sec", \.maxTTL, .seconds, 100...day, "The longest."),
+      .quantity("negative_ttl_sec", \.negativeTTL, .seconds, 100...day, "The longest pause before a name is looked up again that has not been found, or for which no server has answered."),
+      .boolean("stale_on_error", \.staleOnError, "Whether addresses stay in use whose time is over, as long as no server answers.").variable("DNS_STALE_ON_ERROR"),
+      .quantity("stale_max_sec", \.staleLimit, .seconds, 100...year, zero: "for good", "…for how long."),
+      .boolean(
+        "required", \.required,
+        "Whether the gateway does not start, or refuses a reload, when a name cannot be resolved. Otherwise requests for its upstream are answered 503 until it can be."),
+    ])
+
   static let upstream = SettingTable<UpstreamSettings>(
     UpstreamSettings(),
     [
       .text("name", \.name, .name, "Name for routes, logs and metrics; each upstream has another.").required(example: "demo"),
       .text(
-        "host", \.host, .host, mayBeEmpty: true,
-        "Host name or address of the backend; a name is looked up when the configuration is loaded. With endpoints, only what they are called in Host and TLS; empty: the first of them.")
+        "host", \.host, .backendHost, mayBeEmpty: true,
+        "Host name or address of the backend; each address of a name is an endpoint, and they are kept up to date (see dns). With endpoints, only what they are called in Host and TLS; empty: the first of them.")
         .example("127.0.0.1"),
       .integer("port", \.port, 1...65535, "Port of the backend, and of endpoints that give none.").example(9001),
+      .boolean("srv", \.isService, "Whether the SRV records of host say where the backends are, with ports, weights and priorities."),
       .list("endpoints", \.endpoints, endpoint, "Several backends that requests are divided among, instead of host alone."),
+      .section("balance", \.balance, balance, "How requests are divided among the endpoints."),
+      .section("health", \.health, HealthSettings.table, "How it is found out whether the endpoints can be used."),
       .choice("request_mode", \.requestMode, [("streaming", .streaming), ("buffered", .buffered)], "Whether a body is sent on as it arrives, or collected first."),
       .choice(
         "proxy_protocol", \.proxyProtocol, [("off", .off), ("v1", .v1), ("v2", .v2)],
@@ -213,11 +240,43 @@ enum SettingsTable {
       .section("circuit_breaker", \.breaker, breaker, "When the backend is left alone for a while, by all workers together, and how many retries it is spared."),
     ])
 
+  private static let balance = SettingTable<BalancePlan>(
+    BalancePlan(),
+    [
+      .choice(
+        "policy", \.policy, [("power_of_two", .powerOfTwo), ("round_robin", .roundRobin), ("least_requests", .leastRequests), ("hash", .hash)],
+        "Who gets a request: the less loaded of two endpoints drawn by weight; one after the other by weight; the least loaded of all; or the one that a key of the request belongs to."),
+      .section("hash", \.self, balanceHash, "With policy \"hash\": what the key is."),
+      .quantity("slow_start_sec", \.slowStart, .seconds, 100...3_600_000, zero: "at once", "Time in which an endpoint that comes back comes to its full share."),
+      .section("sticky", \.sticky, sticky, "A cookie that binds a client to the endpoint that has answered it first."),
+    ])
+
+  private static let balanceHash = SettingTable<BalancePlan>(
+    BalancePlan(),
+    [
+      .text("key", \.hashKey, .balanceKey, "What of a request is its key: client_ip, path, header:NAME, cookie:NAME or param:NAME, a parameter of the route's pattern. Without it a request goes by power_of_two."),
+      .integer("load_bound_percent", \.loadBound, 101...1000, zero: "no bound", "An endpoint with more than so many percent of the average load passes keys on to others."),
+    ])
+
+  private static let sticky = SettingTable<StickyPlan>(
+    StickyPlan(),
+    [
+      .text("cookie", \.cookie, .token, mayBeEmpty: true, "Name of the cookie; empty: clients are not bound."),
+      .text("secret", \.secret, .any, mayBeEmpty: true, "Makes the cookie's values, together with the names of upstream and endpoint: without it nobody can make one up. The same on all machines that serve a site."),
+      .text("path", \.path, .cookiePath, "Path of the cookie."),
+      .text("domain", \.domain, .host, mayBeEmpty: true, "Domain of the cookie; empty: the host of the request alone."),
+      .quantity("max_age_sec", \.maxAge, .seconds, 1000...year, zero: "until the browser is closed", "How long the cookie is kept."),
+      .boolean("http_only", \.isHTTPOnly, "Whether scripts cannot read the cookie."),
+      .boolean("secure", \.isSecure, "Whether the cookie is sent over TLS only."),
+      .choice("same_site", \.sameSite, [("lax", .lax), ("strict", .strict), ("none", .none), ("unset", .unset)], "With which requests of other sites the cookie is sent."),
+    ])
+
   private static let endpoint = SettingTable<EndpointSettings>(
     EndpointSettings(),
     [
-      .text("host", \.host, .host, mayBeEmpty: true, "Host name or address; a name is looked up when the configuration is loaded.").example("10.0.0.1"),
+      .text("host", \.host, .backendHost, mayBeEmpty: true, "Host name or address; each address of a name is an endpoint, and they are kept up to date (see dns).").example("10.0.0.1"),
       .integer("port", \.port, 1...65535, "Port; without it, that of the upstream.").example(8080),
+      .boolean("srv", \.isService, "Whether the SRV records of host say where the backends are, with ports, weights and priorities."),
       .text("unix", \.unix, .socketPath, mayBeEmpty: true, "Path of a Unix socket, instead of host and port."),
       .integer("weight", \.weight, 1...EndpointPlan.maxWeight, "Its share of the requests, beside the weights of the others."),
       .boolean("backup", \.isBackup, "Used only when none of those that are no backups can be."),
@@ -250,6 +309,9 @@ enum SettingsTable {
       .integer("max_connections", \.maxConnections, 1...1_000_000, "Connections at the same time."),
       .integer("max_idle_connections", \.maxIdleConnections, 0...1_000_000, "Unused connections kept; at most max_connections, to which the default is lowered."),
       .quantity("connect_timeout_ms", \.connectTimeout, .milliseconds, 10...600_000, "Time for a connection to be made, and for a request to wait for one."),
+      .quantity(
+        "connection_attempt_delay_ms", \.attemptDelay, .milliseconds, 10...10_000, zero: "when the first has failed",
+        "Where an endpoint has addresses of both families: time after which the second is tried beside the first; the connection that is made first is used."),
       .quantity("idle_timeout_sec", \.idleTimeout, .seconds, 10...year, "How long an unused connection is kept."),
       .boolean(
         "learn_idle_timeout", \.learnsIdleTimeout,
@@ -263,7 +325,7 @@ enum SettingsTable {
     [
       .text("route_prefix", \.routePrefix, .pattern, mayBeEmpty: true, "Path prefix or pattern of requests that go to this upstream; empty: only routes that name it.").example("/api"),
       .texts("methods", \.methods, .method, "Methods accepted on route_prefix; none given: all."),
-    ] + Setting.addressRules(\.access, " on route_prefix") + forward.settings.map { $0.lifted(\.forward) } + routeRules.settings.map { $0.lifted(\.rules) })
+    ] + Setting.addressRules(\.access, " on route_prefix") + [.compressionSwitch(\.compression)] + forward.settings.map { $0.lifted(\.forward) } + routeRules.settings.map { $0.lifted(\.rules) })
 
   /// How requests are forwarded: `proxy` of an upstream, and of a route that names one.
   static let forward = SettingTable<ForwardPlan>(
@@ -328,13 +390,13 @@ enum SettingsTable {
       .texts("hosts", \.hosts, .hostPattern, "Host names, exact or \"*.example.com\"; none given: every host."),
       .text("path", \.path, .pattern, "Pattern such as \"/users/:id([0-9]+)/*rest\"; matches exactly unless it ends in a catch-all.").required(example: "/old/*rest"),
       .texts("methods", \.methods, .method, "Methods; none given: all for an upstream, GET and HEAD otherwise."),
-      .text("upstream", \.upstream, .name, mayBeEmpty: true, "Forward to the upstream of this name. A route has exactly one of upstream, split, respond, redirect and echo.").example("demo"),
+      .text("upstream", \.upstream, .name, mayBeEmpty: true, "Forward to the upstream of this name. A route has exactly one of upstream, split, respond, redirect, echo and static.").example("demo"),
       .optional("proxy", \.forward, forward, "With upstream: how requests are forwarded. Independent of the upstream's own proxy."),
       .optional("respond", \.respond, respond, "Answer with fixed content."),
       .optional("redirect", \.redirect, redirect, "Answer with another address."),
       .optional("echo", \.echo, echo, "Be a WebSocket endpoint that sends each message back."),
-      .later("static"),
-    ] + Setting.addressRules(\.access, " on this route") + routeRules.settings.map { $0.lifted(\.rules) })
+      .optional("static", \.files, files, "Answer with files below a directory; path ends in a catch-all, and what it matches is the file."),
+    ] + Setting.addressRules(\.access, " on this route") + [.compressionSwitch(\.compression)] + routeRules.settings.map { $0.lifted(\.rules) })
 
   private static let respond = SettingTable<RespondPlan>(
     RespondPlan(),
@@ -363,12 +425,6 @@ enum SettingsTable {
       .quantity("idle_timeout_sec", \.idleTimeout, .seconds, 10...year, zero: "none", "How long a client may send nothing before the connection is closed."),
       .quantity("ping_interval_sec", \.pingInterval, .seconds, 100...day, zero: "none", "How long a client may send nothing before it is sent a ping."),
     ])
-
-  /// Environment variables for which there is no setting yet, by name without prefix.
-  static let laterVariables: Set<String> = [
-    "DNS_LOOKUP_FAMILY",
-    "DNS_RESOLVE_TIMEOUT_MS", "DNS_OVERALL_TIMEOUT_MS", "DNS_STALE_ON_ERROR",
-  ]
 
   /// The one object in which `key` exists, as `upstreams[].pool`; nil when there is none, or more than one.
   static func home(of key: String) -> String? {

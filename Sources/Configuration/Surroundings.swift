@@ -19,6 +19,8 @@ public struct Surroundings: Sendable {
   public var read: @Sendable (String) -> Contents
   /// Seconds since the epoch.
   public var now: @Sendable () -> Int64
+  /// Why a path is no directory; nil when it is one, or leads to one.
+  public var folderComplaint: @Sendable (String) -> String? = { _ in nil }
   /// Where a file of the authorities that the system trusts may be, the first that exists counting.
   public var systemAuthorities: @Sendable () -> [String] = { Surroundings.usualAuthorities }
 
@@ -55,6 +57,10 @@ public struct Surroundings: Sendable {
   /// This machine.
   public static let machine: Surroundings = {
     var machine = plainMachine
+    machine.folderComplaint = { path in
+      guard let facts = FileFacts(path: path) else { return "does not exist" }
+      return facts.kind == .directory || facts.kind == .symbolicLink ? nil : "is not a directory"
+    }
     // The variable that OpenSSL's own programs heed.
     machine.systemAuthorities = { Process.environment("SSL_CERT_FILE").map { [Files.absolute($0)] } ?? usualAuthorities }
     return machine

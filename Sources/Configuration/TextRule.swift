@@ -1,5 +1,6 @@
 // TextRule — what the text of a setting may be. Rules are named here once; tables refer to them.
 
+import Policy
 import TLS
 
 /// A rule for the text of one setting.
@@ -31,6 +32,16 @@ struct TextRule: Sendable {
   static let host = TextRule(
     description: "host name or IP address", normalise: HostSyntax.withoutBrackets,
     complaint: { HostSyntax.complaint($0).map { "is not a host name or IP address: \($0)" } })
+
+  /// A host of backends, whose name may have underscores.
+  static let backendHost = TextRule(
+    description: "host name or IP address", normalise: HostSyntax.withoutBrackets,
+    complaint: { HostSyntax.complaint($0, underscores: true).map { "is not a host name or IP address: \($0)" } })
+
+  /// `192.0.2.1`, `192.0.2.1:5353`, `[2001:db8::1]:53`; kept with the port.
+  static let nameServer = TextRule(
+    description: "IP address, with a port if it is not 53", normalise: { HostSyntax.server($0).map { "\($0.address.contains(":") ? "[\($0.address)]" : $0.address):\($0.port)" } ?? $0 },
+    complaint: { HostSyntax.server($0) == nil ? "is not an IP address, with or without a port: \(JSON.quoted($0))" : nil })
 
   /// `example.com` or `*.example.com`.
   static let hostPattern = TextRule(description: "host name, or \"*.\" and a host name") { text in
@@ -87,6 +98,20 @@ struct TextRule: Sendable {
   static let token = TextRule(description: "token", pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$") { text in
     let isToken = !text.isEmpty && text.utf8.allSatisfy { isDigit($0) || isLetter($0) || "!#$%&'*+-.^_`|~".utf8.contains($0) }
     return isToken ? nil : "must be a token: letters, digits and !#$%&'*+-.^_`|~ (found \(JSON.quoted(text)))"
+  }
+
+  /// What of a request its endpoint goes by.
+  static let balanceKey = TextRule(
+    description: "client_ip, path, header:NAME, cookie:NAME or param:NAME", pattern: "^(client_ip|path|(header|cookie|param):[!#$%&'*+.^_`|~0-9A-Za-z-]+)$"
+  ) { text in
+    do throws(BalanceKeyError) { _ = try BalanceKey(parsing: text) } catch { return error.complaint }
+    return nil
+  }
+
+  /// RFC 6265 §4.1.1.
+  static let cookiePath = TextRule(description: "path", pattern: "^/[^\\u0000-\\u0020\\u007f-\\uffff;]*$") { text in
+    text.hasPrefix("/") && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f && $0 != 0x3b }
+      ? nil : "must be a path that begins with \"/\", without blanks and semicolons (found \(JSON.quoted(text)))"
   }
 
   static let pattern = TextRule(description: "path pattern", pattern: "^/") { RoutePath.complaint($0) }

@@ -66,6 +66,8 @@ public struct StartRecord: Equatable, Sendable {
   public var rateTableCount = 0
   /// What workers share of endpoints comes along; it is there whenever there are upstreams.
   public var hasEndpointTable = false
+  /// …and what they share of names, where there are any to be resolved.
+  public var hasNameTable = false
   /// Whether the segment of circuit breakers comes along, with the bell that is rung when one changes.
   public var hasBreakers = false
 
@@ -84,6 +86,7 @@ public struct StartRecord: Equatable, Sendable {
     archive.data(&ticketKeys)
     archive.number(&rateTableCount)
     archive.flag(&hasEndpointTable)
+    archive.flag(&hasNameTable)
     archive.flag(&hasBreakers)
     if slot < 0 || rateTableCount < 0 || rateTableCount > 64 || workerCount < 1 || slot >= workerCount || row < 0 || listenerCount < 0 { archive.fail() }
   }

@@ -10,6 +10,7 @@
 //     status        the state as JSON
 //     upgrade PATH  another program (without PATH: the file of this one) takes over and reloads; ok when its first generation serves
 //     stop          drains, and answers when everything has ended; `stop now` does not drain
+//     upstreams     the upstreams and their endpoints as JSON; `upstreams drain NAME/ENDPOINT`, `enable` and `disable` change one
 //     version       the program's version
 //     breakers      the circuit breakers as JSON; `breakers open NAME`, `close` and `reset` change one
 //
@@ -24,10 +25,13 @@ public enum ControlRequest: Equatable, Sendable {
   case upgrade(String)
   case breakers
   case openBreaker(String), closeBreaker(String), resetBreaker(String)
+  case upstreams
+  /// The endpoint goes by the name of its upstream, a slash, and its own name.
+  case drainEndpoint(String), enableEndpoint(String), disableEndpoint(String)
 
   private static let plain: [(line: String, request: ControlRequest)] = [
     ("reload", .reload), ("reopen", .reopen), ("status", .status), ("stop", .stop), ("stop now", .stopNow), ("version", .version), ("breakers", .breakers),
-    ("upgrade", .upgrade("")), ("plan", .plan),
+    ("upgrade", .upgrade("")), ("plan", .plan), ("upstreams", .upstreams),
   ]
 
   /// What stands on the wire, without the end of the line.
@@ -37,6 +41,9 @@ public enum ControlRequest: Equatable, Sendable {
     case .openBreaker(let name): "breakers open " + name
     case .closeBreaker(let name): "breakers close " + name
     case .resetBreaker(let name): "breakers reset " + name
+    case .drainEndpoint(let name): "upstreams drain " + name
+    case .enableEndpoint(let name): "upstreams enable " + name
+    case .disableEndpoint(let name): "upstreams disable " + name
     default: Self.plain.first { $0.request == self }?.line ?? ""
     }
   }
@@ -49,6 +56,7 @@ public enum ControlRequest: Equatable, Sendable {
     let orders: [(String, (String) -> ControlRequest)] = [
       ("upgrade ", { .upgrade($0) }),
       ("breakers open ", { .openBreaker($0) }), ("breakers close ", { .closeBreaker($0) }), ("breakers reset ", { .resetBreaker($0) }),
+      ("upstreams drain ", { .drainEndpoint($0) }), ("upstreams enable ", { .enableEndpoint($0) }), ("upstreams disable ", { .disableEndpoint($0) }),
     ]
     for (start, make) in orders where line.hasPrefix(start) && line.count > start.count {
       self = make(String(line.dropFirst(start.count)))

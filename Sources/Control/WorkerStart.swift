@@ -36,6 +36,8 @@ public struct WorkerStart: ~Copyable {
   public let rateTables: [RateTable]
   /// What workers share of endpoints.
   public let endpoints: EndpointTable?
+  /// What workers share of names.
+  public let names: NameTable?
   /// The circuit breakers, and the bell that is rung when one changes; nil: there are none.
   public let breakers: BreakerTable?
   public var bell: Bell?
@@ -47,7 +49,7 @@ public struct WorkerStart: ~Copyable {
   public var accessLog: Descriptor?
 
   public init(
-    record: StartRecord, plan: Plan, scoreboard: Scoreboard, rateTables: [RateTable], endpoints: EndpointTable?, breakers: BreakerTable? = nil,
+    record: StartRecord, plan: Plan, scoreboard: Scoreboard, rateTables: [RateTable], endpoints: EndpointTable?, names: NameTable? = nil, breakers: BreakerTable? = nil,
     bell: consuming Bell? = nil, listeners: consuming ListenerSockets, servedSlots: [Int], errorLog: consuming Descriptor?, accessLog: consuming Descriptor?
   ) {
     self.record = record
@@ -55,6 +57,7 @@ public struct WorkerStart: ~Copyable {
     self.scoreboard = scoreboard
     self.rateTables = rateTables
     self.endpoints = endpoints
+    self.names = names
     self.breakers = breakers
     self.bell = bell
     self.listeners = listeners
@@ -113,8 +116,14 @@ extension WorkerChannel {
     if record.hasEndpointTable {
       guard let file = files.take(next) else { throw StartFailure(reason: "the start came without the table of endpoints") }
       do { endpoints = try EndpointTable(file) } catch { throw StartFailure(reason: "cannot map the table of endpoints: \(error.text)") }
+      next += 1
     }
-    if record.hasEndpointTable { next += 1 }
+    var names: NameTable? = nil
+    if record.hasNameTable {
+      guard let file = files.take(next) else { throw StartFailure(reason: "the start came without the table of names") }
+      do { names = try NameTable(file) } catch { throw StartFailure(reason: "cannot map the table of names: \(error.text)") }
+      next += 1
+    }
     var breakers: BreakerTable?
     var bell: Bell?
     if record.hasBreakers {
@@ -145,7 +154,7 @@ extension WorkerChannel {
     do { scoreboard = try Scoreboard(boardFile) } catch { throw StartFailure(reason: "cannot map the scoreboard: \(error.text)") }
     guard scoreboard.page(record.row) != nil else { throw StartFailure(reason: "there is no row \(record.row) in the scoreboard") }
     return WorkerStart(
-      record: record, plan: plan, scoreboard: scoreboard, rateTables: rateTables, endpoints: endpoints, breakers: breakers, bell: bell, listeners: listeners,
+      record: record, plan: plan, scoreboard: scoreboard, rateTables: rateTables, endpoints: endpoints, names: names, breakers: breakers, bell: bell, listeners: listeners,
       servedSlots: [], errorLog: errorLog, accessLog: accessLog)
   }
 

@@ -251,6 +251,11 @@ extension Gateway {
     }
     if row.status == 426 { services.responses.output.append("Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n") }
     if fault == .bodyTooLarge { services.responses.output.append("X-Request-Body-Limit-Exceeded: true\r\n") }
+    if fault == .rangeNotSatisfiable {
+      services.responses.output.append("Content-Range: bytes */")
+      services.responses.output.append(decimal: services.rangeSize)
+      services.responses.output.append("\r\n")
+    }
     if fault == .http2NotNegotiated { services.responses.output.append("X-H2-Limitation: alpn-not-h2\r\n") }
     if fault == .http2UpgradeUnsupported { services.responses.output.append("X-H2-Limitation: connect-not-supported\r\n") }
     if let reason = denial?.token {

@@ -54,6 +54,8 @@ extension Gateway {
 
   /// The attempt to connect has come to its end, good or bad.
   mutating func connectAheadEnded(_ backend: Handle, _ readiness: Readiness) {
+    // Who wanted it has left it to others.
+    if backends.connections[backend].isRacing { return raceIsReady(backend, nil) }
     guard !readiness.isDisjoint(with: [.writable, .broken]) else { return }
     if !readiness.isDisjoint(with: .readable), readiness.isDisjoint(with: .broken) { backends.connections[backend].isReadable = true }
     guard let error = backends.connections[backend].socket.connectError else { return isConnected(backend, nil) }

@@ -100,6 +100,7 @@ extension Gateway {
     var position = 0
     guard case .data(let range) = backends.connections[backend].body.next(bytes, at: &position) else { return nil }
     let data = bytes.extracting(range)
+    if exchanges[exchange].flags.contains(.compressing) { return relayCoded(exchange, data) }
     exchanges[exchange].bodySent += data.count
     exchanges[exchange].sent += data.count
     if exchanges[exchange].flags.contains(.holding) {
@@ -189,6 +190,7 @@ extension Gateway {
   /// The whole response has been passed on.
   private mutating func responseEnded(_ exchange: Handle, _ backend: Handle) {
     guard backends.connections[backend].body.streamEnded() else { return fail(exchange, .responseIncomplete) }
+    if exchanges[exchange].flags.contains(.compressing), let fault = endCoded(exchange) { return fail(exchange, fault) }
     if exchanges[exchange].flags.contains(.chunked) || exchanges[exchange].flags.contains(.trailers), let fault = endChunks(exchange) { return fail(exchange, fault) }
     if !exchanges[exchange].flags.contains(.holding) { commit(exchange, exchanges[exchange].client) }
     responseIsComplete(exchange, backend, isClean: false)

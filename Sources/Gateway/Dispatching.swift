@@ -76,15 +76,6 @@ extension Gateway {
     }
   }
 
-  /// Whether the rate limits let the request pass. False when it has been answered.
-  @inline(never)
-  private mutating func admit(
-    _ client: Handle, _ match: RouteMatch, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer
-  ) -> Bool {
-    if case .route(let route) = match { services.matchedRoute = route } else { services.matchedRoute = -1 }
-    return admit(client, isRewritten: isRewritten, id, length, &input)
-  }
-
   /// Notes which bounds hold for the request at hand.
   private mutating func chooseBounds(_ client: Handle, _ match: RouteMatch) {
     if case .route(let route) = match { clients[client].bounds = Int32(truncatingIfNeeded: route + 1) } else { clients[client].bounds = 0 }
@@ -108,6 +99,8 @@ extension Gateway {
     case .redirect(let index): redirect(client.handle, route, template: index, isRewritten: isRewritten, id, length, &input)
     case .health: answerHealth(client.handle, route, id, length, &input)
     case .stats: answerStats(client.handle, route, id, length, &input)
+    case .file(let index): serveFile(client.handle, route, rule: index, isRewritten: isRewritten, id, length, &input)
+    case .respondCoded(let index): answerCoded(client.handle, route, index, id, length, &input)
     case .restricted(let index): performRestricted(index, client, route, isRewritten: isRewritten, id, length, &input)
     }
   }

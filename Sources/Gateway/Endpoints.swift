@@ -7,6 +7,7 @@ import HTTPModel
 import Kernel
 import Memory
 import Plan
+import Policy
 import SharedState
 import Telemetry
 import Upstream
@@ -18,8 +19,12 @@ extension Gateway {
     let upstream = Int(exchanges[exchange].upstream)
     let sole = backends.sets[upstream].sole
     guard sole < 0 else { return Int(sole) }
-    guard let pool = backends.choose(upstream, without: exchanges[exchange].tried, random: services.random.next(), now: services.now) else { return nil }
+    // Of a mirrored request nothing was taken that it could go by.
+    let balances = actions.forwards[Int(exchanges[exchange].rule)].balance.isActive && !exchanges[exchange].flags.contains(.mirror)
+    let question = BalanceQuestion(random: services.random.next(), key: balances ? exchanges[exchange].balanceKey : 0, tried: exchanges[exchange].tried)
+    guard let pool = backends.choose(upstream, question, bound: balances ? exchanges[exchange].boundTo : 0, now: services.now) else { return nil }
     exchanges[exchange].tried.append(UInt32(truncatingIfNeeded: pool))
+    if health.judges, plan.upstreams[upstream].health.outliers.enabled { exchanges[exchange].flags.insert(.watched) }
     return pool
   }
 

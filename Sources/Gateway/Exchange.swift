@@ -11,8 +11,8 @@ import Wire
 
 /// What is true of an exchange.
 struct ExchangeFlags: OptionSet, BitwiseCopyable {
-  let rawValue: UInt32
-  init(rawValue: UInt32) { self.rawValue = rawValue }
+  let rawValue: UInt64
+  init(rawValue: UInt64) { self.rawValue = rawValue }
 
   /// Bytes of the final response have been handed to the client's socket or backlog.
   static var committed: ExchangeFlags { ExchangeFlags(rawValue: 1) }
@@ -53,6 +53,10 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   /// The request is a gRPC call; and its deadline is the call's own.
   static var grpc: ExchangeFlags { ExchangeFlags(rawValue: 1 << 23) }
   static var deadlineIsCalls: ExchangeFlags { ExchangeFlags(rawValue: 1 << 24) }
+  /// The client is bound to an endpoint by a cookie.
+  static var sticky: ExchangeFlags { ExchangeFlags(rawValue: 1 << 32) }
+  /// How the attempt under way ends says something about its endpoint.
+  static var watched: ExchangeFlags { ExchangeFlags(rawValue: 1 << 33) }
   /// Some statuses are retried.
   static var watchesStatus: ExchangeFlags { ExchangeFlags(rawValue: 1 << 18) }
   /// It is a copy of a request, for which nobody waits.
@@ -63,6 +67,13 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   static var rewrites: ExchangeFlags { ExchangeFlags(rawValue: 1 << 19) }
   /// The request has been sent more than once at the same time, and there is no answer yet.
   static var hedged: ExchangeFlags { ExchangeFlags(rawValue: 1 << 20) }
+  /// The response may be compressed; whether it is, depends on the request; its head says that it is; and an encoder is at work.
+  static var mayCompress: ExchangeFlags { ExchangeFlags(rawValue: 1 << 27) }
+  static var varies: ExchangeFlags { ExchangeFlags(rawValue: 1 << 21) }
+  static var coded: ExchangeFlags { ExchangeFlags(rawValue: 1 << 29) }
+  static var compressing: ExchangeFlags { ExchangeFlags(rawValue: 1 << 30) }
+  /// A file is sent; there is no upstream.
+  static var file: ExchangeFlags { ExchangeFlags(rawValue: 1 << 31) }
   /// The head that was collected has come over HTTP/2.
   static var heldFromHTTP2: ExchangeFlags { ExchangeFlags(rawValue: 1 << 22) }
   /// The attempt under way has been let through by the upstream's guard, and is to be reported to it (`admission`).
@@ -96,6 +107,9 @@ struct Exchange: ~Copyable {
   var addressesTried: UInt8 = 0
   /// The endpoint it has gone to last, by its pool; -1: none yet.
   var pool: Int32 = -1
+  /// What its upstream's balancing goes by; set where the rule says so (`BalanceRule.isActive`).
+  var balanceKey: UInt64 = 0
+  var boundTo: UInt64 = 0
   /// The endpoints it has been sent to, where there are several.
   var tried = TriedEndpoints()
   var status: UInt16 = 0
@@ -124,7 +138,7 @@ struct Exchange: ~Copyable {
   var requestBody = BufferChain()
   /// What it takes to send the request again, from the time that it may be.
   var recovery: Handle?
-  /// The tunnel or the endpoint's session, from the request for a WebSocket to the end; with `.spliced` the pipe.
+  /// The tunnel or the endpoint's session, from the request for a WebSocket to the end; with `.spliced` the pipe, with `.file` the file, with `.compressing` the encoder.
   var session: Handle?
   /// A copy of the request, until its body is whole.
   var copy: Handle?
@@ -176,5 +190,13 @@ struct Exchange: ~Copyable {
     bodySent = 0
     nextWaiting = nil
     previousWaiting = nil
+  }
+
+  /// Lends the normalised path. `bytes` are those of the request.
+  func withPath<Result>(_ bytes: Span<UInt8>, _ body: (Span<UInt8>) -> Result) -> Result {
+    switch path {
+    case .some(let path): body(path.bytes)
+    case .none: body(head.path.text(in: bytes))
+    }
   }
 }

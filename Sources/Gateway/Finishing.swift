@@ -49,7 +49,7 @@ extension Gateway {
     exchanges[exchange].sent = 0
     exchanges[exchange].bodySent = 0
     let isRead = clients[client].body.isComplete
-    if !isRead || drain.isDraining || fault.isOfGuard { exchanges[exchange].flags.remove(.persistent) }
+    if !isRead || drain.isDraining || fault == .circuitOpen || fault == .retryBudgetExhausted { exchanges[exchange].flags.remove(.persistent) }
     let context = ResponseContext(
       isHead: exchanges[exchange].head.method == .head, isVersion11: exchanges[exchange].head.flags.contains(.version11),
       isPersistent: exchanges[exchange].flags.contains(.persistent))
@@ -186,7 +186,7 @@ extension Gateway {
     let upstream = Int(exchanges[exchange].upstream)
     // Where it goes is decided anew.
     exchanges[exchange].tried.removeLast()
-    guard backends.sets[upstream].waiting < EndpointSet.waitLimit else {
+    guard backends.sets[upstream].waiting < EndpointSet.waitLimit, !guards.isActive || admitWaiting(upstream) else {
       if !exchanges[exchange].flags.contains(.mirror) { counters.add(.queueRejections) }
       return fail(exchange, .poolExhausted)
     }
@@ -207,6 +207,7 @@ extension Gateway {
     if let next { exchanges[next].previousWaiting = previous } else { backends.sets[upstream].lastWaiting = previous }
     exchanges[exchange].flags.remove(.waiting)
     backends.sets[upstream].waiting -= 1
+    if guards.isActive { endWaiting(upstream) }
     counters.subtract(.waiting)
     let client = exchanges[exchange].client
     if clients[client].waiting == .queue { clients[client].waiting = .nothing }
@@ -231,7 +232,7 @@ extension Gateway {
     counters.subtract(.requestsActive)
     counters.add(exchanges[pinned].upstream < 0 ? .requestsAnswered : .requestsForwarded)
     count(status: exchanges[pinned].status)
-    if !exchanges[pinned].flags.isDisjoint(with: [.grpc, .guarded]) { finishSpecial(exchange) }
+    if !exchanges[pinned].flags.isDisjoint(with: [.grpc, .guarded, .watched]) { finishSpecial(exchange) }
     if logsAccess { log(pinned, client) }
     clients[client].exchange = nil
     clients[client].flags.remove([.holding, .owesContinue, .pouring])
@@ -249,9 +250,10 @@ extension Gateway {
     if hasMore || clients[client].input != nil || clients[client].flags.contains(.readable) { enqueue(client.handle) }
   }
 
-  /// Ends what not every exchange is: a call, an attempt that its upstream's guard has let through.
+  /// Ends what not every exchange is: a call, an attempt that its upstream's guard has let through, or one that says something about its endpoint.
   @inline(never)
   private mutating func finishSpecial(_ exchange: Handle) {
+    if exchanges[exchange].flags.contains(.watched) { judge(exchange, exchanges[exchange].fault, exchanges[exchange].status) }
     if exchanges[exchange].flags.contains(.grpc) { finishCall(exchange) }
     reportAttempt(exchange)
   }

@@ -98,7 +98,7 @@ extension Gateway {
       case .connecting(let backend):
         counters.add(.upstreamConnects)
         unsafe attach(exchanges.pin(exchange), backend)
-        return setBackendTimer(backend, .connect, backends.pools[pool].connectTimeout)
+        return startConnectTimer(backend, pool)
       case .exhausted: return wait(exchange)
       case .reused: return
       case .failed(let reason):
@@ -127,7 +127,7 @@ extension Gateway {
   mutating func connectFailed(_ backend: Handle, _ exchange: Handle?, _ fault: Fault) {
     guard let exchange else { return openingAheadFailed(backend, fault) }
     let pool = Int(backends.connections[backend].pool), upstream = Int(backends.connections[backend].upstream)
-    exchanges[exchange].addressesTried &+= 1
+    exchanges[exchange].addressesTried = UInt8(truncatingIfNeeded: backends.connections[backend].lastAddress &+ 1)
     if Int(exchanges[exchange].addressesTried) < backends.addressCount(of: pool) {
       exchanges[exchange].backend = nil
       closeBackend(backend)

@@ -16,6 +16,7 @@ import Kernel
 import Memory
 import Plan
 import Policy
+import Resolution
 import SharedState
 import TLS
 import Telemetry
@@ -47,6 +48,14 @@ struct Services: ~Copyable {
   var ids = RequestIDs()
   /// For control frames, and for what is being compressed or decompressed; made when it is first needed.
   var scratch = Buffer.absent
+  /// The name and the entity tag of the file being looked for.
+  var fileName = Buffer(capacity: FilePath.limit + 1024)
+  var fileTag = Buffer(capacity: 64)
+  /// What an encoder has made; and the coding that the head at hand tells of.
+  var coded = Buffer.absent
+  var headCoding = ContentCoding.identity
+  /// Bytes of the file of which no range could be sent.
+  var rangeSize = 0
   /// What rate limits said of the request being dispatched.
   var rateNote = RateNote()
   /// The route of the request that rate limits are asked about; -1: none.
@@ -142,6 +151,13 @@ public struct Gateway: ~Copyable {
   /// What the exchanges that have become WebSockets keep: those through the proxy, and those that end here.
   var tunnels: Slab<Tunnel>
   var webSockets: Slab<WebSocketSession>
+  /// Responses being compressed.
+  var encodings: Slab<Encoding>
+  var activeEncoders: UInt32 = 0
+  var compression: CompressionRules
+  /// Files on their way, and the ranges that are asked for.
+  var files: Slab<FileBody>
+  var ranges = BoundedArray<ByteRange>(capacity: 16)
   /// Pipes through which long responses go.
   var pipes: Slab<Pipe>
   var services: Services
@@ -186,6 +202,14 @@ public struct Gateway: ~Copyable {
   let addresses: AddressRules
   var limits: RateLimits
   var guards: UpstreamGuards
+  /// What finds the addresses of names; nil: there are none.
+  let resolver: Resolver?
+  /// Milliseconds of the monotonic clock at which the gateway was made.
+  let startedAt: Int64
+  let balances: BalanceTable
+  /// Checks of endpoints, and whether there are any, or endpoints are judged by their requests.
+  var health: HealthChecks
+  let hasHealth: Bool
 
   /// Makes a gateway that serves `plan`; it has no listeners yet.
   /// - Parameters:
@@ -194,21 +218,24 @@ public struct Gateway: ~Copyable {
   ///   - ticketKeys: keys of session tickets, one behind the other, the newest first.
   ///   - rateTables: the tables of rate limits, in the order of the plan's zones.
   ///   - endpoints: what workers share of endpoints; nil: this is the only one.
+  ///   - names: …and of names.
   ///   - breakers: the circuit breakers, of which this worker writes row `row`; nil: no upstream has one.
   public init(
     _ plan: Plan, worker: WorkerIdentity, board: Scoreboard?, counters: consuming CounterPage, log: EventLog, accessLog: consuming Descriptor?,
-    ticketKeys: [UInt8], rateTables: [RateTable] = [], endpoints: EndpointTable? = nil, breakers: BreakerTable? = nil, bell: consuming Bell? = nil, row: Int = 0
+    ticketKeys: [UInt8], rateTables: [RateTable] = [], endpoints: EndpointTable? = nil, names: NameTable? = nil, breakers: BreakerTable? = nil, bell: consuming Bell? = nil, row: Int = 0
   ) throws(GatewayFailure) {
     // Everything that can fail comes first: a noncopyable value is initialised whole or not at all.
     let table = try Self.makeTable(plan)
     let poller = try Self.makePoller()
     let actions = try RouteActions(plan, table, worker: worker.slot, of: worker.count)
+    let captureNames = plan.routes.indices.map { table.captureNames(ofRoute: $0) }
     let lines = try Self.makeAccessLog(plan, worker, accessLog)
     let tickets = try Self.makeTickets(plan, ticketKeys)
     let servers = try Self.makeServers(plan, tickets)
     let tlsClients = try Self.makeClients(plan)
     let upgradingClients = try Self.makeClients(plan, upgrading: true)
     let now = Clock().milliseconds
+    let resolver = try Self.makeResolver(plan, worker, names, now: now)
     let backendCapacity = UInt32(clamping: plan.upstreams.reduce(64) { $0 + max(1, $1.pool.maxConnections) })
     let speaksHTTP2 = plan.upstreams.contains { PoolProtocol($0.http2) != .http1 }
     let backendProfile = try Self.makeBackendProfile(speaksHTTP2)
@@ -220,6 +247,8 @@ public struct Gateway: ~Copyable {
     // No more streams to backends than requests.
     let backendStreamCapacity = speaksHTTP2 ? clientCapacity : 0
     self.table = table
+    self.resolver = resolver
+    startedAt = now
     self.poller = poller
     let editsAny = actions.edits.isActive
     let mirrorCapacity = actions.mirrorCapacity
@@ -249,6 +278,9 @@ public struct Gateway: ~Copyable {
     tunnels = Slab(capacity: clientCapacity)
     webSockets = Slab(capacity: clientCapacity)
     pipes = Slab(capacity: Self.pipeLimit)
+    files = Slab(capacity: clientCapacity)
+    encodings = Slab(capacity: CompressionRules.encoderLimit)
+    compression = CompressionRules(plan.compression)
     streams = Slab(capacity: streamCapacity)
     multiplexers = Slab(capacity: plan.http2.enabled ? connectionCapacity : 0)
     var services = Services(plan.limits)
@@ -261,7 +293,11 @@ public struct Gateway: ~Copyable {
       ciphertext.prepare(small: services.small.bufferCapacity + 1024, large: services.large.bufferCapacity)
     }
     addresses = AddressRules(plan)
-    limits = RateLimits(plan.rateLimit, tables: rateTables, keyLimit: services.small.bufferCapacity)
+    limits = RateLimits(plan.rateLimit, tables: rateTables, keyLimit: services.small.bufferCapacity, routes: plan.routes, captures: { captureNames[$0] })
+    balances = BalanceTable(plan.upstreams)
+    let health = HealthChecks(plan, table: endpoints)
+    hasHealth = health.isActive
+    self.health = health
     if editsAny {
       services.facts = TemplateFacts(capacity: 8192)
       services.editLines = Buffer(capacity: Self.editCapacity)
@@ -281,6 +317,8 @@ public struct Gateway: ~Copyable {
     self.board = board
     self.counters = counters
     self.log = log
+    self.services.now = now
+    applyNames()
   }
 
   private static func makeWorkspace(_ plan: Plan, _ services: borrowing Services) -> Workspace {
@@ -340,6 +378,7 @@ public struct Gateway: ~Copyable {
     services.responses.update(date: clock.date)
     if limits.isActive { limits.sweep(microseconds: clock.now) }
     watchEndpoints()
+    if resolver != nil { watchNames() }
   }
 
   /// Handles one event; returns the token of a foreign one.
@@ -353,6 +392,7 @@ public struct Gateway: ~Copyable {
       if let backend = unsafe backends.connections.find(handle) { backendIsReady(backend, event.readiness) }
     case .listener: acceptAll(Int(handle.index))
     case .foreign: return handle.index
+    case .probe: probeIsReady(handle, event.readiness)
     }
     if !doomed.isEmpty { reap() }
     return nil
@@ -366,6 +406,7 @@ public struct Gateway: ~Copyable {
     if !unflushed.isEmpty { flushConnections() }
     if !backends.retired.isEmpty { closeRetired() }
     fireTimers()
+    if hasHealth { proceedWithHealth() }
     publishConnections()
     if pending.isEmpty, unflushed.isEmpty { return delayUntilTimer() }
     return 0

@@ -39,9 +39,42 @@ extension Gateway {
       fail(exchange, .retryBudgetExhausted)
       return false
     }
+    if isCrowded(place) {
+      end(admission, .neutral)
+      fail(exchange, .upstreamOverloaded)
+      return false
+    }
     exchanges[exchange].admission = admission
     exchanges[exchange].flags.insert(.guarded)
     return true
+  }
+
+  /// Whether more requests are under way than may be, the one that asks counted.
+  private mutating func isCrowded(_ place: Int) -> Bool {
+    let limit = guards.guards[place].requestLimit, isAdaptive = guards.guards[place].isAdaptive
+    guard limit > 0 || isAdaptive else { return false }
+    let count = guards.guards[place].breaker.memory.underWay().attempts
+    guard limit > 0 && count > limit || isAdaptive && count > guards.guards[place].concurrency.limit else { return false }
+    guards.guards[place].breaker.memory.count(.crowdRefused)
+    counters.add(.crowdRefusals)
+    return !guards.guards[place].isDryRun
+  }
+
+  /// An exchange is about to wait for a connection. False: as many wait as may.
+  mutating func admitWaiting(_ upstream: Int) -> Bool {
+    guard let place = guards.place(upstream) else { return true }
+    guards.guards[place].breaker.memory.beginWaiting()
+    let limit = guards.guards[place].pendingLimit
+    guard limit > 0, guards.guards[place].breaker.memory.underWay().waiting > limit else { return true }
+    guards.guards[place].breaker.memory.count(.queueRefused)
+    counters.add(.pendingRefusals)
+    if guards.guards[place].isDryRun { return true }
+    guards.guards[place].breaker.memory.endWaiting()
+    return false
+  }
+
+  mutating func endWaiting(_ upstream: Int) {
+    if let place = guards.place(upstream) { guards.guards[place].breaker.memory.endWaiting() }
   }
 
   /// Whether a request would be refused, before its body is collected. If so, the exchange has failed.
@@ -121,8 +154,17 @@ extension Gateway {
     exchanges[exchange].flags.remove(.guarded)
     let isAwaited = exchanges[exchange].flags.contains(.requestComplete) && !exchanges[exchange].flags.contains(.hasHead)
     var outcome = AttemptOutcome(fault, status: status, isBackendAwaited: isAwaited)
+    if outcome != .neutral { observe(exchange, hasFailed: fault != .none) }
     if outcome == .success, status == 200, exchanges[exchange].flags.contains(.grpc) { outcome = AttemptOutcome(callStatus: exchanges[exchange].callStatus) }
     end(exchanges[exchange].admission, outcome)
+  }
+
+  /// Lets the limit of requests under way learn from how long the attempt has taken.
+  private mutating func observe(_ exchange: Handle, hasFailed: Bool) {
+    guard let place = guards.place(Int(exchanges[exchange].upstream)), guards.guards[place].isAdaptive else { return }
+    let latency = exchanges[exchange].headAt
+    guards.guards[place].concurrency.observe(
+      latency: hasFailed || latency < 0 ? nil : latency, underWay: guards.guards[place].breaker.memory.underWay().attempts, now: services.nowMicroseconds)
   }
 
   /// The attempt has done what it was made for, though the exchange goes on.
@@ -191,7 +233,7 @@ extension Gateway {
 
   /// Appends the fields that a refusal has besides those of any error.
   mutating func composeGuardFields(_ fault: Fault) {
-    guard fault == .circuitOpen else { return services.responses.output.append("X-Retry-Budget-Exhausted: 1\r\n") }
+    guard fault == .circuitOpen else { return services.responses.output.append(fault == .upstreamOverloaded ? "Retry-After: 1\r\n" : "X-Retry-Budget-Exhausted: 1\r\n") }
     let note = services.guardNote
     let seconds = min(max(1, (note.wait + 999) / 1000), 3600)
     services.responses.output.append("Retry-After: ")
@@ -209,5 +251,5 @@ extension Gateway {
 
 extension Fault {
   /// Whether the gateway has left the upstream alone.
-  var isOfGuard: Bool { self == .circuitOpen || self == .retryBudgetExhausted }
+  var isOfGuard: Bool { self == .circuitOpen || self == .retryBudgetExhausted || self == .upstreamOverloaded }
 }

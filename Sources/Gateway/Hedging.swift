@@ -57,6 +57,7 @@ extension Gateway {
     recoveries[recovery].pool = leg.pool
     recoveries[recovery].isHedge = leg.isHedge
     exchanges[exchange].backend = leg.backend
+    exchanges[exchange].pool = Int32(truncatingIfNeeded: backends.connections[leg.backend].pool)
     resume(leg.admission, exchange)
   }
 

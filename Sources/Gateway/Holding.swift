@@ -85,7 +85,7 @@ extension Gateway {
     if exchanges[exchange].flags.contains(.heldFromHTTP2) { services.responseHead.flags.insert(.version2) }
     exchanges[exchange].flags.remove([.holding, .untilClose, .heldFromHTTP2])
     var framing = RelayFraming.length(clients[client].backlog.count)
-    if case .length = services.responseHead.body { framing = .asReceived }
+    if case .length = services.responseHead.body, exchanges[exchange].flags.isDisjoint(with: .compressing) { framing = .asReceived }
     if let fault = composeHead(exchange, head.bytes, framing) { return fault }
     clients[client].flags.remove(.holding)
     exchanges[exchange].flags.insert(.committed)

@@ -16,13 +16,16 @@ extension Gateway {
   /// Asks the zones about the head in `services.head`. False when the request was refused, and answered.
   /// - Parameter isRewritten: the path is the one in `services.path`.
   @inline(never)
-  mutating func admit(_ client: Handle, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer) -> Bool {
+  mutating func admit(_ client: Handle, _ match: RouteMatch, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer) -> Bool {
+    var route = -1
+    if case .route(let number) = match { route = number }
+    services.matchedRoute = route
     var path = Buffer.absent, key = Buffer.absent
     swap(&path, &services.path)
     swap(&key, &limits.key)
     let note =
       isRewritten
-      ? ask(client, path: path.bytes, input.bytes, &key) : ask(client, path: services.head.path.text(in: input.bytes), input.bytes, &key)
+      ? ask(client, route, path: path.bytes, input.bytes, &key) : ask(client, route, path: services.head.path.text(in: input.bytes), input.bytes, &key)
     swap(&path, &services.path)
     swap(&key, &limits.key)
     services.rateNote = note
@@ -30,12 +33,14 @@ extension Gateway {
     return !note.isRefused
   }
 
-  private mutating func ask(_ client: Handle, path: Span<UInt8>, _ bytes: Span<UInt8>, _ key: inout Buffer) -> RateNote {
+  private mutating func ask(_ client: Handle, _ route: Int, path: Span<UInt8>, _ bytes: Span<UInt8>, _ key: inout Buffer) -> RateNote {
     var note = RateNote()
+    let cost = limits.cost(route)
+    guard cost > 0 else { return note }
     for index in 0..<limits.zones.count {
       let zone = limits.zones.span[index]
-      guard limits.applies(zone, to: path), composeKey(zone, client, path: path, bytes, &key) else { continue }
-      let outcome = zone.limiter.take(zone.limiter.hash(key.bytes), microseconds: services.nowMicroseconds)
+      guard limits.applies(zone, to: path), composeKey(zone, client, route, path: path, bytes, &key) else { continue }
+      let outcome = zone.limiter.take(zone.limiter.hash(key.bytes), cost: cost, microseconds: services.nowMicroseconds)
       if !outcome.isAdmitted || isTighter(outcome, zone, than: note) {
         note.zone = Int32(index)
         note.remaining = outcome.remaining
@@ -69,7 +74,9 @@ extension Gateway {
   // MARK: Keys
 
   /// Puts the request's key for `zone` together; false when it lacks a part. The parts are ended by NUL, which is in none.
-  private mutating func composeKey(_ zone: RateZone, _ client: Handle, path: Span<UInt8>, _ bytes: Span<UInt8>, _ key: inout Buffer) -> Bool {
+  private mutating func composeKey(
+    _ zone: RateZone, _ client: Handle, _ route: Int, path: Span<UInt8>, _ bytes: Span<UInt8>, _ key: inout Buffer
+  ) -> Bool {
     key.removeAll()
     for index in Int(zone.parts.lower)..<Int(zone.parts.upper) {
       let part = limits.parts.span[index]
@@ -80,6 +87,7 @@ extension Gateway {
       case .header: RateLimits.append(header: part.name.text(in: limits.texts.bytes), of: services.head.records, bytes, &key)
       case .cookie: RateLimits.append(cookie: part.name.text(in: limits.texts.bytes), of: services.head.records, bytes, &key)
       case .tlsSubject: append(subjectOf: client, &key)
+      case .routeParameter: RateLimits.append(services.captures.value(limits.capture(part.parameter, route), in: path), &key)
       }
       guard key.count > start, key.freeCapacity > 0 else { return false }
       key.append(0)

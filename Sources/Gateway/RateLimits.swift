@@ -37,10 +37,12 @@ struct RateZone: BitwiseCopyable {
 
 /// A part of a key: its kind, and where the name is of the field or cookie.
 struct RatePart: BitwiseCopyable {
-  enum Kind: UInt8, BitwiseCopyable { case clientAddress, path, header, cookie, tlsSubject }
+  enum Kind: UInt8, BitwiseCopyable { case clientAddress, path, header, cookie, tlsSubject, routeParameter }
 
   let kind: Kind
   let name: Extent
+  /// Of a route's parameter: which of them, counted over all parts.
+  var parameter: Int32 = 0
 }
 
 /// All zones of a worker.
@@ -52,13 +54,19 @@ struct RateLimits: ~Copyable {
   private(set) var prefixes: BoundedArray<Extent>
   /// Names of fields and cookies, and path prefixes.
   private(set) var texts: Buffer
+  /// Tokens that a request of each route takes; empty: one.
+  private(set) var costs: BoundedArray<Int64>
+  /// By parameter and route: which of the route's captures it is; negative: the route has no such parameter.
+  private var captures: BoundedArray<Int16>
+  private let routeCount: Int
   /// The key being put together.
   var key: Buffer
   /// Header lines being put together.
   var lines = Buffer(capacity: 512)
 
   /// - Parameter keyLimit: bytes of a request's head, which no key is longer than by much.
-  init(_ plan: RateLimitPlan, tables: [RateTable], keyLimit: Int) {
+  ///   - routes: those of the gateway, and the names of the captures of each.
+  init(_ plan: RateLimitPlan, tables: [RateTable], keyLimit: Int, routes: [RoutePlan] = [], captures names: (Int) -> [String] = { _ in [] }) {
     self.plan = plan
     let count = plan.isActive && tables.count == plan.zones.count ? plan.zones.count : 0
     isActive = count > 0
@@ -66,6 +74,13 @@ struct RateLimits: ~Copyable {
     parts = BoundedArray(capacity: max(1, count * RateKey.partLimit))
     prefixes = BoundedArray(capacity: max(1, plan.zones.reduce(0) { $0 + $1.appliesTo.count }))
     var texts = Buffer(capacity: plan.zones.reduce(16) { $0 + $1.key.utf8.count + $1.appliesTo.reduce(0) { $0 + $1.utf8.count } })
+    routeCount = routes.count
+    let hasCosts = count > 0 && routes.contains { $0.rules.rateLimitCost != 1 }
+    costs = BoundedArray(capacity: max(1, routes.count))
+    for route in routes where hasCosts { _ = costs.append(Int64(max(0, route.rules.rateLimitCost))) }
+    let parameterLimit = max(1, count * RateKey.partLimit)
+    captures = BoundedArray(capacity: parameterLimit * max(1, routes.count))
+    var parameters = 0
     key = Buffer(capacity: count > 0 ? 4 * keyLimit + 256 : 0)
     for (zone, table) in zip(plan.zones, tables) where count > 0 {
       let firstPart = parts.count, firstPrefix = prefixes.count
@@ -78,7 +93,12 @@ struct RateLimits: ~Copyable {
           case .tlsSubject: RatePart(kind: .tlsSubject, name: Extent(0..<0))
           case .header(let name): RatePart(kind: .header, name: RateLimits.add(name, to: &texts))
           case .cookie(let name): RatePart(kind: .cookie, name: RateLimits.add(name, to: &texts))
+          case .routeParameter: RatePart(kind: .routeParameter, name: Extent(0..<0), parameter: Int32(parameters))
           }
+        if case .routeParameter(let name) = part {
+          parameters += 1
+          for route in routes.indices { _ = captures.append(Int16(clamping: names(route).firstIndex(of: name) ?? -1)) }
+        }
         _ = parts.append(ready)
       }
       for prefix in zone.appliesTo { _ = prefixes.append(RateLimits.add(prefix, to: &texts)) }
@@ -101,6 +121,16 @@ struct RateLimits: ~Copyable {
 
   /// A word whose first `bits` are set.
   private static func mask(_ bits: Int) -> UInt64 { bits <= 0 ? 0 : ~0 << UInt64(64 - bits) }
+
+  /// Which capture of `route` the parameter is; negative: none.
+  func capture(_ parameter: Int32, _ route: Int) -> Int {
+    let place = Int(parameter) * routeCount + route
+    return route >= 0 && route < routeCount && place < captures.count ? Int(captures.span[place]) : -1
+  }
+
+  /// Tokens that a request of `route` takes.
+  @inline(__always)
+  func cost(_ route: Int) -> Int64 { route >= 0 && route < costs.count ? costs.span[route] : 1 }
 
   /// Whether the zone is for `path`.
   func applies(_ zone: RateZone, to path: Span<UInt8>) -> Bool {

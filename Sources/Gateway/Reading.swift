@@ -57,7 +57,9 @@ extension Gateway {
     if clients[client].flags.contains(.multiplexed) {
       if clients[client].flags.isDisjoint(with: [.closing, .doomed, .lingering]) { return receiveFrames(client) }
     }
-    if let exchange = clients[client].exchange, exchanges[exchange].flags.contains(.upgraded) { return serveUpgraded(client, exchange) }
+    if let exchange = clients[client].exchange, !exchanges[exchange].flags.isDisjoint(with: [.upgraded, .file]) {
+      return exchanges[exchange].flags.contains(.file) ? sendFile(exchange) : serveUpgraded(client, exchange)
+    }
     if clients[client].exchange == nil, clients[client].backlog.isEmpty, clients[client].flags.isDisjoint(with: .finished),
       var input = clients[client].input.take()
     {

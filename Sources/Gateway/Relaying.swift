@@ -33,6 +33,7 @@ extension Gateway {
     focus(exchange, backend.handle)
     if backends.connections[backend].state.rawValue <= BackendConnection.State.securing.rawValue {
       if backends.connections[backend].state == .securing { return securingIsReady(backend.handle, exchange, readiness) }
+      if backends.connections[backend].isRacing { return raceIsReady(backend.handle, exchange) }
       if !readiness.isDisjoint(with: [.writable, .broken]) {
         if readiness.contains(.peerEnded) { backends.connections[backend].hasEnded = true }
         if !readiness.isDisjoint(with: [.readable, .broken]) { backends.connections[backend].isReadable = true }
@@ -72,7 +73,11 @@ extension Gateway {
 
   /// The client has taken response bytes: its backend may be read again.
   mutating func resumeResponse(_ exchange: Handle) {
-    guard let backend = exchanges[exchange].backend, backends.connections[backend].isReadable else { return }
+    guard let backend = exchanges[exchange].backend else {
+      if exchanges[exchange].flags.contains(.file) { sendFile(exchange) }
+      return
+    }
+    guard backends.connections[backend].isReadable else { return }
     let limit = actions.forwards[Int(exchanges[exchange].rule)].plan.relayBufferLimit
     if clients[exchanges[exchange].client].backlog.count <= limit / 2 { receiveResponse(backend) }
   }
@@ -141,6 +146,8 @@ extension Gateway {
         return backendEnded(exchange, backend.handle, hadBytes: hadBytes, isReset: true)
       }
       buffer.compact()
+      // Compressing takes its time: the others come in between.
+      if exchanges[exchange].flags.contains(.compressing) { break }
     }
     stash(buffer, backend)
     pending.append(Token.make(.backend, backend.handle))
@@ -162,6 +169,7 @@ extension Gateway {
     if !exchanges[exchange].flags.contains(.hasHead) { return fail(exchange, hadBytes ? .responseIncomplete : faultOfCarrier(backend) ?? .connectionTerminated) }
     guard !isReset, backends.connections[backend].body.streamEnded() else { return fail(exchange, .responseIncomplete) }
     let client = exchanges[exchange].client
+    if exchanges[exchange].flags.contains(.compressing), let fault = endCoded(exchange) { return fail(exchange, fault) }
     if exchanges[exchange].flags.contains(.chunked) { services.responses.output.append("0\r\n\r\n") }
     if !exchanges[exchange].flags.contains(.holding) { commit(exchange, client) }
     responseIsComplete(exchange, backend, isClean: false)
@@ -176,6 +184,7 @@ extension Gateway {
     let client = exchanges[pinned].client
     if exchanges[pinned].responseDeadline > 0, services.now >= exchanges[pinned].responseDeadline { return .failed(.responseTooSlow) }
     if backends.connections[backend].waiting == .body { startBodyTimer(exchange, backend) }
+    if exchanges[pinned].flags.contains(.compressing) { return relayCoded(exchange, backend, &buffer) }
     if exchanges[pinned].flags.contains(.holding), holdWhole(exchange, backend, client, &buffer) {
       return backends.connections[backend].body.isComplete ? .complete : .more
     }

@@ -42,7 +42,7 @@ extension Gateway {
     guard case .length(let body) = services.responseHead.body, body <= Self.copyLimit, body <= buffer.count - length else { return nil }
     let status = services.responseHead.status
     guard status.code >= 200, !status.forbidsBody, exchanges[exchange].head.method != .head,
-      exchanges[exchange].flags.isDisjoint(with: [.upgrading, .watchesStatus, .rewrites, .hedged]) || passes(exchange, status)
+      exchanges[exchange].flags.isDisjoint(with: [.upgrading, .watchesStatus, .rewrites, .hedged, .mayCompress]) || passes(exchange, status)
     else { return nil }
     return services.responses.output.freeCapacity >= 2 * length + ResponseWriter.reserve + body ? body : nil
   }
@@ -102,7 +102,8 @@ extension Gateway {
     let duration = actions.forwards[rule].plan.streamMaxDuration
     if duration > 0 { exchanges[pinned].responseDeadline = services.now + Int64(duration) }
 
-    let framing = framingToClient(exchange, hasBody: hasBody)
+    var framing = framingToClient(exchange, hasBody: hasBody)
+    if exchanges[pinned].flags.contains(.mayCompress) { framing = considerCompression(exchange, bytes, hasBody: hasBody, framing) }
     let isWhole = rest >= backends.connections[backend].body.remainingLength && services.responseHead.body != .untilClose
       && services.responseHead.body != .chunked
     if isWhole { backends.connections[backend].waiting = .nothing } else { startBodyTimer(exchange, backend) }
@@ -151,14 +152,23 @@ extension Gateway {
     if flags.contains(.grpc) { noteCallStatus(exchange, head: bytes) }
     let dropped = actions.forwards[rule].droppedFromResponse
     let via = actions.forwards[rule].plan.setVia
-    guard framing == .asReceived, services.responseHead.flags.isDisjoint(with: .oddLength), services.responseHead.status.code != 204 else {
+    guard framing == .asReceived, services.responseHead.flags.isDisjoint(with: .oddLength), services.responseHead.status.code != 204,
+      flags.isDisjoint(with: .mayCompress)
+    else {
       return composeHead(exchange, bytes, framing, context, dropped, rule)
     }
     services.responses.relay(services.responseHead, of: bytes, context, framing: framing, dropped: dropped, via: via)
     if limits.isActive { _ = tellLimits(exchanges[pinned].rateNote, behind: 0) }
-    if flags.contains(.edits) { editResponse(exchange) }
+    if !flags.isDisjoint(with: [.sticky, .edits]) { extendHead(exchange) }
     exchanges[pinned].sent += services.responses.output.count
     return nil
+  }
+
+  /// Adds to a response head that has just been composed what not every one has.
+  @inline(never)
+  private mutating func extendHead(_ exchange: Handle) {
+    if exchanges[exchange].flags.contains(.sticky) { tellEndpoint(exchange) }
+    if exchanges[exchange].flags.contains(.edits) { editResponse(exchange) }
   }
 
   /// A head whose framing is not that which was received.
@@ -166,7 +176,7 @@ extension Gateway {
   private mutating func composeHead(
     _ exchange: Handle, _ bytes: Span<UInt8>, _ framing: RelayFraming, _ context: ResponseContext, _ received: HeaderNameSet, _ rule: Int
   ) -> Fault? {
-    var dropped = received, framing = framing
+    var dropped = received.union(droppedForCoding(exchange)), framing = framing
     let forwardsTrailers = actions.forwards[rule].plan.forwardTrailers || exchanges[exchange].flags.contains(.grpc)
     if framing == .asReceived, services.responseHead.flags.contains(.oddLength), case .length(let length) = services.responseHead.body {
       framing = .length(length)
@@ -176,8 +186,9 @@ extension Gateway {
     if mayHaveTrailers { dropped.remove(HeaderNameSet(.trailer)) }
     services.responses.relay(
       services.responseHead, of: bytes, context, framing: framing, dropped: dropped, via: actions.forwards[rule].plan.setVia)
+    if exchanges[exchange].flags.contains(.varies) { tellCoding(exchange, bytes) }
     if limits.isActive { _ = tellLimits(exchanges[exchange].rateNote, behind: 0) }
-    if exchanges[exchange].flags.contains(.edits) { editResponse(exchange) }
+    if !exchanges[exchange].flags.isDisjoint(with: [.sticky, .edits]) { extendHead(exchange) }
     exchanges[exchange].sent += services.responses.output.count
     if mayHaveTrailers { keepAnnouncement(exchange, bytes, framing) }
     return nil

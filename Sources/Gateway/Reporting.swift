@@ -5,6 +5,7 @@ import Kernel
 import Memory
 import Plan
 import Policy
+import Resolution
 import SharedState
 import TLS
 import Wire
@@ -61,9 +62,24 @@ extension Gateway {
       let state = breaker.state, counts = breaker.counts(microseconds: services.nowMicroseconds), load = breaker.memory.underWay()
       func total(_ total: BreakerTotal) -> UInt64 { breaker.memory.value(of: total) }
       list.append(
-        "\(quoted(plan.upstreams[guards.upstreams[place]].name)):{\"state\":\"\(state.phase.name)\",\"held\":\(state.isHeld),\"trips\":\(state.trips),\"window_requests\":\(counts.total),\"window_failures\":\(counts.failures),\"consecutive_failures\":\(counts.streak),\"requests_under_way\":\(load.attempts),\"retries_under_way\":\(load.retries),\"opened\":\(total(.opened)),\"half_opened\":\(total(.halfOpened)),\"closed\":\(total(.closed)),\"refused\":\(total(.refused)),\"dry_run_refused\":\(total(.spared)),\"retries_refused\":\(total(.budgetRefused)),\"dry_run_retries_refused\":\(total(.budgetSpared))}")
+        "\(quoted(plan.upstreams[guards.upstreams.span[place]].name)):{\"state\":\"\(state.phase.name)\",\"held\":\(state.isHeld),\"trips\":\(state.trips),\"window_requests\":\(counts.total),\"window_failures\":\(counts.failures),\"consecutive_failures\":\(counts.streak),\"requests_under_way\":\(load.attempts),\"retries_under_way\":\(load.retries),\"waiting\":\(load.waiting),\"refused_crowded\":\(total(.crowdRefused)),\"refused_waiting\":\(total(.queueRefused)),\"opened\":\(total(.opened)),\"half_opened\":\(total(.halfOpened)),\"closed\":\(total(.closed)),\"refused\":\(total(.refused)),\"dry_run_refused\":\(total(.spared)),\"retries_refused\":\(total(.budgetRefused)),\"dry_run_retries_refused\":\(total(.budgetSpared))}")
     }
     return "\"breakers\":{\(list.joined(separator: ","))},"
+  }
+
+  /// The names of backends, as this worker knows them, with what follows them; empty where there are none.
+  private var names: String {
+    guard let resolver else { return "" }
+    let names = zip(plan.names, resolver.states).map { name, state in
+      let fields = [
+        "\"service\":\(name.isService)", "\"addresses\":[\(state.addresses.map { quoted($0.text) }.joined(separator: ","))]",
+        "\"age_ms\":\(state.resolvedAt == 0 ? "null" : "\(max(0, services.now - state.resolvedAt))")",
+        "\"ttl_left_ms\":\(state.resolvedAt == 0 ? "null" : "\(max(0, state.goodUntil - services.now))")", "\"stale\":\(state.isStale(now: services.now))",
+        "\"error\":\(state.problem == .none ? "null" : quoted(state.problem.text))",
+      ]
+      return "\(quoted(name.host)):{\(fields.joined(separator: ","))}"
+    }
+    return "\"dns\":{\"lookups\":\(total(.dnsLookups)),\"failures\":\(total(.dnsFailures)),\"names\":{\(names.joined(separator: ","))}},"
   }
 
   private func stats() -> String {
@@ -73,8 +89,9 @@ extension Gateway {
       if count > 0 { faults.append("\"\(fault.row.token)\":\(count)") }
     }
     let failures = TLSFailure.allCases.map { "\"\($0.name)\":\(total($0.counter))" }
-    let upstreams = plan.upstreams.map { upstream in
-      "\(quoted(upstream.name)):{\"host\":\(quoted(upstream.host)),\"port\":\(upstream.port),\"addresses\":[\(upstream.addresses.map(quoted).joined(separator: ","))]}"
+    let upstreams = plan.upstreams.enumerated().map { index, upstream in
+      let endpoints = backends.sets[index].members.map { quoted(backends.name(of: Int($0))) }.joined(separator: ",")
+      return "\(quoted(upstream.name)):{\"host\":\(quoted(upstream.host)),\"port\":\(upstream.port),\"addresses\":[\(upstream.addresses.map(quoted).joined(separator: ","))],\"endpoints\":{\"names\":[\(endpoints)],\"all\":\(backends.sets[index].members.count),\"usable\":\(backends.sets[index].balancer.count),\"panic\":\(backends.sets[index].isPanicking)}}"
     }
     let calls = CallStatus.allCases.compactMap { status -> String? in
       let count = Counter(rawValue: Counter.grpcOK.rawValue + Int(status.rawValue)).map { total($0) } ?? 0
@@ -93,14 +110,15 @@ extension Gateway {
       "requests":{"total":\(total(.requests)),"active":\(total(.requestsActive)),"forwarded":\(total(.requestsForwarded)),"answered":\(total(.requestsAnswered)),"client_aborts":\(total(.clientAborts))},\
       "responses":{"1xx":\(total(.responses1xx)),"2xx":\(total(.responses2xx)),"3xx":\(total(.responses3xx)),"4xx":\(total(.responses4xx)),"5xx":\(total(.responses5xx))},\
       "bytes":{"received":\(total(.bytesReceived)),"sent":\(total(.bytesSent))},\
-      "upstream_connections":{"active":\(total(.upstreamConnectionsActive)),"idle":\(total(.upstreamConnectionsIdle)),"waiting":\(total(.waiting)),"connects":\(total(.upstreamConnects)),"reuses":\(total(.upstreamReuses)),"requests":\(total(.upstreamRequests)),"failures":\(total(.upstreamFailures)),"resends":\(total(.upstreamResends)),"retries":\(total(.upstreamRetries)),"failovers":\(total(.upstreamFailovers)),"hedges":\(total(.upstreamHedges)),"hedges_won":\(total(.upstreamHedgesWon)),"idle_closes":\(total(.upstreamIdleCloses)),"queue_timeouts":\(total(.queueTimeouts)),"queue_rejections":\(total(.queueRejections)),"tls_handshakes":\(total(.upstreamTLSHandshakes)),"tls_resumed":\(total(.upstreamTLSResumptions)),"tls_failures":\(total(.upstreamTLSFailures))},\
+      "upstream_connections":{"active":\(total(.upstreamConnectionsActive)),"idle":\(total(.upstreamConnectionsIdle)),"waiting":\(total(.waiting)),"connects":\(total(.upstreamConnects)),"reuses":\(total(.upstreamReuses)),"requests":\(total(.upstreamRequests)),"failures":\(total(.upstreamFailures)),"resends":\(total(.upstreamResends)),"retries":\(total(.upstreamRetries)),"failovers":\(total(.upstreamFailovers)),"endpoint_failures":\(total(.endpointFailures)),"endpoint_recoveries":\(total(.endpointRecoveries)),"endpoint_ejections":\(total(.endpointEjections)),"hedges":\(total(.upstreamHedges)),"hedges_won":\(total(.upstreamHedgesWon)),"races":\(total(.upstreamRaces)),"races_won":\(total(.upstreamRacesWon)),"idle_closes":\(total(.upstreamIdleCloses)),"queue_timeouts":\(total(.queueTimeouts)),"queue_rejections":\(total(.queueRejections)),"tls_handshakes":\(total(.upstreamTLSHandshakes)),"tls_resumed":\(total(.upstreamTLSResumptions)),"tls_failures":\(total(.upstreamTLSFailures))},\
       "tls":{"handshakes":\(total(.tlsHandshakes)),"resumed":\(total(.tlsResumptions)),"failures":{\(failures.joined(separator: ","))}},\
       "websockets":{"active":\(total(.webSocketsActive)),"upgrades":\(total(.webSocketUpgrades)),"messages":\(total(.webSocketMessages)),"tunnels_active":\(total(.tunnelsActive)),"tunnels":\(total(.tunnelUpgrades)),"closes":{"normal":\(total(.closesNormal)),"going_away":\(total(.closesGoingAway)),"protocol_error":\(total(.closesProtocolError)),"abnormal":\(total(.closesAbnormal)),"invalid_data":\(total(.closesInvalidData)),"too_big":\(total(.closesTooBig)),"other":\(total(.closesOther))}},\
       "http2":{"connections_active":\(total(.http2ConnectionsActive)),"connections":\(total(.http2Connections)),"streams_active":\(total(.http2StreamsActive)),"streams":\(total(.http2Streams)),"resets_received":\(total(.http2ResetsReceived)),"resets_sent":\(total(.http2ResetsSent)),"pushes":\(total(.http2Pushes))},\
       "grpc":{"calls":\(total(.grpcCalls)),"statuses":{\(calls.joined(separator: ","))},"without_status":\(total(.grpcNoStatus))},\
       "upstream_http2":{"connections_active":\(total(.upstreamSessionsActive)),"connections":\(total(.upstreamSessions)),"streams_active":\(total(.upstreamStreamsActive)),"streams":\(total(.upstreamStreams)),"resets_received":\(total(.upstreamResetsReceived)),"resets_sent":\(total(.upstreamResetsSent)),"goaways":\(total(.upstreamGoAways)),"ping_timeouts":\(total(.upstreamPingTimeouts)),"preconnects":\(total(.upstreamPreconnects)),"preconnects_skipped":\(total(.upstreamPreconnectsSkipped))},\
+      "compression":{"responses":\(total(.responsesCompressed)),"bytes_in":\(total(.compressionBytesIn)),"bytes_out":\(total(.compressionBytesOut))},\
       "proxy_protocol":{"received":\(total(.proxyHeadersReceived)),"sent":\(total(.proxyHeadersSent))},\
-      \(rateLimits)\(breakers)\
+      \(rateLimits)\(breakers)\(names)\
       "faults":{\(faults.joined(separator: ","))},\
       "mirrors":{"sent":\(total(.mirrorsSent)),"failed":\(total(.mirrorsFailed)),"skipped":\(total(.mirrorsSkipped))},\
       "header_rules":{"values_refused":\(total(.fieldsRefused))},\

@@ -20,12 +20,15 @@ extension Gateway {
   @inline(never)
   mutating func guardExchange(_ exchange: Handle) -> Bool {
     let plan = actions.forwards[Int(exchanges[exchange].rule)].plan
+    let balance = actions.forwards[Int(exchanges[exchange].rule)].balance
+    if balance.isActive { noteBalance(exchange, balance) }
     if plan.timeout > 0 {
       let before = exchanges[exchange].deadline
       limit(exchange, until: services.now + Int64(plan.timeout))
       if exchanges[exchange].deadline != before { exchanges[exchange].flags.remove(.deadlineIsCalls) }
     }
     if actions.forwards[Int(exchanges[exchange].rule)].rewrites { exchanges[exchange].flags.insert(.rewrites) }
+    if actions.forwards[Int(exchanges[exchange].rule)].compresses { exchanges[exchange].flags.insert(.mayCompress) }
     if actions.forwards[Int(exchanges[exchange].rule)].hasEdits { exchanges[exchange].flags.insert(.edits) }
     if plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 { prepare(exchange, plan) }
     guard guards.isActive else { return true }
@@ -143,6 +146,7 @@ extension Gateway {
   }
 
   mutating func endAttempt(_ exchange: Handle, _ fault: Fault, _ status: UInt16) {
+    if exchanges[exchange].flags.contains(.watched) { judge(exchange, fault, status) }
     prepareRecovery(exchange)
     guard let recovery = exchanges[exchange].recovery else { return }
     if recoveries[recovery].attemptStart == 0 {
@@ -181,6 +185,8 @@ extension Gateway {
       recoveries[recovery].hedgeAt = 0
       recoveries[recovery].isHedge = false
     }
+    if exchanges[exchange].flags.contains(.compressing) { releaseSession(exchange) }
+    exchanges[exchange].flags.remove([.varies, .coded, .compressing])
     exchanges[exchange].flags.remove([.requestComplete, .hedged, .hasHead, .holding, .chunked, .untilClose, .eventStream, .trailers, .retrying])
     exchanges[exchange].status = 0
     exchanges[exchange].sent = 0
@@ -271,7 +277,7 @@ extension Gateway {
   /// is its head to be rewritten.
   @inline(never)
   mutating func passes(_ exchange: Pin<Exchange>, _ status: Status) -> Bool {
-    exchanges[exchange].flags.isDisjoint(with: [.upgrading, .rewrites, .hedged])
+    exchanges[exchange].flags.isDisjoint(with: [.upgrading, .rewrites, .hedged, .mayCompress])
       && !actions.forwards[Int(exchanges[exchange].rule)].plan.retry.covers(.status(status.code))
   }
 

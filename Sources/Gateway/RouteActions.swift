@@ -3,6 +3,7 @@
 // Everything that can be done once is done here: fixed responses are composed, redirect templates parsed, and
 // the settings of forwarding laid flat.
 
+import Compression
 import HTTP2
 import HTTPModel
 import Memory
@@ -21,8 +22,19 @@ enum ActionIndex: BitwiseCopyable {
   case echo(Int)
   case health
   case stats
+  case file(Int)
+  /// A fixed answer that is there in several codings.
+  case respondCoded(Int)
   /// For some addresses only.
   case restricted(Int)
+}
+
+/// A fixed answer by coding: indices into the coded answers; negative: it is not there.
+struct CodedResponse: BitwiseCopyable {
+  var identity: Int
+  var gzip = -1
+  var brotli = -1
+  var zstd = -1
 }
 
 /// An action that not everybody may use.
@@ -37,15 +49,19 @@ struct ForwardRule: BitwiseCopyable {
   let plan: ForwardPlan
   let style: RequestStyle
   let collectsRequest: Bool
-  /// Whether its exchanges have a limit of their own, are retried or hedged, have their heads changed or their responses rewritten,
-  /// or have to be let through by their upstream's guard.
+  /// Whether its exchanges have a limit of their own, are retried or hedged, have their heads changed or their responses rewritten, go where
+  /// something of them says, or have to be let through by their upstream's guard.
   let isGuarded: Bool
+  /// What of a request its upstream's balancing goes by.
+  let balance: BalanceRule
   /// Whether the route has header rules.
   let hasEdits: Bool
   /// Whether what is said of a request's way depends on its peer, or is said in Forwarded (ForwardedWay).
   let tellsWay: Bool
   /// Whether connections to the upstream begin with a header of the PROXY protocol.
   let announces: Bool
+  /// Whether responses are compressed where they and the client allow it.
+  let compresses: Bool
   /// What is rewritten in responses; meaningful with `rewrites`.
   let rewriter: ResponseRewriter
   let rewrites: Bool
@@ -57,8 +73,11 @@ struct ForwardRule: BitwiseCopyable {
   /// - Parameters:
   ///   - judges: what a request says of its way is believed only of trusted proxies.
   ///   - hasEdits: the route has header rules.
-  init(_ plan: ForwardPlan, _ upstream: UpstreamPlan, judges: Bool, hasEdits: Bool) {
+  ///   - captures: the names of the route's.
+  init(_ plan: ForwardPlan, _ upstream: UpstreamPlan, judges: Bool, hasEdits: Bool, compresses: Bool, captures: [String]) {
+    balance = BalanceRule(upstream.balance, captures: captures)
     announces = upstream.proxyProtocol != .off
+    self.compresses = compresses
     tellsWay = judges || plan.setForwarded
     self.plan = plan
     self.hasEdits = hasEdits
@@ -66,7 +85,8 @@ struct ForwardRule: BitwiseCopyable {
     collectsRequest = upstream.requestMode == .buffered
     rewriter = ResponseRewriter(location: plan.rewriteLocation, cookiePath: plan.rewriteCookiePath)
     rewrites = plan.rewriteLocation || plan.rewriteCookiePath
-    isGuarded = plan.timeout > 0 || plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 || rewrites || hasEdits || upstream.breaker.enabled
+    isGuarded =
+      plan.timeout > 0 || plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 || rewrites || hasEdits || compresses || balance.isActive || upstream.breaker.enabled
     var dropped: HeaderNameSet = HeaderNameSet.hopByHop
     dropped.formUnion([HeaderNameSet(.host), HeaderNameSet(.expect), HeaderNameSet(.requestID)])
     // Nobody but the gateway says who a client is.
@@ -132,6 +152,10 @@ struct RouteActions: ~Copyable {
   var mirrorOfRoute: BoundedArray<Int32>
   let mirrorNames = MirrorNames()
   var echoes = Stack<EchoRule>()
+  var files = Stack<FileRule>()
+  var codedResponses: BoundedArray<CodedResponse>
+  /// The answers that these are indices of.
+  var codedAnswers = Stack<PreparedResponse>()
   var restricted: BoundedArray<RestrictedAction>
   /// Who may use which.
   var rules = Stack<AddressTable>()
@@ -144,12 +168,13 @@ struct RouteActions: ~Copyable {
     forwards = BoundedArray(capacity: plan.routes.reduce(1) { $0 + max(1, $1.rules.split.arms.count) + ($1.rules.mirror == nil ? 0 : 1) })
     mirrors = BoundedArray(capacity: plan.routes.count { $0.rules.mirror != nil })
     mirrorOfRoute = BoundedArray(capacity: plan.routes.count)
+    codedResponses = BoundedArray(capacity: max(1, plan.routes.count))
     edits = RouteEdits(capacity: plan.routes.count)
     bounds = BoundedArray(capacity: plan.routes.count + 1)
     _ = bounds.append(RequestBounds(plan))
     restricted = BoundedArray(capacity: max(1, plan.routes.count { !$0.access.isEmpty }))
     for (position, route) in plan.routes.enumerated() {
-      let action: ActionIndex
+      var action: ActionIndex
       var isMirrored = false
       let captures = table.captureNames(ofRoute: position)
       try edits.add(route, captures: captures)
@@ -164,7 +189,7 @@ struct RouteActions: ~Copyable {
           guard plan.upstreams.indices.contains(upstream) else { throw GatewayFailure("route \(route.pattern) names no upstream") }
           var own = forward
           own.upstream = upstream
-          _ = forwards.append(ForwardRule(own, plan.upstreams[upstream], judges: plan.clientAddress.isActive, hasEdits: hasEdits))
+          _ = forwards.append(ForwardRule(own, plan.upstreams[upstream], judges: plan.clientAddress.isActive, hasEdits: hasEdits, compresses: route.compresses, captures: captures))
         }
         if arms.count == 1 {
           action = .forward(first)
@@ -176,10 +201,17 @@ struct RouteActions: ~Copyable {
       case .respond(let respond):
         responses.append(RouteActions.prepare(respond, server: plan.serverHeader))
         action = .respond(responses.count - 1)
+        if route.compresses, RouteActions.isCompressible(respond, plan.compression) {
+          _ = codedResponses.append(addCoded(respond, plan))
+          action = .respondCoded(codedResponses.count - 1)
+        }
       case .redirect(let redirect):
         redirects.append(try edits.add(template: redirect.to, .redirect, route, captures: captures))
         redirectStatuses.append(redirect.status)
         action = .redirect(redirects.count - 1)
+      case .files(let plan):
+        files.append(FileRule(plan, compresses: route.compresses))
+        action = .file(files.count - 1)
       case .health: action = .health
       case .stats: action = .stats
       case .echo(let echo):
@@ -194,7 +226,7 @@ struct RouteActions: ~Copyable {
             rule: Int32(forwards.count), share: mirror.percent, limit: max(1, Pool.share(mirror.maxConcurrent, worker, workers)),
             maxBodySize: mirror.maxBodySize, copiesNonIdempotent: mirror.nonIdempotent))
         _ = forwards.append(
-          ForwardRule(ForwardPlan(mirror), plan.upstreams[mirror.upstream], judges: false, hasEdits: false))
+          ForwardRule(ForwardPlan(mirror), plan.upstreams[mirror.upstream], judges: false, hasEdits: false, compresses: false, captures: []))
       } else {
         _ = mirrorOfRoute.append(-1)
       }
@@ -228,9 +260,9 @@ struct RouteActions: ~Copyable {
     _ = self.bounds.append(bounds)
   }
 
-  private static func prepare(_ plan: RespondPlan, server: Bool) -> PreparedResponse {
-    let body = Array(plan.body.utf8)
-    return PreparedResponse(Status(plan.status), fields: fields(of: plan).span, body: body.span, server: server)
+  private static func prepare(_ plan: RespondPlan, server: Bool, more: String = "", body coded: [UInt8]? = nil) -> PreparedResponse {
+    let fields = fields(of: plan) + Array(more.utf8), body = coded ?? Array(plan.body.utf8)
+    return PreparedResponse(Status(plan.status), fields: fields.span, body: body.span, server: server)
   }
 
   /// The same for streams of HTTP/2, where answers have the same index as here.
@@ -251,8 +283,45 @@ struct RouteActions: ~Copyable {
     return fields
   }
 
+  /// Whether a fixed answer is worth while to be had in other codings, and may be.
+  private static func isCompressible(_ plan: RespondPlan, _ compression: CompressionPlan) -> Bool {
+    let names = plan.headers.map { $0.name.lowercased() }
+    guard plan.status >= 200, ![204, 205, 206, 304].contains(plan.status), !names.contains("content-encoding"), !names.contains("etag"), !names.contains("content-range"),
+      !plan.headers.contains(where: { $0.name.lowercased() == "cache-control" && $0.value.lowercased().contains("no-transform") }), !plan.body.isEmpty
+    else { return false }
+    let type = Array((plan.headers.first { $0.name.lowercased() == "content-type" }?.value ?? "text/plain").utf8)
+    let rules = CompressionRules(compression)
+    return plan.body.utf8.count >= compression.minLength && rules.includes(type.span)
+  }
+
+  /// Composes a fixed answer in every coding that makes it shorter; as small as can be, for it is done once.
+  private mutating func addCoded(_ respond: RespondPlan, _ plan: Plan) -> CodedResponse {
+    let vary = "Vary: Accept-Encoding\r\n"
+    codedAnswers.append(RouteActions.prepare(respond, server: plan.serverHeader, more: vary))
+    var coded = CodedResponse(identity: codedAnswers.count - 1)
+    for (coding, level) in [(ContentCoding.gzip, 9), (.brotli, 9), (.zstd, 19)] {
+      guard let bytes = RouteActions.encode(Array(respond.body.utf8), coding, level: level), bytes.count < respond.body.utf8.count else { continue }
+      codedAnswers.append(RouteActions.prepare(respond, server: plan.serverHeader, more: "Content-Encoding: \(coding.token)\r\n" + vary, body: bytes))
+      switch coding {
+      case .gzip: coded.gzip = codedAnswers.count - 1
+      case .brotli: coded.brotli = codedAnswers.count - 1
+      case .zstd: coded.zstd = codedAnswers.count - 1
+      case .identity: break
+      }
+    }
+    return coded
+  }
+
+  private static func encode(_ content: [UInt8], _ coding: ContentCoding, level: Int) -> [UInt8]? {
+    guard var encoder = Encoder(coding, level: level) else { return nil }
+    var output = Buffer(capacity: content.count + 1024), position = 0
+    guard case .done = encoder.encode(content.span, at: &position, .finish, into: &output) else { return nil }
+    let bytes = output.bytes
+    return bytes.indices.map { bytes[$0] }
+  }
+
   /// The Host of an upstream: IPv6 in brackets, no trailing dot, no port where it is the default one.
-  private static func host(of upstream: UpstreamPlan) -> Buffer {
+  static func host(of upstream: UpstreamPlan) -> Buffer {
     var name = upstream.host
     if let tls = upstream.tls, !tls.serverName.isEmpty { name = tls.serverName }
     if name.hasSuffix(".") { name.removeLast() }

@@ -197,7 +197,7 @@ extension Gateway {
   mutating func securingFailed(_ backend: Handle, _ exchange: Handle?, _ fault: Fault) {
     counters.add(.upstreamTLSFailures)
     let pool = Int(backends.connections[backend].pool)
-    if let exchange, Int(exchanges[exchange].addressesTried) + 1 < backends.addressCount(of: pool) {
+    if let exchange, Int(backends.connections[backend].lastAddress) + 1 < backends.addressCount(of: pool) {
       // It must not go unnoticed that only some of the addresses can be used.
       report(exchange, fault)
     }

@@ -126,6 +126,10 @@ extension Gateway {
     guard clients[client].flags.contains(.pouring), clients[client].flags.isDisjoint(with: .doomed), let exchange = clients[client].exchange,
       let pipe = exchanges[exchange].session
     else { return }
+    if exchanges[exchange].flags.contains(.file) {
+      clients[client].flags.remove(.pouring)
+      return sendFile(exchange)
+    }
     if let backend = exchanges[exchange].backend { return splice(exchange, backend) }
     if pour(exchange, pipe) { finish(exchange) }
   }

@@ -105,6 +105,7 @@ extension Gateway {
     if timesExchanges { consider(exchangeTimers.delay(from: services.now)) }
     if acceptAgainAt > 0 { consider(acceptAgainAt - services.now) }
     if logsAccess, hasUnwrittenLines() { consider(nextAccessFlush - services.now) }
+    if hasHealth { consider(delayUntilHealth()) }
     if drain.isDraining { consider(drain.nextLook - services.now) }
     return CInt(clamping: delay)
   }
@@ -157,7 +158,7 @@ extension Gateway {
     switch waiting {
     case .nothing, .idle, .session: break
     case .tunnel: tunnelTimerFired(backend, exchange)
-    case .connect: connectFailed(backend, exchange, .connectionTimeout)
+    case .connect: connectTimerFired(backend, exchange)
     case .handshake: securingFailed(backend, exchange, .tlsHandshakeTimeout)
     case .send: fail(exchange, .connectionWriteTimeout)
     case .head: fail(exchange, .responseTimeout)

@@ -4,7 +4,7 @@
 
 import Memory
 
-enum TokenKind: UInt32 { case client, backend, listener, foreign }
+enum TokenKind: UInt32 { case client, backend, listener, foreign, probe }
 
 enum Token {
   @inline(__always)
@@ -21,6 +21,7 @@ enum Token {
     case 0: .client
     case 1: .backend
     case 2: .listener
+    case 4: .probe
     default: .foreign
     }
   }

@@ -218,6 +218,12 @@ extension Gateway {
     guard let session = exchanges[exchange].session else { return }
     exchanges[exchange].session = nil
     if exchanges[exchange].flags.contains(.spliced) { return releasePipe(session) }
+    if exchanges[exchange].flags.isDisjoint(with: .file), exchanges[exchange].flags.contains(.compressing) { return releaseEncoder(session) }
+    if exchanges[exchange].flags.contains(.file) {
+      if let encoder = files[session].encoder { releaseEncoder(encoder) }
+      _ = files.remove(session)
+      return
+    }
     if exchanges[exchange].upstream < 0 {
       releaseWebSocket(session)
     } else {

@@ -13,6 +13,12 @@ struct UpstreamGuard: BitwiseCopyable {
   let breaker: Breaker<BreakerCells>
   let budget: RetryBudget
   let isDryRun: Bool
+  /// Requests that may be under way, and may wait; 0: any number.
+  let requestLimit: UInt64
+  let pendingLimit: UInt64
+  /// Meaningful with `isAdaptive`.
+  let concurrency: ConcurrencyLimit<BreakerCells>
+  let isAdaptive: Bool
   /// The generation in which a refusal was logged last.
   var loggedGeneration = UInt32.max
 }
@@ -24,10 +30,10 @@ struct UpstreamGuards: ~Copyable {
   /// This worker's row.
   let row: Int
   /// By upstream: the place in `guards`; negative: none.
-  private var places: [Int16]
+  private var places: BoundedArray<Int16>
   var guards: BoundedArray<UpstreamGuard>
   /// By place: its upstream.
-  private(set) var upstreams: [Int] = []
+  private(set) var upstreams: BoundedArray<Int>
   /// Tells all workers that a breaker has changed.
   private let bell: Bell?
 
@@ -35,24 +41,28 @@ struct UpstreamGuards: ~Copyable {
     self.row = row
     self.bell = bell
     guards = BoundedArray(capacity: max(1, plan.count))
-    places = []
+    places = BoundedArray(capacity: max(1, plan.count))
+    upstreams = BoundedArray(capacity: max(1, plan.count))
     for (index, upstream) in plan.enumerated() {
       guard upstream.breaker.enabled, let cells = table?.cells(named: upstream.name, row: row) else {
-        places.append(-1)
+        _ = places.append(-1)
         continue
       }
-      places.append(Int16(guards.count))
-      upstreams.append(index)
+      _ = places.append(Int16(guards.count))
+      _ = upstreams.append(index)
       _ = guards.append(
-        UpstreamGuard(breaker: Breaker(cells, upstream.breaker), budget: RetryBudget(upstream.breaker), isDryRun: upstream.breaker.dryRun))
+        UpstreamGuard(
+          breaker: Breaker(cells, upstream.breaker), budget: RetryBudget(upstream.breaker), isDryRun: upstream.breaker.dryRun,
+          requestLimit: UInt64(clamping: upstream.breaker.maxRequests), pendingLimit: UInt64(clamping: upstream.breaker.maxPending),
+          concurrency: ConcurrencyLimit(cells, upstream.breaker), isAdaptive: upstream.breaker.isAdaptive))
     }
     isActive = guards.count > 0
   }
 
   /// The place of an upstream's guard; nil: it has none.
   func place(_ upstream: Int) -> Int? {
-    guard isActive, places.indices.contains(upstream), places[upstream] >= 0 else { return nil }
-    return Int(places[upstream])
+    guard isActive, upstream >= 0, upstream < places.count, places.span[upstream] >= 0 else { return nil }
+    return Int(places.span[upstream])
   }
 
   /// Has all workers look at their queues.

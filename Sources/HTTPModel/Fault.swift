@@ -65,6 +65,12 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case pathRewriteRefused, corsOriginRefused
   // The upstream's, on TLS again.
   case tlsCertificateRevoked
+  // Of files.
+  case fileNotFound, fileForbidden, fileUnreadable, filesExhausted, fileTruncated, preconditionFailed, rangeNotSatisfiable
+  // The upstream's, before there is one.
+  case dnsError, dnsTimeout
+  // The upstream's guard.
+  case upstreamOverloaded
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -167,6 +173,16 @@ public struct FaultRow: Sendable {
     row(.pathRewriteRefused, "path_rewrite_refused", .client, .never, 400, 2, "What the route's rewrite makes of the request is no path that a backend could be asked for."),
     row(.corsOriginRefused, "cors_origin_refused", .client, .never, 403, 1, "A browser asks whether it may send a request, and its origin is not one of cors.allow_origins."),
     row(.tlsCertificateRevoked, "tls_certificate_revoked", .upstream, .always, 502, 4, "The backend's certificate, or one that it leads to, has been revoked."),
+    row(.fileNotFound, "file_not_found", .client, .never, 404, 1, "There is no such file below the root, or none that may be named: hidden ones, links that lead out, directories without an index."),
+    row(.fileForbidden, "file_forbidden", .client, .never, 403, 2, "The file may not be read by the worker's account, or is no regular file."),
+    row(.fileUnreadable, "file_unreadable", .gateway, .never, 500, 4, "The file, or the root itself, could not be opened or read."),
+    row(.filesExhausted, "file_descriptors_exhausted", .gateway, .never, 503, 4, "There was no file descriptor left to open the file with; raise the limit (LimitNOFILE)."),
+    row(.fileTruncated, "file_truncated", .gateway, .never, 500, 3, "The file became shorter while it was being sent; files should be replaced, not written over."),
+    row(.preconditionFailed, "http_precondition_failed", .client, .never, 412, 1, "If-Match or If-Unmodified-Since does not hold for the file."),
+    row(.rangeNotSatisfiable, "http_range_not_satisfiable", .client, .never, 416, 1, "The file has none of the bytes that Range asks for."),
+    row(.dnsError, "dns_error", .upstream, .never, 503, 4, "The upstream's name has no addresses: it does not exist, or no server could say."),
+    row(.dnsTimeout, "dns_timeout", .upstream, .never, 503, 4, "No server has answered in time what addresses the upstream's name has."),
+    row(.upstreamOverloaded, "upstream_request_limit", .gateway, .never, 503, 2, "As many requests to the upstream are under way as circuit_breaker.max_requests or adaptive_concurrency allow."),
   ]
 
   private static func row(

@@ -12,6 +12,12 @@ public enum Transfer {
   case failed(Errno)
 }
 
+/// How far a connection attempt has got.
+public enum ConnectionAttempt: Equatable {
+  case pending, connected
+  case failed(Errno)
+}
+
 /// A connected, or connecting, non-blocking stream socket.
 public struct Socket: ~Copyable {
   public let descriptor: Descriptor
@@ -95,6 +101,13 @@ public struct Socket: ~Copyable {
   public var connectError: Errno? {
     let code = clx_socket_error(descriptor.raw)
     return code == 0 ? nil : Errno(code)
+  }
+
+  /// How a connection attempt fares that another one runs beside.
+  public var attempt: ConnectionAttempt {
+    var entry = pollfd(fd: descriptor.raw, events: Int16(POLLOUT), revents: 0)
+    guard unsafe poll(&entry, 1, 0) > 0 else { return .pending }
+    return connectError.map { .failed($0) } ?? .connected
   }
 
   /// Tells the peer that nothing more will be sent (FIN), leaving the other direction open.

@@ -174,6 +174,8 @@ extension Master {
             }
             json.field("requests_under_way", load.attempts)
             json.field("retries_under_way", load.retries)
+            json.field("waiting", load.waiting)
+            if upstream.breaker.isAdaptive { json.field("adaptive_limit", ConcurrencyLimit(breaker.memory, upstream.breaker).limit) }
             for total in BreakerTotal.allCases { json.field(Self.snake("\(total)"), breaker.memory.value(of: total)) }
           }
         }

@@ -80,6 +80,10 @@ extension Master {
       connection.answer(ControlAnswer(problems.isEmpty ? .ok : .failed, problems))
     case .reload: reload(for: connection)
     case .plan: compare(for: connection)
+    case .upstreams: connection.answer(ControlAnswer(.ok, [upstreamsText()]))
+    case .drainEndpoint(let name): connection.answer(order(.draining, name))
+    case .enableEndpoint(let name): connection.answer(order(.enabled, name))
+    case .disableEndpoint(let name): connection.answer(order(.disabled, name))
     case .upgrade(let path): upgrade(to: path, for: connection)
     case .stop:
       stopAskers.append(connection)

@@ -47,6 +47,7 @@ extension Master {
     var dropped: [ObjectIdentifier] = []
     for segment in generations.values.compactMap(\.endpoints) where !dropped.contains(ObjectIdentifier(segment)) {
       segment.table.dropColumn(row)
+      segment.table.ceaseToLead(row: row)
       dropped.append(ObjectIdentifier(segment))
     }
   }

@@ -27,6 +27,8 @@ struct GenerationRecord {
   let endpoints: EndpointSegment?
   /// Entries in the segment of circuit breakers, by upstream; nil: it has none.
   let breakers: [Int?]
+  /// Nil: there is nothing to be resolved.
+  let names: NameSegment?
   let startedAt: Int64
   /// The effective settings as JSON; empty: they are not known, of a generation of another program.
   var settings = ""

@@ -58,6 +58,12 @@ extension Master {
     } catch {
       throw ListenerFailure(reason: "cannot make the table of endpoints: \(error.text)")
     }
+    let names: NameSegment?
+    do {
+      names = try NameSegment.make(for: plan, previous: supervisor.serving.flatMap { generations[$0]?.names }, now: Time.milliseconds)
+    } catch {
+      throw ListenerFailure(reason: "cannot make the table of names: \(error.text)")
+    }
     let breakers = try self.breakers.claim(for: plan)
     do throws(ListenerFailure) {
       try listeners.claim(plan, attempts: attempts)
@@ -68,7 +74,7 @@ extension Master {
     }
     let record = GenerationRecord(
       number: nextGeneration, plan: plan, planFile: planFile, listeners: Set(ListenerTable.keys(of: plan)), logs: logs, rates: rates, endpoints: endpoints,
-      breakers: breakers, startedAt: Time.wallSeconds, settings: settings)
+      breakers: breakers, names: names, startedAt: Time.wallSeconds, settings: settings)
     generations[record.number] = record
     nextGeneration += 1
     checkDescriptors(plan)
@@ -97,7 +103,7 @@ extension Master {
     let plan = record.plan
     return GenerationTerms(
       workers: plan.workers, slots: listeners.slotCount(of: ListenerTable.keys(of: plan), workers: plan.workers),
-      startTimeout: plan.timeouts.workerStart, drain: plan.timeouts.shutdownDrain, maxDraining: plan.maxDrainingGenerations)
+      startTimeout: plan.timeouts.workerStart + (plan.dns.required && !plan.names.isEmpty ? plan.dns.overallTimeout : 0), drain: plan.timeouts.shutdownDrain, maxDraining: plan.maxDrainingGenerations)
   }
 
   private func open(_ generation: UInt64) {
@@ -184,12 +190,13 @@ extension Master {
     start.ticketKeys = tls.tickets.bytes
     start.rateTableCount = record.rates.count
     start.hasEndpointTable = record.endpoints != nil
+    start.hasNameTable = record.names != nil
     start.hasBreakers = record.breakers.contains { $0 != nil }
     if start.hasBreakers { breakers.use(row: row) }
     do {
       let lent = try record.logs.lend()
       let files = [record.planFile.file.raw, boardFile.descriptor.raw] + (0..<lent.count).compactMap { lent.raw(at: $0) }
-        + record.rates.map { $0.file.descriptor.raw } + (record.endpoints.map { [$0.file.descriptor.raw] } ?? []) + (start.hasBreakers ? breakers.raws : [])
+        + record.rates.map { $0.file.descriptor.raw } + [record.endpoints?.file.descriptor.raw, record.names?.file.raw].compactMap { $0 } + (start.hasBreakers ? breakers.raws : [])
       let worker = try WorkerProcess.spawn(id, record: start, startedAt: now, files: files, sockets: listeners.sockets(of: record.plan))
       board.assign(worker.process, row: row)
       workers[id] = worker

@@ -31,6 +31,7 @@ extension Master {
         json.field("access", journal.files.accessPath)
       }
       describeCertificates(&json)
+      describeNames(&json)
       describeReload(&json)
       json.object("totals") { json in
         for counter in Counter.allCases { json.field(Self.snake("\(counter)"), board.sum(of: counter)) }

@@ -172,10 +172,11 @@ extension Master {
       do throws(Errno) {
         let isServing = supervisor.serving == entry.number
         let endpoints = isServing ? try EndpointSegment.make(for: plan, previous: inheritance.endpoints) : nil
+        let names = isServing ? try NameSegment.make(for: plan, previous: nil, now: Time.milliseconds) : nil
         let rates = isServing ? try RateSegment.make(for: plan.rateLimit, previous: inheritance.rates) : []
         generations[entry.number] = GenerationRecord(
           number: entry.number, plan: plan, planFile: try SealedPlan(plan), listeners: Set(entry.listeners), logs: journal.files, rates: rates,
-          endpoints: endpoints, breakers: entries, startedAt: entry.startedAt)
+          endpoints: endpoints, breakers: entries, names: names, startedAt: entry.startedAt)
       } catch {
         throw ListenerFailure(reason: "cannot take generation \(entry.number) over: \(error.text)")
       }

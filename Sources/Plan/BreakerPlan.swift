@@ -19,6 +19,15 @@ public struct BreakerPlan: Equatable, Sendable, BitwiseCopyable {
   /// Retries under way at the same time: so many in any case, and beyond that this percentage of the other requests.
   public var retryBudget = 20
   public var retryMinimum = 3
+  /// Requests under way at the same time, and those that may wait for a connection; 0: any number.
+  public var maxRequests = 0
+  public var maxPending = 0
+  /// Whether the number of requests under way is limited by what the upstream takes without becoming slow: between these, and as long as
+  /// responses take no longer than this percentage of the shortest time.
+  public var isAdaptive = false
+  public var adaptiveMinimum = 4
+  public var adaptiveMaximum = 1_000
+  public var adaptiveTolerance = 200
 
   public init() {}
 }

@@ -1,7 +1,8 @@
 // Plan — the resolved configuration: everything a worker needs to serve, and nothing it would have to look up.
 //
 // A plan is made by `Configuration` from text, environment and flags, has passed every check, and is
-// immutable from then on. Names have become indices, host names addresses, durations milliseconds.
+// immutable from then on. Names have become indices and durations milliseconds; host names of listeners are addresses, those of backends
+// remain names, for their addresses may change at any time.
 // The master seals it into a memory file; each worker of a generation reads the same one.
 
 import HTTPModel
@@ -26,7 +27,11 @@ public struct Plan: Equatable, Sendable {
   public var identity = IdentityPlan()
   public var tickets = TicketPlan()
   public var rateLimit = RateLimitPlan()
+  public var dns = DNSPlan()
+  /// What upstreams are called whose addresses are looked up while they are in use; each once.
+  public var names: [NamePlan] = []
   public var clientAddress = ClientAddressPlan()
+  public var compression = CompressionPlan()
   /// Who is let in at all.
   public var access = AddressRulePlan()
   /// Whom upstreams trust.
@@ -222,10 +227,14 @@ public struct UpstreamPlan: Equatable, Sendable {
   /// As configured, for Host and for messages.
   public var host: String
   public var port: UInt16
-  /// What `host` resolved to when the plan was made: literal addresses, the preferred one first; empty where there are `endpoints`.
+  /// The literal address that `host` is; empty where it is a name, and where there are `endpoints`.
   public var addresses: [String]
+  /// Index into `Plan.names`, where `host` is a name; -1: it is none, or there are `endpoints`.
+  public var lookup = -1
   /// Where its requests go, instead of `host` alone; empty: to `addresses`, the next one when one cannot be connected to.
   public var endpoints: [EndpointPlan] = []
+  public var balance = BalancePlan()
+  public var health = HealthPlan()
   public var requestMode = RequestMode.streaming
   /// The header of the PROXY protocol that connections begin with.
   public var proxyProtocol = ProxyProtocol.off
@@ -248,8 +257,10 @@ public struct EndpointPlan: Equatable, Sendable {
   /// As configured; empty with `unix`.
   public var host = ""
   public var port: UInt16 = 0
-  /// What `host` resolved to: literal addresses, the preferred one first.
+  /// The literal address that `host` is; empty where it is a name.
   public var addresses: [String] = []
+  /// Index into `Plan.names`, where `host` is a name; else -1.
+  public var lookup = -1
   /// The absolute path of a Unix socket; empty for none.
   public var unix = ""
   /// Its share, beside those of the others; at least 1.
@@ -278,6 +289,7 @@ extension UpstreamPlan {
     only.host = host
     only.port = port
     only.addresses = addresses
+    only.lookup = lookup
     return [only]
   }
 }
@@ -322,6 +334,8 @@ public struct PoolPlan: Equatable, Sendable {
   public var maxIdleConnections = 16
   /// Milliseconds for a connection to be made, and for a request to wait for one.
   public var connectTimeout = 5_000
+  /// Milliseconds after which a second address is tried beside the first, where an endpoint has addresses of both families; 0: only when that has failed.
+  public var attemptDelay = 250
   /// Milliseconds.
   public var idleTimeout = 90_000
   /// Whether connections are given up before the backend closes them, where that can be told.

@@ -23,7 +23,7 @@ public enum PlanError: Error, Equatable, Sendable {
 extension Plan {
   static let magic: [UInt8] = Array("GWPLAN\r\n".utf8)
   /// To be raised with every change of the fields.
-  static let version: UInt32 = 16
+  static let version: UInt32 = 24
   static let headerSize = 20
 
   /// The plan as bytes.
@@ -64,7 +64,7 @@ extension Plan {
 
   /// Whether indices and counts are such that a worker can rely on them.
   private var isSound: Bool {
-    workers >= 1 && upstreams.allSatisfy { $0.isSound }
+    workers >= 1 && upstreams.allSatisfy { $0.isSound(names.count) }
       && routes.allSatisfy { route in
         guard route.rules.split.arms.allSatisfy({ upstreams.indices.contains($0.upstream) }) else { return false }
         if let mirror = route.rules.mirror, !upstreams.indices.contains(mirror.upstream) { return false }
@@ -74,11 +74,15 @@ extension Plan {
 }
 
 extension UpstreamPlan {
-  fileprivate var isSound: Bool { endpoints.isEmpty ? !addresses.isEmpty : endpoints.allSatisfy { $0.isSound } }
+  fileprivate func isSound(_ names: Int) -> Bool {
+    endpoints.isEmpty ? lookup < 0 ? !addresses.isEmpty : lookup < names : endpoints.allSatisfy { $0.isSound(names) }
+  }
 }
 
 extension EndpointPlan {
-  fileprivate var isSound: Bool { (unix.isEmpty ? !addresses.isEmpty : true) && (1...EndpointPlan.maxWeight).contains(weight) }
+  fileprivate func isSound(_ names: Int) -> Bool {
+    (unix.isEmpty && lookup < 0 ? !addresses.isEmpty : lookup < names) && (1...EndpointPlan.maxWeight).contains(weight)
+  }
 }
 
 /// One direction of the codec: writes a field, or replaces it by what is read.

@@ -21,7 +21,10 @@ extension Plan {
     identity.code(with: &coder)
     tickets.code(with: &coder)
     rateLimit.code(with: &coder)
+    dns.code(with: &coder)
+    coder.code(&names, blank: NamePlan(host: "")) { $0.code(with: &$1) }
     clientAddress.code(with: &coder)
+    compression.code(with: &coder)
     access.code(with: &coder)
     coder.code(&authorities, blank: AuthorityPlan()) { $0.code(with: &$1) }
     coder.code(&upstreams, blank: UpstreamPlan(name: "", host: "", port: 0, addresses: [])) { $0.code(with: &$1) }
@@ -39,10 +42,45 @@ extension RateLimitPlan {
   }
 }
 
+extension DNSPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&family, of: Family.allCases.count)
+    coder.code(&servers)
+    coder.code(&resolveTimeout)
+    coder.code(&overallTimeout)
+    coder.code(&maxInFlight)
+    coder.code(&minTTL)
+    coder.code(&maxTTL)
+    coder.code(&negativeTTL)
+    coder.code(&staleOnError)
+    coder.code(&staleLimit)
+    coder.code(&required)
+  }
+}
+
+extension NamePlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&host)
+    coder.code(&isService)
+  }
+}
+
 extension ClientAddressPlan {
   mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
     trusted.code(with: &coder)
     coder.code(&source, of: 2)
+  }
+}
+
+extension CompressionPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&enabled)
+    coder.code(&order, blank: .gzip) { $1.code(&$0, of: 3) }
+    coder.code(&types)
+    coder.code(&minLength)
+    coder.code(&gzipLevel)
+    coder.code(&brotliLevel)
+    coder.code(&zstdLevel)
   }
 }
 
@@ -242,7 +280,10 @@ extension UpstreamPlan {
     coder.code(&host)
     coder.code(&port)
     coder.code(&addresses)
+    coder.code(&lookup)
     coder.code(&endpoints, blank: EndpointPlan()) { $0.code(with: &$1) }
+    balance.code(with: &coder)
+    health.code(with: &coder)
     coder.code(&requestMode, of: 2)
     coder.code(&proxyProtocol, of: 3)
     pool.code(with: &coder)
@@ -252,11 +293,73 @@ extension UpstreamPlan {
   }
 }
 
+extension BalancePlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&policy, of: 4)
+    coder.code(&hashKey)
+    coder.code(&loadBound)
+    coder.code(&slowStart)
+    sticky.code(with: &coder)
+  }
+}
+
+extension HealthPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    check.code(with: &coder)
+    outliers.code(with: &coder)
+    coder.code(&panicThreshold)
+  }
+}
+
+extension HealthCheckPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&kind, of: 4)
+    coder.code(&interval)
+    coder.code(&timeout)
+    coder.code(&unhealthyAfter)
+    coder.code(&healthyAfter)
+    coder.code(&port)
+    coder.code(&path)
+    coder.code(&host)
+    coder.code(&statuses)
+    coder.code(&body)
+    coder.code(&service)
+  }
+}
+
+extension OutlierPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&enabled)
+    coder.code(&consecutiveFailures)
+    coder.code(&successGap)
+    coder.code(&latencyFactor)
+    coder.code(&interval)
+    coder.code(&minRequests)
+    coder.code(&baseEjection)
+    coder.code(&maxEjection)
+    coder.code(&maxEjected)
+  }
+}
+
+extension StickyPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&cookie)
+    coder.code(&secret)
+    coder.code(&path)
+    coder.code(&domain)
+    coder.code(&maxAge)
+    coder.code(&isHTTPOnly)
+    coder.code(&isSecure)
+    coder.code(&sameSite, of: 4)
+  }
+}
+
 extension EndpointPlan {
   mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
     coder.code(&host)
     coder.code(&port)
     coder.code(&addresses)
+    coder.code(&lookup)
     coder.code(&unix)
     coder.code(&weight)
     coder.code(&isBackup)
@@ -276,6 +379,12 @@ extension BreakerPlan {
     coder.code(&maxOpenDuration)
     coder.code(&retryBudget)
     coder.code(&retryMinimum)
+    coder.code(&maxRequests)
+    coder.code(&maxPending)
+    coder.code(&isAdaptive)
+    coder.code(&adaptiveMinimum)
+    coder.code(&adaptiveMaximum)
+    coder.code(&adaptiveTolerance)
   }
 }
 
@@ -301,6 +410,7 @@ extension PoolPlan {
     coder.code(&maxConnections)
     coder.code(&maxIdleConnections)
     coder.code(&connectTimeout)
+    coder.code(&attemptDelay)
     coder.code(&idleTimeout)
     coder.code(&learnsIdleTimeout)
     coder.code(&maxLifetime)
@@ -317,6 +427,7 @@ extension RoutePlan {
     methods = MethodSet(rawValue: bits)
     action.code(with: &coder)
     access.code(with: &coder)
+    coder.code(&compresses)
     rules.code(with: &coder)
   }
 }
@@ -326,6 +437,7 @@ extension RouteRulesPlan {
     request.code(with: &coder)
     response.code(with: &coder)
     bounds.code(with: &coder)
+    coder.code(&rateLimitCost)
     coder.code(&rewrite)
     coder.code(&cors, blank: CORSPlan()) { $0.code(with: &$1) }
     coder.code(&split.arms, blank: SplitArmPlan()) { $0.code(with: &$1) }
@@ -394,7 +506,7 @@ extension HeaderPlan {
 
 extension RouteAction {
   mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
-    var forward = ForwardPlan(upstream: 0), respond = RespondPlan(), redirect = RedirectPlan(to: ""), echo = EchoPlan()
+    var forward = ForwardPlan(upstream: 0), respond = RespondPlan(), redirect = RedirectPlan(to: ""), echo = EchoPlan(), files = StaticPlan(root: "")
     let kind =
       switch self {
       case .forward(let plan): { forward = plan; return 0 }()
@@ -403,8 +515,9 @@ extension RouteAction {
       case .health: 3
       case .stats: 4
       case .echo(let plan): { echo = plan; return 5 }()
+      case .files(let plan): { files = plan; return 6 }()
       }
-    switch coder.code(alternative: kind, of: 6) {
+    switch coder.code(alternative: kind, of: 7) {
     case 0:
       forward.code(with: &coder)
       self = .forward(forward)
@@ -416,6 +529,9 @@ extension RouteAction {
       self = .redirect(redirect)
     case 3: self = .health
     case 4: self = .stats
+    case 6:
+      files.code(with: &coder)
+      self = .files(files)
     default:
       echo.code(with: &coder)
       self = .echo(echo)
@@ -446,6 +562,24 @@ extension EchoPlan {
     coder.code(&windowBits)
     coder.code(&idleTimeout)
     coder.code(&pingInterval)
+  }
+}
+
+extension StaticPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&root)
+    coder.code(&index)
+    coder.code(&fallback)
+    coder.code(&hidden)
+    coder.code(&links, of: 3)
+    coder.code(&cacheControl)
+    coder.code(&otherType)
+    coder.code(&charset)
+    coder.code(&types, blank: MediaTypePlan()) { type, coder in
+      coder.code(&type.suffixes)
+      coder.code(&type.type)
+    }
+    coder.code(&precompressed, blank: .gzip) { $1.code(&$0, of: 3) }
   }
 }
 

@@ -13,6 +13,8 @@ public struct RoutePlan: Equatable, Sendable {
   public var rules: RouteRulesPlan
   /// Who may use it.
   public var access = AddressRulePlan()
+  /// Whether its responses are compressed.
+  public var compresses = false
 
   public init(hosts: [String] = [], pattern: String, methods: MethodSet, action: RouteAction, rules: RouteRulesPlan = RouteRulesPlan()) {
     self.hosts = hosts
@@ -29,6 +31,7 @@ public enum RouteAction: Equatable, Sendable {
   case respond(RespondPlan)
   case redirect(RedirectPlan)
   case echo(EchoPlan)
+  case files(StaticPlan)
   case health
   case stats
 }

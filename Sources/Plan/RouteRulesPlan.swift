@@ -7,6 +7,8 @@ public struct RouteRulesPlan: Equatable, Sendable {
   /// Of responses on their way to the client.
   public var response = HeaderEditPlan()
   public var bounds = RequestBoundsPlan()
+  /// Tokens that a request takes of each zone of the rate limits.
+  public var rateLimitCost = 1
   /// A template for the target of forwarded requests; empty: it is the client's.
   public var rewrite = ""
   /// Nil: the gateway has no say in who may read responses.

@@ -11,7 +11,7 @@ extension AttemptOutcome {
     switch fault {
     case .none: self = status >= 500 ? .failure : .success
     // Nobody has got to the backend, or it has said that it did not look at the request, or it could not have been asked for this.
-    case .poolExhausted, .poolQueueTimeout, .responseTooLarge, .http2StreamUnprocessed, .http2NotNegotiated, .http2HTTP1Required, .http2UpgradeUnsupported:
+    case .poolExhausted, .poolQueueTimeout, .noHealthyEndpoint, .responseTooLarge, .http2StreamUnprocessed, .http2NotNegotiated, .http2HTTP1Required, .http2UpgradeUnsupported:
       self = .neutral
     // Time that the whole of an exchange may take can be used up by anybody.
     case .exchangeTimeout, .grpcDeadlineExceeded: self = isBackendAwaited ? .failure : .neutral

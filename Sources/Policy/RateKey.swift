@@ -12,6 +12,8 @@ public enum RateKeyPart: Equatable, Sendable {
   case cookie(String)
   /// The subject of the client's verified certificate.
   case tlsSubject
+  /// What a parameter of the route's pattern has matched.
+  case routeParameter(String)
 }
 
 /// Why a text is no key.
@@ -45,17 +47,20 @@ public struct RateKey: Equatable, Sendable {
     case "tls_subject": return .tlsSubject
     default: break
     }
-    for (prefix, make) in [("header:", { RateKeyPart.header($0.lowercased()) }), ("cookie:", { RateKeyPart.cookie($0) })] where text.hasPrefix(prefix) {
+    let named: [(String, (String) -> RateKeyPart)] = [
+      ("header:", { .header($0.lowercased()) }), ("cookie:", { .cookie($0) }), ("param:", { .routeParameter($0) }),
+    ]
+    for (prefix, make) in named where text.hasPrefix(prefix) {
       let name = String(text.dropFirst(prefix.utf8.count))
       let isToken = !name.isEmpty && name.utf8.allSatisfy { isTokenByte($0) }
       guard isToken else { throw RateKeyError(complaint: "has no name after \"\(prefix)\": a token is needed, such as \(prefix)X-Api-Key") }
       return make(name)
     }
-    throw RateKeyError(complaint: "has no part \"\(text)\" (parts: client_ip, path, header:NAME, cookie:NAME, tls_subject, joined by +)")
+    throw RateKeyError(complaint: "has no part \"\(text)\" (parts: client_ip, path, header:NAME, cookie:NAME, param:NAME, tls_subject, joined by +)")
   }
 
   /// RFC 9110 §5.6.2.
-  private static func isTokenByte(_ byte: UInt8) -> Bool {
+  static func isTokenByte(_ byte: UInt8) -> Bool {
     byte >= 0x30 && byte <= 0x39 || (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7a || "!#$%&'*-.^_`|~".utf8.contains(byte)
   }
 }

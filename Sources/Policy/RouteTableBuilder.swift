@@ -85,7 +85,7 @@ struct RouteTableBuilder {
     }
     draft.pairHeads(routes)
     for index in list {
-      guard case .forward = routes[index].action, patterns[index].endsInCatchAll, patterns[index].segments.count > 1 else { continue }
+      guard routes[index].action.takesBarePrefix, patterns[index].endsInCatchAll, patterns[index].segments.count > 1 else { continue }
       try draft.add(patterns[index], index, routes, .barePrefix)
     }
     let firstLiteral = UInt32(literals.count)
@@ -220,9 +220,17 @@ extension RouteAction {
   var isLocalEndpoint: Bool {
     switch self {
     case .health, .stats: true
-    case .forward, .respond, .redirect, .echo: false
+    case .forward, .respond, .redirect, .echo, .files: false
     }
   }
 
   var isForward: Bool { if case .forward = self { true } else { false } }
+
+  /// Whether `/a/*rest` is for `/a` as well.
+  var takesBarePrefix: Bool {
+    switch self {
+    case .forward, .files: true
+    case .respond, .redirect, .echo, .health, .stats: false
+    }
+  }
 }

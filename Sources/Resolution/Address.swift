@@ -22,6 +22,12 @@ public struct ResolvedAddress: Hashable, Sendable {
     self.target = target
   }
 
+  /// For logs and reports: the address, with its port where it has one.
+  public var text: String {
+    guard port != 0 else { return address.text }
+    return address.isIPv6 ? "[\(address.text)]:\(port)" : "\(address.text):\(port)"
+  }
+
   var part: PartKey { PartKey(target: target, isIPv6: address.isIPv6) }
 }
 

@@ -133,8 +133,11 @@ public struct NameState: Equatable, Sendable {
   public mutating func adopt(_ other: NameState, _ plan: DNSPlan, now: Int64, random: UInt64) -> Bool {
     // A clock that does not agree is no reason to believe in the future.
     guard other.resolvedAt > resolvedAt, other.resolvedAt <= now + 1000 else { return false }
+    // It may have been found when other families were wanted.
+    let wanted = other.addresses.filter { plan.family != ($0.address.isIPv6 ? .v4Only : .v6Only) }
+    guard !wanted.isEmpty || other.addresses.isEmpty else { return false }
     let before = addresses
-    take(other.addresses)
+    take(wanted)
     surplus = max(surplus, other.surplus)
     resolvedAt = other.resolvedAt
     goodUntil = min(other.goodUntil, now + Int64(plan.maxTTL))
@@ -146,6 +149,9 @@ public struct NameState: Equatable, Sendable {
       goodUntil <= now ? now : problem == .none ? now + NameState.spread(goodUntil - now, random) : min(goodUntil, now + Int64(plan.negativeTTL))
     return addresses != before
   }
+
+  /// What is known may no longer be good: it is used, and asked for.
+  public mutating func makeDue(now: Int64) { goodUntil = min(goodUntil, now) }
 
   // MARK: As words
 

@@ -61,6 +61,8 @@ import SharedState
   /// Queries that c-ares has.
   private var outstanding = 0
   private var changed: Set<Int> = []
+  /// Problems that were told.
+  private var told: [LookupProblem]
   private var versions: [UInt64]
   private var epoch: UInt64 = 0
   private var hosts: [String: [IPAddress]] = [:]
@@ -81,6 +83,7 @@ import SharedState
     self.now = now
     states = Array(repeating: NameState(), count: names.count)
     versions = Array(repeating: 0, count: names.count)
+    told = Array(repeating: .none, count: names.count)
     poller = try Epoll()
     timer = try TimerDescriptor()
     try poller.watchInput(timer.descriptor, token: Resolver.timerToken)
@@ -109,6 +112,13 @@ import SharedState
     guard !changed.isEmpty else { return [] }
     defer { changed = [] }
     return changed.sorted()
+  }
+
+  /// The names that have a problem, or another one than at the last call, or no longer have it.
+  public func takeProblems() -> [Int] {
+    let news = names.indices.filter { states[$0].problem != told[$0] }
+    for name in news { told[name] = states[name].problem }
+    return news
   }
 
   // MARK: Turns
@@ -280,8 +290,11 @@ import SharedState
 
   private func end(_ name: Int, _ parts: [AnswerPart]) {
     lookupCount += 1
+    let before = states[name].problem
     if states[name].ended(parts, plan, now: now, random: random.next()) { changed.insert(name) }
     if states[name].problem != .none { failureCount += 1 }
+    // Why requests fail is told as well.
+    if states[name].addresses.isEmpty, states[name].problem != before { changed.insert(name) }
     publish(name)
   }
 

@@ -21,6 +21,11 @@ public enum BreakerCell {
   @inlinable public static var failedAt: Int { 3 }
   /// Microseconds of one cell of the window.
   @inlinable public static var width: Int { 4 }
+  /// The limit of requests under way that has been found out, and when it was lowered last.
+  @inlinable public static var limit: Int { 24 }
+  @inlinable public static var loweredAt: Int { 25 }
+  /// The shortest times of two stretches of time, by turns.
+  @inlinable public static var shortest: Int { 26 }
   /// The cells of the window.
   @inlinable public static var window: Int { 8 }
   @inlinable public static var windowCount: Int { 16 }

@@ -48,6 +48,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case upstreamPreconnects, upstreamPreconnectsSkipped
   // Requests that went to another endpoint because one could not be connected to.
   case upstreamFailovers
+  // Endpoints that checks have taken out of use and brought back, and those that were ejected.
+  case endpointFailures, endpointRecoveries, endpointEjections
   // Fields that header rules left out because of what would have stood in them.
   case fieldsRefused
   // Headers of the PROXY protocol: received and sent.
@@ -56,6 +58,14 @@ public enum Counter: Int, Sendable, CaseIterable {
   case breakerTrips, breakerRefusals, breakerSpared, retryBudgetRefusals, retryBudgetSpared
   // Copies of requests: sent, those of them that failed, and those for which there was no room.
   case mirrorsSent, mirrorsFailed, mirrorsSkipped
+  // Compression: responses, and bytes before and after.
+  case responsesCompressed, compressionBytesIn, compressionBytesOut
+  // Lookups of names, and those of them that have not found all.
+  case dnsLookups, dnsFailures
+  // Connection attempts made beside another, and those of them that were first.
+  case upstreamRaces, upstreamRacesWon
+  // Requests refused because as many were under way, or waited, as may.
+  case crowdRefusals, pendingRefusals
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
   public var isGauge: Bool {

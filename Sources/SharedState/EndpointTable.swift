@@ -171,15 +171,20 @@ public struct EndpointTable: @unchecked Sendable, BitwiseCopyable {
       return row
     }
     for isForced in [false, true] {
-      for step in 0..<min(Self.reach, rowCount) {
+      var step = 0
+      while step < min(Self.reach, rowCount) {
         let row = place(key, step)
-        let old = value(.key, row)
-        // Somebody else may have claimed it for the same endpoint in the meantime.
+        let old = settledKey(row)
+        // Somebody else may have claimed it for the same endpoint in the meantime: two rows for one must not be.
         if old == key { return row }
+        step += 1
         guard old == 0 || isForced && Int64(clamping: seconds) - Int64(clamping: value(.touched, row)) > Self.patience else { continue }
         // Touched first, so that nobody else takes it for forgotten; what is left of another endpoint is cleared before the key shows.
         store(seconds, .touched, row)
-        guard exchange(.key, row, expected: old, desired: Self.reserved) else { continue }
+        guard exchange(.key, row, expected: old, desired: Self.reserved) else {
+          step -= 1
+          continue
+        }
         clear(row)
         store(Self.key(upstream: upstream), .upstream, row)
         write(name: endpoint, row)
@@ -193,6 +198,13 @@ public struct EndpointTable: @unchecked Sendable, BitwiseCopyable {
 
   /// A key that no endpoint has: the row is being made. One whose maker was killed is forgotten like any other.
   private static let reserved = UInt64.max
+
+  /// The key of a row, which is waited for while somebody makes the row; not for long, as its maker may have been killed.
+  private func settledKey(_ row: Int) -> UInt64 {
+    var key = value(.key, row)
+    for _ in 0..<200_000 where key == Self.reserved { key = value(.key, row) }
+    return key
+  }
 
   private func place(_ key: UInt64, _ step: Int) -> Int { (Int(truncatingIfNeeded: key >> 8) &+ step) & (rowCount - 1) }
 
@@ -261,7 +273,9 @@ public struct EndpointTable: @unchecked Sendable, BitwiseCopyable {
   public func administration(_ row: Int) -> EndpointAdministration { EndpointAdministration(rawValue: value(.administration, row)) ?? .enabled }
 
   /// Gives an order for an endpoint; all workers see it.
-  public func set(_ administration: EndpointAdministration, _ row: Int) {
+  /// - Parameter now: milliseconds of the monotonic clock.
+  public func set(_ administration: EndpointAdministration, _ row: Int, now: Int64 = 0) {
+    if administration == .enabled, self.administration(row) != .enabled, now > 0 { store(UInt64(now), .backSince, row) }
     store(administration.rawValue, .administration, row)
     announce()
   }
@@ -317,6 +331,37 @@ public struct EndpointTable: @unchecked Sendable, BitwiseCopyable {
 
   /// Has all workers look at the endpoints' standing anew.
   public func announce() { unsafe _ = header(.epoch).pointee.wrappingAdd(1, ordering: .releasing) }
+
+  // MARK: The lease
+
+  /// Takes the lease, or renews it: who has it checks the endpoints for all. A later generation takes it from an earlier one, whoever from one whose time is over.
+  /// - Parameters:
+  ///   - row: of the scoreboard.
+  ///   - until: when it ends unless it is renewed; both in milliseconds of the monotonic clock.
+  public func lead(generation: UInt64, row: Int, now: Int64, until: Int64) -> Bool {
+    let own = UInt16(truncatingIfNeeded: generation), place = UInt16(truncatingIfNeeded: row)
+    let old = unsafe header(.lease).pointee.load(ordering: .acquiring)
+    let holder = UInt16(truncatingIfNeeded: old >> 16), holderRow = UInt16(truncatingIfNeeded: old)
+    let ends = Int64(clamping: old >> 32) * 10
+    let isOwn = old != 0 && holder == own && holderRow == place
+    let isLater = Int16(bitPattern: own &- holder) > 0
+    guard old == 0 || isOwn || isLater || ends <= now || ends > now + 60_000 else { return false }
+    let new = (UInt64(clamping: max(0, until / 10)) & 0xffff_ffff) << 32 | UInt64(own) << 16 | UInt64(place)
+    return unsafe header(.lease).pointee.compareExchange(expected: old, desired: new, ordering: .acquiringAndReleasing).exchanged
+  }
+
+  /// Gives the lease up, if the worker of `row` has it: itself, or the master when it has ended.
+  public func ceaseToLead(row: Int) {
+    let old = unsafe header(.lease).pointee.load(ordering: .acquiring)
+    guard old != 0, UInt16(truncatingIfNeeded: old) == UInt16(truncatingIfNeeded: row) else { return }
+    unsafe _ = header(.lease).pointee.compareExchange(expected: old, desired: 0, ordering: .acquiringAndReleasing)
+  }
+
+  /// The row of the scoreboard of whoever has the lease; nil: nobody.
+  public var leader: Int? {
+    let word = unsafe header(.lease).pointee.load(ordering: .acquiring)
+    return word == 0 ? nil : Int(UInt16(truncatingIfNeeded: word))
+  }
 
   // MARK: Another table
 

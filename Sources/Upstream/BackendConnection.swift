@@ -47,7 +47,12 @@ public struct BackendConnection: ~Copyable {
   /// It counts as a request in flight.
   var isCounted = false
   /// Which of the endpoint's addresses was connected to.
-  public let address: UInt32
+  public internal(set) var address: UInt32
+  /// The last of the addresses that were tried for it.
+  public internal(set) var lastAddress: UInt32
+  /// A second attempt to connect, beside that of `socket`, while there is one (RFC 8305); see Racing. Events of both have the same token.
+  var rival = Socket(Descriptor.none)
+  public internal(set) var isRacing = false
   /// Requests sent on the connection, the current one included.
   public internal(set) var requests: UInt32 = 0
   /// Milliseconds of the monotonic clock. The connect began then.
@@ -76,6 +81,7 @@ public struct BackendConnection: ~Copyable {
     self.upstream = upstream
     self.pool = UInt32(pool)
     self.address = UInt32(address)
+    lastAddress = UInt32(address)
     self.state = state
     createdAt = now
   }
@@ -83,8 +89,22 @@ public struct BackendConnection: ~Copyable {
   /// Closes its socket and gives up what it holds.
   mutating func vacate() {
     socket = Socket(Descriptor.none)
+    dropRival()
     input = nil
     backlog = BufferChain()
+  }
+
+  mutating func dropRival() {
+    guard isRacing else { return }
+    rival = Socket(Descriptor.none)
+    isRacing = false
+  }
+
+  /// The second attempt takes the place of the first.
+  mutating func promoteRival() {
+    swap(&socket, &rival)
+    address = lastAddress
+    dropRival()
   }
 
   /// A stream of the connection to `address`: one request, and no other.
@@ -93,6 +113,7 @@ public struct BackendConnection: ~Copyable {
     self.upstream = upstream
     self.pool = pool
     self.address = address
+    lastAddress = address
     self.carrier = carrier
     self.requests = requests
     carriage = .stream

@@ -36,6 +36,10 @@ public struct Backends: ~Copyable {
   public private(set) var idleCount = 0
   /// Of each pool.
   var endpoints: [Endpoint] = []
+  /// Of each pool: what stands for its endpoint in the cookie that binds clients to it; 0 where none does.
+  var bindings: [UInt64] = []
+  /// Those of them that belong to no upstream any more, in the order in which they were retired.
+  var retiredPools: [Int] = []
   /// What new pools are made by.
   let upstreams: [UpstreamPlan]
   let worker: Int
@@ -59,8 +63,8 @@ public struct Backends: ~Copyable {
     self.worker = worker
     workerCount = workers
     for (index, upstream) in upstreams.enumerated() {
-      sets.append(EndpointSet(connectionLimit: max(1, Pool.share(upstream.pool.maxConnections, worker, workers))))
-      _ = update(index, upstream.allEndpoints.map { Endpoint($0) }, now: now)
+      sets.append(EndpointSet(upstream.balance, connectionLimit: max(1, Pool.share(upstream.pool.maxConnections, worker, workers))))
+      _ = update(index, upstream.allEndpoints.filter { $0.lookup < 0 }.map { Endpoint($0) }, whenEmpty: .dnsError, now: now)
     }
   }
 

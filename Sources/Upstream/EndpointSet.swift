@@ -45,7 +45,11 @@ public struct EndpointSet: ~Copyable {
   public internal(set) var sole: Int32 = -1
   /// The pools of all endpoints.
   public internal(set) var members: [UInt32] = []
-  public internal(set) var balancer = Balancer()
+  public internal(set) var balancer: Balancer
+  /// So few endpoints are fit for use that all are used.
+  public internal(set) var isPanicking = false
+  /// Milliseconds of the monotonic clock at which the shares are computed again, because some endpoint is coming back or out of an ejection; 0: not needed.
+  var refreshAt: Int64 = 0
   /// Why there is none that a request could go to.
   public internal(set) var faultWhenNone = Fault.noHealthyEndpoint
 
@@ -58,7 +62,10 @@ public struct EndpointSet: ~Copyable {
   public var lastWaiting: Handle?
   public var waiting: UInt32 = 0
 
-  init(connectionLimit: Int) { self.connectionLimit = UInt32(clamping: connectionLimit) }
+  init(_ plan: BalancePlan, connectionLimit: Int) {
+    balancer = Balancer(plan)
+    self.connectionLimit = UInt32(clamping: connectionLimit)
+  }
 }
 
 /// The pools of all endpoints, with what is in flight on them.

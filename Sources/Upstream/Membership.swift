@@ -53,19 +53,28 @@ extension Backends {
     let plan = upstreams[upstream]
     var pool = Pool(plan.pool, upstream: upstream, speaks: PoolProtocol(plan.http2), worker: worker, of: workerCount)
     if let row = pools.table?.claim(upstream: plan.name, endpoint: endpoint.name, now: now) { pool.row = Int32(truncatingIfNeeded: row) }
+    let sticky = plan.balance.sticky
+    let binding = sticky.cookie.isEmpty ? 0 : BalanceKey.binding(upstream: plan.name, endpoint: endpoint.name, secret: sticky.secret)
     // What ended a while ago may still be named in the log line of an exchange.
-    if pools.count > 2 * sets.count + 64, let free = (0..<pools.count).first(where: { pools[$0].isRetired && pools[$0].connections == 0 && pools[$0].firstSession == nil && pools[$0].inFlight == 0 }) {
+    if retiredPools.count > 64, let place = retiredPools.firstIndex(where: { hasEnded($0) }) {
+      let free = retiredPools.remove(at: place)
       pools[free] = pool
       endpoints[free] = endpoint
+      bindings[free] = binding
       return free
     }
     pools.append(pool)
     endpoints.append(endpoint)
+    bindings.append(binding)
     return pools.count - 1
   }
 
+  /// Whether nothing is left of a pool that was retired.
+  private func hasEnded(_ pool: Int) -> Bool { pools[pool].connections == 0 && pools[pool].firstSession == nil && pools[pool].inFlight == 0 }
+
   private mutating func retirePool(_ pool: Int) {
     pools[pool].isRetired = true
+    retiredPools.append(pool)
     pools[pool].idleLimit = 0
     // The endpoint may come again, or have come already, with another pool: the row is no longer this one's.
     let inFlight = pools[pool].inFlight
@@ -87,21 +96,70 @@ extension Backends {
   public mutating func refresh(_ upstream: Int, now: Int64) {
     let members = sets[upstream].members
     let isAlone = members.count == 1
-    var hasPrimary = false
-    for member in members where isUsable(Int(member)) && !endpoints[Int(member)].isBackup { hasPrimary = true }
-    sets[upstream].balancer.removeAll()
     sets[upstream].sole = -1
-    for member in members {
-      if pools[Int(member)].countsLoad != !isAlone { pools[Int(member)].countsLoad = !isAlone }
-      guard isUsable(Int(member)), !(hasPrimary && endpoints[Int(member)].isBackup) else { continue }
-      sets[upstream].balancer.append(Candidate(id: member, weight: UInt32(clamping: endpoints[Int(member)].weight)))
-      if isAlone { sets[upstream].sole = Int32(bitPattern: member) }
+    sets[upstream].refreshAt = 0
+    for member in members where pools[Int(member)].countsLoad != !isAlone { pools[Int(member)].countsLoad = !isAlone }
+    var list = chosen(upstream, now)
+    sets[upstream].isPanicking = false
+    if isInPanic(upstream, list) {
+      list = members.filter { isEnabled(Int($0)) && !endpoints[Int($0)].isBackup }
+      sets[upstream].isPanicking = true
     }
+    let name = upstreams[upstream].name
+    let candidates = list.map { member in
+      Candidate(id: member, weight: weight(Int(member), upstream, now), hash: EndpointTable.key(upstream: name, endpoint: endpoints[Int(member)].name))
+    }
+    sets[upstream].balancer.replace(with: candidates)
+    if isAlone, let only = list.first { sets[upstream].sole = Int32(bitPattern: only) }
   }
 
-  private func isUsable(_ pool: Int) -> Bool {
+  /// The endpoints that are fit for use; the backups among them only when there are no others.
+  private mutating func chosen(_ upstream: Int, _ now: Int64) -> [UInt32] {
+    var primaries: [UInt32] = [], backups: [UInt32] = []
+    for member in sets[upstream].members where isEnabled(Int(member)) && isFit(Int(member), upstream, now) {
+      if endpoints[Int(member)].isBackup { backups.append(member) } else { primaries.append(member) }
+    }
+    return primaries.isEmpty ? backups : primaries
+  }
+
+  /// Whether so few of the endpoints are fit for use that this is no longer believed.
+  private func isInPanic(_ upstream: Int, _ list: [UInt32]) -> Bool {
+    let threshold = upstreams[upstream].health.panicThreshold
+    guard threshold > 0, !list.contains(where: { endpoints[Int($0)].isBackup }) else { return false }
+    let enabled = sets[upstream].members.count { isEnabled(Int($0)) && !endpoints[Int($0)].isBackup }
+    return enabled > list.count && list.count * 100 < enabled * threshold
+  }
+
+  /// An endpoint's weight in hundredths, less while it is coming back: from a tenth to all of it.
+  private mutating func weight(_ pool: Int, _ upstream: Int, _ now: Int64) -> UInt32 {
+    let full = UInt32(clamping: endpoints[pool].weight) * 100
+    let slowStart = Int64(upstreams[upstream].balance.slowStart)
+    guard slowStart > 0, let table = pools.table, pools[pool].row >= 0 else { return full }
+    let row = Int(pools[pool].row)
+    var since = Int64(clamping: table.value(.backSince, row))
+    let ejection = Ejection(table.value(.ejection, row))
+    if upstreams[upstream].health.outliers.enabled, ejection.isOver(now: now) { since = max(since, ejection.until) }
+    guard since > 0, now < since + slowStart else { return full }
+    let next = now + max(20, slowStart / 50)
+    if sets[upstream].refreshAt == 0 || next < sets[upstream].refreshAt { sets[upstream].refreshAt = next }
+    return max(1, UInt32(clamping: Int64(full) * max(slowStart / 10, max(0, now - since)) / slowStart))
+  }
+
+  private func isEnabled(_ pool: Int) -> Bool {
     guard let table = pools.table, pools[pool].row >= 0 else { return true }
     return table.administration(Int(pools[pool].row)) == .enabled
+  }
+
+  /// Whether neither checks nor requests speak against an endpoint. (What is no longer configured counts no more.)
+  mutating func isFit(_ pool: Int, _ upstream: Int, _ now: Int64) -> Bool {
+    guard let table = pools.table, pools[pool].row >= 0 else { return true }
+    let row = Int(pools[pool].row), health = upstreams[upstream].health
+    if health.check.kind != .none, HealthWord(table.value(.health, row)).health == .unhealthy { return false }
+    guard health.outliers.enabled, sets[upstream].members.count > 1 else { return true }
+    let ejection = Ejection(table.value(.ejection, row))
+    guard !ejection.isOver(now: now) else { return true }
+    if sets[upstream].refreshAt == 0 || ejection.until < sets[upstream].refreshAt { sets[upstream].refreshAt = ejection.until }
+    return false
   }
 
   /// Looks at the standing of all endpoints again, where somebody has said that it has changed; to be called once a second.

@@ -50,3 +50,51 @@ public enum HTTPDate {
     return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
   }
 }
+
+extension Buffer {
+  /// Appends a date as it stands in header fields: "Sun, 06 Nov 1994 08:49:37 GMT". Needs 29 bytes.
+  /// - Parameter seconds: since the epoch; years beyond 9999 are written as that.
+  public mutating func append(httpDate seconds: Int64) {
+    let seconds = Swift.min(Swift.max(seconds, -62_135_596_800), 253_402_300_799)
+    var days = seconds / 86_400, rest = seconds % 86_400
+    if rest < 0 { (days, rest) = (days - 1, rest + 86_400) }
+    // Years begin in March, so that leap days are at their end.
+    let shifted = days + 719_468
+    let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097
+    let dayOfEra = shifted - era * 146_097
+    let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+    let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+    let month = (5 * dayOfYear + 2) / 153
+    let day = dayOfYear - (153 * month + 2) / 5 + 1
+    let year = yearOfEra + era * 400 + (month >= 10 ? 1 : 0)
+    append(threeLetters: (days % 7 + 7) % 7, of: "ThuFriSatSunMonTueWed")
+    append(", ")
+    append(twoDigits: day)
+    append(.space)
+    append(threeLetters: (month + 2) % 12, of: "JanFebMarAprMayJunJulAugSepOctNovDec")
+    append(.space)
+    append(twoDigits: year / 100)
+    append(twoDigits: year % 100)
+    append(.space)
+    append(twoDigits: rest / 3600)
+    append(.colon)
+    append(twoDigits: rest / 60 % 60)
+    append(.colon)
+    append(twoDigits: rest % 60)
+    append(" GMT")
+  }
+
+  private mutating func append(twoDigits value: Int64) {
+    append(UInt8(truncatingIfNeeded: 0x30 + value / 10 % 10))
+    append(UInt8(truncatingIfNeeded: 0x30 + value % 10))
+  }
+
+  private mutating func append(threeLetters index: Int64, of names: StaticString) {
+    names.withUTF8Buffer { text in
+      for place in 0..<3 {
+        let position = Int(index) * 3 + place
+        append(position < text.count ? unsafe text[position] : .space)
+      }
+    }
+  }
+}

@@ -36,7 +36,7 @@ extension HeaderList {
 
 extension Span<UInt8> {
   /// Calls `body` with each media type of a comma-separated list and its quality in thousandths (RFC 9110 §12.4.2).
-  fileprivate func forEachMediaType(_ body: (Span<UInt8>, Int) -> Void) {
+  func forEachMediaType(_ body: (Span<UInt8>, Int) -> Void) {
     var start = 0
     while start < count {
       var end = start

@@ -73,7 +73,7 @@ private func run(
   do throws(GatewayFailure) {
     gateway = try Gateway(
       plan, worker: identity, board: board, counters: counters, log: log, accessLog: accessLog, ticketKeys: record.ticketKeys, rateTables: start.rateTables,
-      endpoints: start.endpoints, breakers: start.breakers, bell: start.bell.take(), row: record.row)
+      endpoints: start.endpoints, names: start.names, breakers: start.breakers, bell: start.bell.take(), row: record.row)
   } catch {
     if let channel = channel.take() { channel.send(.failed(error.reason)) }
     throw Failure(reason: error.reason)
@@ -91,8 +91,7 @@ private func run(
   } catch {
     throw Failure(reason: "cannot set up the reactor: \(error.text)")
   }
-  worker.announce()
-  if isSingle { worker.adopt(served) }
+  worker.begin(serving: served)
   var reactor = Reactor()
   reactor.run(&worker)
   return 0

@@ -14,7 +14,7 @@ import Transport
 
 /// A worker, driven by a reactor.
 struct Worker: ~Copyable, ReactorDelegate {
-  private enum Watched { static let channel: UInt32 = 1, signals: UInt32 = 2, breakers: UInt32 = 3 }
+  private enum Watched { static let channel: UInt32 = 1, signals: UInt32 = 2, breakers: UInt32 = 3, names: UInt32 = 4 }
 
   private var gateway: Gateway
   /// nil in a single process.
@@ -25,6 +25,10 @@ struct Worker: ~Copyable, ReactorDelegate {
   private let drainMilliseconds: Int
   private var isOver = false
   private var hasBeenSignalled = false
+  /// It has said that it is ready.
+  private var isAnnounced = false
+  /// What to serve from then on, in a single process.
+  private var servedSlots: [Int] = []
   /// In a single process: news of its certificates, to be asked for once a second.
   private let certificates: (() -> CertificateNews?)?
 
@@ -34,6 +38,7 @@ struct Worker: ~Copyable, ReactorDelegate {
   ) throws(Errno) {
     // All that can fail, before anything is moved in.
     try gateway.watchBreakers(token: Watched.breakers)
+    try gateway.watchNames(token: Watched.names)
     if let watched = channel.take() {
       try watched.withDescriptor { descriptor throws(Errno) in try gateway.watch(foreign: descriptor, token: Watched.channel) }
       self.channel = consume watched
@@ -67,6 +72,7 @@ struct Worker: ~Copyable, ReactorDelegate {
     case Watched.channel: obey()
     case Watched.signals: heedSignals()
     case Watched.breakers: gateway.breakersChanged()
+    case Watched.names: heedNames()
     default: break
     }
   }
@@ -88,15 +94,41 @@ struct Worker: ~Copyable, ReactorDelegate {
     board.beat(row: row, milliseconds: milliseconds)
     gateway.log.tick()
     if let news = certificates?() { heed(news) }
+    if !isAnnounced { announceIfReady() }
   }
 
   // MARK: The master
 
-  /// Says that everything is built.
-  func announce() {
+  /// Begins to serve, or to say that it can: at once, if there are no names to be resolved first.
+  /// - Parameter slots: what to accept on then, without being told to.
+  mutating func begin(serving slots: [Int]) {
+    servedSlots = slots
+    announceIfReady()
+  }
+
+  private mutating func heedNames() {
+    gateway.namesAreReady()
+    if !isAnnounced { announceIfReady() }
+  }
+
+  /// Says that everything is there that is needed to serve. Names that are not resolved are waited for only a while.
+  private mutating func announceIfReady() {
+    guard !isOver else { return }
+    switch gateway.readiness {
+    case .waiting: return
+    case .ready: break
+    case .failed(let reason):
+      // A single process has nobody to tell but its log.
+      gateway.log.write(.error, "\(reason)")
+      report(.failed(reason))
+      isOver = true
+      return
+    }
+    isAnnounced = true
     // From here on its silence is noticed.
     board.beat(row: row, milliseconds: Time.milliseconds)
     report(.ready)
+    if !servedSlots.isEmpty { adopt(servedSlots) }
   }
 
   private func report(_ message: WorkerReport) {

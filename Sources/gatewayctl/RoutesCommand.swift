@@ -94,6 +94,7 @@ struct RoutesCommand: ParsableCommand {
     if case .forward(let forward) = route.action { return "forward to \(plan.upstreams.indices.contains(forward.upstream) ? plan.upstreams[forward.upstream].name : "?")" }
     if case .respond(let respond) = route.action { return "respond \(respond.status)" }
     if case .redirect(let redirect) = route.action { return "redirect \(redirect.status) to \(redirect.to)" }
+    if case .files(let files) = route.action { return "files below \(files.root)" }
     // The others are called what they are.
     return String("\(route.action)".prefix { $0.isLetter })
   }

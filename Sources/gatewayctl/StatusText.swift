@@ -20,6 +20,8 @@ enum StatusText {
     let certificates = certificates(status)
     if !certificates.rows.isEmpty { text += "\nCertificates:\n" + certificates.text(indent: 2, colours: colours) }
     for line in status["certificate_problems"].list { text += "  not in use: \(Cell(line.string ?? "").text)\n" }
+    let names = names(status)
+    if !names.rows.isEmpty { text += "\nNames:\n" + names.text(indent: 2, colours: colours) }
     let deaths = deaths(status, now)
     if !deaths.rows.isEmpty { text += "\nWorkers that died:\n" + deaths.text(indent: 2, colours: colours) }
     return text
@@ -103,6 +105,21 @@ enum StatusText {
         Cell(certificate["listener"].string ?? "-"), Cell(shown.isEmpty ? "-" : shown), Cell(certificate["key"].string ?? "-"), left,
         Cell(certificate["file"].string ?? "-"),
       ])
+    }
+    return table
+  }
+
+  private static func names(_ status: JSONValue) -> Table {
+    var table = Table(numeric: [1, 2])
+    guard !status["names"].list.isEmpty else { return table }
+    table.rows.append(["NAME", "AGE", "GOOD FOR", "ADDRESSES", "PROBLEM"].map { Cell($0, .heading) })
+    for name in status["names"].list {
+      let addresses = name["addresses"].list.compactMap(\.string)
+      let shown = addresses.prefix(4).joined(separator: ", ") + (addresses.count > 4 ? ", … (\(addresses.count))" : "")
+      let problem = name["error"].string.map { Cell($0, addresses.isEmpty ? .bad : .waiting) } ?? Cell("-")
+      func time(_ key: String) -> Cell { Cell(name[key].number.map { duration($0 / 1000) } ?? "-") }
+      let left = name["stale"].bool == true ? Cell("stale", .waiting) : time("ttl_left_ms")
+      table.rows.append([Cell(name["name"].string ?? "-"), time("age_ms"), left, shown.isEmpty ? Cell("none", .bad) : Cell(shown), problem])
     }
     return table
   }

@@ -26,7 +26,7 @@ import Testing
     (#"{"idle_timeout_sec": 9223372036854775807}"#, "idle_timeout_sec must be 0 or between"),
     (#"{"max_header_size": "2MiB"}"#, "max_header_size must be 0 or between 1 and 1048576 bytes (found the text \"2MiB\")"),
     (#"{"workers": 2, "worker_threads": 3}"#, "\"worker_threads\" and \"workers\" are the same setting"),
-    (#"{"dns": {}}"#, "t:1:2: error: \"dns\" is not available yet"),
+    (#"{"auth": {}}"#, "t:1:2: error: \"auth\" is not available yet"),
     (#"{"upstreams": [{"name": "a", "host": "::1", "circuit_breaker": {"max_open_duration_ms": 4999}}]}"#, "max_open_duration_ms (4999) must not be less than base_open_duration_ms (5000)"),
     (#"{"upstreams": [{"name": "a", "host": "b", "pool": {"timout": 1}}]}"#, "t:1:52: error: unknown key \"timout\" in upstreams[0].pool; did you mean \"connect_timeout_ms\"?"),
     (#"{"bind_prot": 1}"#, "unknown key \"bind_prot\" in the top level; did you mean \"bind_port\"?"),
@@ -60,7 +60,29 @@ import Testing
     (#"{"access_log": {"format": "jsno"}}"#, "access_log.format must be \"json\", \"combined\", or a format with variables"),
     (#"{"access_log": {"format": "$statsu"}}"#, "access_log.format is not an access-log format"),
     (#"{"user": "nobody-here"}"#, "t:1:10: error: user \"nobody-here\" does not exist"),
-    (#"{"upstreams": [{"name": "a", "host": "gone.test"}]}"#, "t:1:38: error: upstreams[0].host \"gone.test\" cannot be resolved: Name or service not known"),
+    (#"{"bind_host": "gone.test"}"#, "t:1:15: error: bind_host \"gone.test\" cannot be resolved: Name or service not known"),
+    (#"{"dns": {"resolve_timeout_ms": 20000}}"#, "t:1:32: error: dns.overall_timeout_ms (15000) must not be less than resolve_timeout_ms (20000)"),
+    (#"{"dns": {"min_ttl_sec": 7200}}"#, "t:1:25: error: dns.min_ttl_sec (7200) must not be more than max_ttl_sec (3600)"),
+    (#"{"dns": {"stale_on_error": false, "stale_max_sec": 5}}"#, "t:1:52: error: dns.stale_max_sec has no effect without stale_on_error"),
+    (#"{"dns": {"servers": ["dns.test"]}}"#, "t:1:22: error: dns.servers[0] is not an IP address, with or without a port: \"dns.test\""),
+    (#"{"dns": {"servers": ["[::1]:0"]}}"#, "dns.servers[0] is not an IP address, with or without a port"),
+    (#"{"dns": {"servers": ["127.0.0.1", "127.0.0.1:53"]}}"#, "t:1:35: error: dns.servers[1] repeats \"127.0.0.1:53\""),
+    (#"{"dns": {"lookup_family": "v5"}}"#, "dns.lookup_family must be one of \"v4_preferred\", \"v6_preferred\", \"v4_only\", \"v6_only\""),
+    (#"{"dns": {"lookup_family": "v4_only"}, "upstreams": [{"name": "a", "host": "::1"}]}"#, "t:1:75: error: upstreams[0].host is an address that dns.lookup_family excludes (found \"::1\")"),
+    (#"{"dns": {"lookup_family": "v6_only"}, "bind_host": "127.0.0.1"}"#, "bind_host is an address that dns.lookup_family excludes"),
+    (
+      #"{"dns": {"lookup_family": "v6_only"}, "upstreams": [{"name": "a", "endpoints": [{"host": "10.0.0.1"}]}]}"#,
+      "upstreams[0].endpoints[0].host is an address that dns.lookup_family excludes"
+    ),
+    (#"{"upstreams": [{"name": "a", "host": "::1", "srv": true}]}"#, "t:1:52: error: upstreams[0].srv needs a name as \"host\""),
+    (#"{"upstreams": [{"name": "a", "host": "a.test", "port": 80, "srv": true}]}"#, "t:1:56: error: upstreams[0].port has no effect with srv"),
+    (
+      #"{"upstreams": [{"name": "a", "host": "a.test", "srv": true, "endpoints": [{"host": "b"}]}]}"#, "t:1:55: error: upstreams[0].srv has no effect with endpoints"
+    ),
+    (
+      #"{"upstreams": [{"name": "a", "host": "a.test", "pool": {"connection_attempt_delay_ms": 5}}]}"#,
+      "upstreams[0].pool.connection_attempt_delay_ms must be 0 or between"
+    ),
     (#"{"http1": {"streaming": {"low_water_bytes": 262144}}}"#, "http1.streaming.low_water_bytes (262144) must be less than high_water_bytes (262144)"),
     (#"{"http2": {"streaming": {"high_water_bytes": 65536}}}"#, "http2.streaming.low_water_bytes (65536) must be less than high_water_bytes (65536)"),
     (#"{"http2": {"max_frame_size": 1000}}"#, "http2.max_frame_size must be between 16384 and 16777215 bytes (found 1000)"),
@@ -105,7 +127,7 @@ import Testing
 
   @Test(arguments: [
     (#"{"path": "/api", "upstream": "wbe"}"#, "names upstream \"wbe\", which is not defined (defined: auth, web); did you mean \"web\"?"),
-    (#"{"path": "/api"}"#, "t:1:79: error: routes[0] (\"/api\") needs one of upstream, split, respond, redirect and echo"),
+    (#"{"path": "/api"}"#, "t:1:79: error: routes[0] (\"/api\") needs one of upstream, split, respond, redirect, echo and static"),
     (#"{"path": "/api", "upstream": "web", "respond": {}}"#, "has upstream and respond, but may have only one"),
     (#"{"path": "api", "upstream": "web"}"#, "routes[0].path \"api\" is not a path pattern: it must begin with \"/\""),
     (#"{"path": "/a//b", "upstream": "web"}"#, "\"//\" in the pattern"),
@@ -131,7 +153,7 @@ import Testing
     (#"{"path": "/a", "redirect": {"to": "/b", "status": 300}}"#, "must be one of 301, 302, 303, 307, 308"),
     (#"{"path": "/a", "echo": {"subprotocols": ["a b"]}}"#, "routes[0].echo.subprotocols[0] must be a token"),
     (#"{"path": "/a", "echo": {"window_bits": 8}}"#, "routes[0].echo.window_bits must be"),
-    (#"{"path": "/a", "echo": {}, "respond": {}}"#, "has respond and echo, but may have only one of upstream, split, respond, redirect and echo"),
+    (#"{"path": "/a", "echo": {}, "respond": {}}"#, "has respond and echo, but may have only one of upstream, split, respond, redirect, echo and static"),
     (#"{"path": "/a", "redirect": {"to": "b"}}"#, "a redirect begins with"),
     (#"{"path": "/a", "redirect": {"to": "/b c"}}"#, "this character cannot stand in a URI"),
     (#"{"path": "/a", "redirect": {}}"#, "routes[0].redirect needs \"to\""),

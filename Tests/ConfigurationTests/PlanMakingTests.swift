@@ -38,9 +38,37 @@ import Testing
     #expect(plan.workers == 6)
     #expect(plan.listeners == [ListenerPlan(address: .ip("127.0.0.1", port: 8080))])
     #expect(plan.log.file == "/srv/a.log")
-    #expect(plan.upstreams[0].addresses == ["192.0.2.1", "2001:db8::1"])
+    // The name of a backend is resolved while it is in use.
+    #expect(plan.upstreams[0].addresses == [] && plan.upstreams[0].lookup == 0 && plan.names == [NamePlan(host: "two.test")])
     #expect(plan.upstreams[0].host == "two.test" && plan.upstreams[0].port == 81)
-    #expect(plan.upstreams[1].addresses == ["::1"] && plan.upstreams[1].host == "::1")
+    #expect(plan.upstreams[1].addresses == ["::1"] && plan.upstreams[1].lookup == -1 && plan.upstreams[1].host == "::1")
+  }
+
+  @Test func namesAreListedOnce() throws {
+    let plan = try loaded(
+      #"{"upstreams": [{"name": "a", "host": "App.test"}, {"name": "b", "endpoints": [{"host": "app.test"}, {"host": "my_app", "port": 1}, {"host": "::1"}]}, {"name": "c", "host": "_http._tcp.app.test", "srv": true}, {"name": "d", "endpoints": [{"host": "_x._tcp.app.test", "srv": true}]}]}"#
+    ).plan
+    #expect(plan.names == [
+      NamePlan(host: "app.test"), NamePlan(host: "my_app"), NamePlan(host: "_http._tcp.app.test", isService: true), NamePlan(host: "_x._tcp.app.test", isService: true),
+    ])
+    #expect(plan.upstreams[0].lookup == 0 && plan.upstreams[1].endpoints.map(\.lookup) == [0, 1, -1])
+    #expect(plan.upstreams[1].endpoints[2].addresses == ["::1"])
+    // The domain of a service is what its backends are called.
+    #expect(plan.upstreams[2].lookup == 2 && plan.upstreams[2].host == "app.test")
+    #expect(plan.upstreams[3].endpoints[0].lookup == 3 && plan.upstreams[3].host == "app.test")
+  }
+
+  @Test func listenersKeepToTheFamily() throws {
+    func address(_ family: String) throws -> ListenerPlan.Address {
+      try loaded(#"{"bind_host": "two.test", "dns": {"lookup_family": "\#(family)"}}"#).plan.listeners[0].address
+    }
+    #expect(try address("v4_preferred") == .ip("192.0.2.1", port: 8080) && address("v4_only") == .ip("192.0.2.1", port: 8080))
+    #expect(try address("v6_preferred") == .ip("2001:db8::1", port: 8080) && address("v6_only") == .ip("2001:db8::1", port: 8080))
+  }
+
+  @Test func serversHavePorts() throws {
+    let plan = try loaded(#"{"dns": {"servers": ["192.0.2.1", "192.0.2.1:5353", "2001:db8::1", "[2001:db8::1]:54", "[2001:db8::2]"]}}"#).plan
+    #expect(plan.dns.servers == ["192.0.2.1:53", "192.0.2.1:5353", "[2001:db8::1]:53", "[2001:db8::1]:54", "[2001:db8::2]:53"])
   }
 
   @Test func listeners() throws {

@@ -36,7 +36,7 @@ import Testing
     (zone(#""rate": -1, "capacity": 1, "key_type": "path""#), "must be between 0.001 and 1000000000 (found -1)"),
     (zone(#""rate": 99999999999999999999, "capacity": 1, "key_type": "path""#), "must be between 0.001 and 1000000000"),
     (zone(#""rate": 1, "capacity": 0, "key_type": "path""#), "rate_limit.zones[0].capacity must be between 1 and"),
-    (zone(#""rate": 1, "capacity": 1, "key_type": "ip""#), #"rate_limit.zones[0].key_type has no part "ip" (parts: client_ip, path, header:NAME, cookie:NAME, tls_subject, joined by +)"#),
+    (zone(#""rate": 1, "capacity": 1, "key_type": "ip""#), #"rate_limit.zones[0].key_type has no part "ip" (parts: client_ip, path, header:NAME, cookie:NAME, param:NAME, tls_subject, joined by +)"#),
     (zone(#""rate": 1, "capacity": 1, "key_type": "path+path""#), #"rate_limit.zones[0].key_type names "path" twice"#),
     (zone(#""rate": 1, "capacity": 1, "key_type": "header:""#), #"rate_limit.zones[0].key_type has no name after "header:""#),
     (zone(#""rate": 1, "capacity": 1, "key_type": "path", "applies_to": ["api"]"#), #"rate_limit.zones[0].applies_to[0] must begin with "/" (found "api")"#),

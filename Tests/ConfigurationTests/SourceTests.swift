@@ -35,8 +35,8 @@ import Testing
     (["GATEWAY_BIND_PORT": " 1"], "must be a whole number"),
     (["REACTOR_BIND_HOST": ""], "environment variable REACTOR_BIND_HOST: error: bind_host is not a host name"),
     (["GATEWAY_ACCESS_LOG": "on"], "access_log.enabled must be 1, true, yes, 0, false or no (found \"on\")"),
-    (["REACTOR_DNS_STALE_ON_ERROR": "1"], "environment variable REACTOR_DNS_STALE_ON_ERROR: error: REACTOR_DNS_STALE_ON_ERROR is not available yet"),
-    (["GATEWAY_DNS_LOOKUP_FAMILY": "v4_only"], "GATEWAY_DNS_LOOKUP_FAMILY is not available yet"),
+    (["REACTOR_DNS_STALE_ON_ERROR": "perhaps"], "environment variable REACTOR_DNS_STALE_ON_ERROR: error: dns.stale_on_error must be 1, true"),
+    (["GATEWAY_DNS_LOOKUP_FAMILY": "v4"], "environment variable GATEWAY_DNS_LOOKUP_FAMILY: error: dns.lookup_family must be one of"),
     (["GATEWAY_RATE_LIMIT_ENABLED": "1"], "rate_limit.zones needs at least one zone with rate_limit.enabled"),
   ])
   func badVariable(_ environment: [String: String], _ message: String) {

@@ -38,7 +38,7 @@ import Testing
       #expect(holds(HeaderName((original + [0x78]).span) != name))
       #expect(holds(HeaderName(original.span.extracting(first: original.count - 1)) != name))
     }
-    for text in ["", "x", "accept-encoding", "cookie", "set-cookie", "range", "origin", "if-none-match"] {
+    for text in ["", "x", "cookie", "set-cookie", "range", "origin", "if-none-match"] {
       #expect(holds(HeaderName(bytes(text).span) == .other))
     }
   }

@@ -71,6 +71,14 @@ import Testing
     plan.upstreams[0].endpoints = []
     plan.upstreams[0].addresses = []
     #expect(throws: PlanError.self) { try Plan(decoding: plan.encoded()) }
+    plan.upstreams[0].lookup = plan.names.count
+    #expect(throws: PlanError.self) { try Plan(decoding: plan.encoded()) }
+    plan.names.append(NamePlan(host: "app.test"))
+    #expect(throws: Never.self) { try Plan(decoding: plan.encoded()) }
+    var endpoint = EndpointPlan()
+    endpoint.lookup = plan.names.count
+    plan.upstreams[0].endpoints = [endpoint]
+    #expect(throws: PlanError.self) { try Plan(decoding: plan.encoded()) }
     plan.upstreams = []
     plan.workers = 0
     #expect(throws: PlanError.self) { try Plan(decoding: plan.encoded()) }
@@ -80,8 +88,10 @@ import Testing
   @Test func fieldsAreCounted() {
     func count(_ value: Any) -> Int { Mirror(reflecting: value).children.count }
     let plan = Plan()
-    #expect(count(plan) == 20)
+    #expect(count(plan) == 23)
     #expect(count(plan.rateLimit) == 5)
+    #expect(count(plan.dns) == 11)
+    #expect(count(NamePlan(host: "")) == 2)
     #expect(count(RateZonePlan()) == 7)
     #expect(count(plan.limits) == 5)
     #expect(count(plan.timeouts) == 6)
@@ -94,18 +104,24 @@ import Testing
     #expect(count(ListenerPlan(address: .ip("", port: 0))) == 9)
     #expect(count(plan.clientAddress) == 2)
     #expect(count(plan.access) == 2)
+    #expect(count(plan.compression) == 7)
     #expect(count(TLSPlan()) == 9)
     #expect(count(CertificatePlan()) == 6)
     #expect(count(TicketPlan()) == 2)
-    #expect(count(UpstreamPlan(name: "", host: "", port: 0, addresses: [])) == 10)
-    #expect(count(EndpointPlan()) == 6)
-    #expect(count(BreakerPlan()) == 11)
+    #expect(count(UpstreamPlan(name: "", host: "", port: 0, addresses: [])) == 14)
+    #expect(count(HealthPlan()) == 3)
+    #expect(count(HealthCheckPlan()) == 11)
+    #expect(count(OutlierPlan()) == 9)
+    #expect(count(BalancePlan()) == 5)
+    #expect(count(StickyPlan()) == 8)
+    #expect(count(EndpointPlan()) == 7)
+    #expect(count(BreakerPlan()) == 17)
     #expect(count(UpstreamTLSPlan()) == 7)
-    #expect(count(AuthorityPlan()) == 2)
-    #expect(count(PoolPlan()) == 7)
+    #expect(count(AuthorityPlan()) == 4)
+    #expect(count(PoolPlan()) == 8)
     #expect(count(BackendHTTP2Plan()) == 12)
-    #expect(count(RoutePlan(pattern: "", methods: .any, action: .health)) == 6)
-    #expect(count(RouteRulesPlan()) == 7)
+    #expect(count(RoutePlan(pattern: "", methods: .any, action: .health)) == 7)
+    #expect(count(RouteRulesPlan()) == 8)
     #expect(count(MirrorPlan()) == 7)
     #expect(count(CORSPlan()) == 6)
     #expect(count(SplitPlan()) == 2)
@@ -116,6 +132,8 @@ import Testing
     #expect(count(HeaderPlan(name: "", value: "")) == 2)
     #expect(count(RedirectPlan(to: "")) == 2)
     #expect(count(EchoPlan()) == 6)
+    #expect(count(StaticPlan(root: "")) == 10)
+    #expect(count(MediaTypePlan()) == 2)
     #expect(count(ForwardPlan(upstream: 0)) == 28)
     #expect(count(RetryPlan()) == 12)
   }

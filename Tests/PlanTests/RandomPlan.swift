@@ -78,9 +78,28 @@ func randomPlan(_ seed: UInt64) -> Plan {
     zone.appliesTo = r.texts()
     return zone
   }
+  plan.dns.family = DNSPlan.Family.allCases[r.below(4)]
+  plan.dns.servers = r.texts()
+  plan.dns.resolveTimeout = r.int()
+  plan.dns.overallTimeout = r.int()
+  plan.dns.maxInFlight = r.int()
+  plan.dns.minTTL = r.int()
+  plan.dns.maxTTL = r.int()
+  plan.dns.negativeTTL = r.int()
+  plan.dns.staleOnError = r.flag()
+  plan.dns.staleLimit = r.int()
+  plan.dns.required = r.flag()
+  plan.names = (0..<r.below(4)).map { _ in NamePlan(host: r.text(), isService: r.flag()) }
   plan.clientAddress.trusted = r.ranges()
   plan.clientAddress.source = r.flag() ? .xForwardedFor : .forwarded
   plan.access = r.rules()
+  plan.compression.enabled = r.flag()
+  plan.compression.order = (0..<r.below(4)).map { _ in [.gzip, .brotli, .zstd][r.below(3)] }
+  plan.compression.types = r.texts()
+  plan.compression.minLength = r.int()
+  plan.compression.gzipLevel = r.int()
+  plan.compression.brotliLevel = r.int()
+  plan.compression.zstdLevel = r.int()
   plan.timeouts.idle = r.int()
   plan.timeouts.request = r.int()
   plan.timeouts.send = r.int()
@@ -140,21 +159,57 @@ func randomPlan(_ seed: UInt64) -> Plan {
   }
   plan.upstreams = (0..<1 + r.below(4)).map { _ in
     var upstream = UpstreamPlan(name: r.text(), host: r.text(), port: r.short(), addresses: r.texts() + ["::1"])
+    upstream.lookup = plan.names.isEmpty ? -1 : r.below(plan.names.count + 1) - 1
     upstream.endpoints = (0..<r.below(4)).map { _ in
       var endpoint = EndpointPlan()
       endpoint.host = r.text()
       endpoint.port = r.short()
       endpoint.addresses = r.texts() + ["::1"]
+      endpoint.lookup = plan.names.isEmpty ? -1 : r.below(plan.names.count + 1) - 1
       endpoint.unix = r.flag() ? "" : r.text()
       endpoint.weight = 1 + r.below(1000)
       endpoint.isBackup = r.flag()
       return endpoint
     }
+    upstream.health.check.kind = [.none, .http, .tcp, .grpc][r.below(4)]
+    upstream.health.check.interval = r.int()
+    upstream.health.check.timeout = r.int()
+    upstream.health.check.unhealthyAfter = r.int()
+    upstream.health.check.healthyAfter = r.int()
+    upstream.health.check.port = r.int()
+    upstream.health.check.path = r.text()
+    upstream.health.check.host = r.text()
+    upstream.health.check.statuses = r.texts()
+    upstream.health.check.body = r.text()
+    upstream.health.check.service = r.text()
+    upstream.health.outliers.enabled = r.flag()
+    upstream.health.outliers.consecutiveFailures = r.int()
+    upstream.health.outliers.successGap = r.int()
+    upstream.health.outliers.latencyFactor = r.int()
+    upstream.health.outliers.interval = r.int()
+    upstream.health.outliers.minRequests = r.int()
+    upstream.health.outliers.baseEjection = r.int()
+    upstream.health.outliers.maxEjection = r.int()
+    upstream.health.outliers.maxEjected = r.int()
+    upstream.health.panicThreshold = r.int()
+    upstream.balance.policy = [.powerOfTwo, .roundRobin, .leastRequests, .hash][r.below(4)]
+    upstream.balance.hashKey = r.text()
+    upstream.balance.loadBound = r.int()
+    upstream.balance.slowStart = r.int()
+    upstream.balance.sticky.cookie = r.text()
+    upstream.balance.sticky.secret = r.text()
+    upstream.balance.sticky.path = r.text()
+    upstream.balance.sticky.domain = r.text()
+    upstream.balance.sticky.maxAge = r.int()
+    upstream.balance.sticky.isHTTPOnly = r.flag()
+    upstream.balance.sticky.isSecure = r.flag()
+    upstream.balance.sticky.sameSite = [.unset, .lax, .strict, .none][r.below(4)]
     upstream.requestMode = r.flag() ? .streaming : .buffered
     upstream.proxyProtocol = [.off, .v1, .v2][r.below(3)]
     upstream.pool.maxConnections = r.int()
     upstream.pool.maxIdleConnections = r.int()
     upstream.pool.connectTimeout = r.int()
+    upstream.pool.attemptDelay = r.int()
     upstream.pool.idleTimeout = r.int()
     upstream.pool.learnsIdleTimeout = r.flag()
     upstream.pool.maxLifetime = r.int()
@@ -182,6 +237,12 @@ func randomPlan(_ seed: UInt64) -> Plan {
     upstream.breaker.maxOpenDuration = r.int()
     upstream.breaker.retryBudget = r.int()
     upstream.breaker.retryMinimum = r.int()
+    upstream.breaker.maxRequests = r.int()
+    upstream.breaker.maxPending = r.int()
+    upstream.breaker.isAdaptive = r.flag()
+    upstream.breaker.adaptiveMinimum = r.int()
+    upstream.breaker.adaptiveMaximum = r.int()
+    upstream.breaker.adaptiveTolerance = r.int()
     upstream.tls = r.flag() ? nil : randomUpstreamTLS(&r)
     return upstream
   }
@@ -190,6 +251,7 @@ func randomPlan(_ seed: UInt64) -> Plan {
       hosts: r.texts(), pattern: r.text(), methods: MethodSet(rawValue: r.short()), action: randomAction(&r, upstreams: plan.upstreams.count),
       rules: randomRules(&r, upstreams: plan.upstreams.count))
     route.access = r.rules()
+    route.compresses = r.flag()
     return route
   }
   return plan
@@ -213,6 +275,7 @@ private func randomRules(_ r: inout Seeded, upstreams: Int) -> RouteRulesPlan {
   rules.bounds.maxBodySize = r.flag() ? nil : r.int()
   rules.bounds.requestTimeout = r.flag() ? nil : r.int()
   rules.bounds.sendTimeout = r.flag() ? nil : r.int()
+  rules.rateLimitCost = r.int()
   rules.rewrite = r.text()
   if r.flag() {
     var cors = CORSPlan()
@@ -285,7 +348,24 @@ private func randomUpstreamTLS(_ r: inout Seeded) -> UpstreamTLSPlan {
 }
 
 private func randomAction(_ r: inout Seeded, upstreams: Int) -> RouteAction {
-  switch r.below(6) {
+  switch r.below(7) {
+  case 5:
+    var files = StaticPlan(root: r.text())
+    files.index = r.texts()
+    files.fallback = r.text()
+    files.hidden = r.flag()
+    files.links = [.none, .beneath, .all][r.below(3)]
+    files.cacheControl = r.text()
+    files.otherType = r.text()
+    files.charset = r.text()
+    files.types = (0..<r.below(3)).map { _ in
+      var type = MediaTypePlan()
+      type.suffixes = r.texts()
+      type.type = r.text()
+      return type
+    }
+    files.precompressed = (0..<r.below(3)).map { _ in [.gzip, .brotli, .zstd][r.below(3)] }
+    return .files(files)
   case 0:
     return .respond(RespondPlan(status: r.short(), headers: (0..<r.below(3)).map { _ in HeaderPlan(name: r.text(), value: r.text()) }, body: r.text()))
   case 1: return .redirect(RedirectPlan(to: r.text(), status: r.short()))

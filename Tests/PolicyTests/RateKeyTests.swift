@@ -8,7 +8,8 @@ import Testing
   @Test func parts() throws {
     #expect(try RateKey(parsing: "client_ip").parts == [.clientAddress])
     #expect(try RateKey(parsing: "path+header:X-Api-Key+cookie:SID+tls_subject").parts == [.path, .header("x-api-key"), .cookie("SID"), .tlsSubject])
-    for text in ["", "+", "client_ip+", "header:", "header:a b", "cookie:a;b", "Path", "client_ip+path+header:a+header:b+header:c"] {
+    #expect(try RateKey(parsing: "param:id+client_ip").parts == [.routeParameter("id"), .clientAddress])
+    for text in ["", "+", "client_ip+", "header:", "param:", "param:a/b", "header:a b", "cookie:a;b", "Path", "client_ip+path+header:a+header:b+header:c"] {
       #expect(throws: RateKeyError.self) { try RateKey(parsing: text) }
     }
   }

@@ -102,4 +102,34 @@ import Testing
     #expect(throws: Errno.self) { try EndpointTable(try MemoryFile.table(size: 4096, name: "short")) }
     #expect(throws: Errno.self) { try EndpointTable(try MemoryFile.table(size: 1 << 20, name: "zero")) }
   }
+
+  @Test func oneLeads() throws {
+    let table = try table()
+    #expect(table.leader == nil)
+    #expect(table.lead(generation: 1, row: 4, now: 1_000, until: 4_000) && table.leader == 4)
+    #expect(table.lead(generation: 1, row: 4, now: 1_500, until: 4_500), "whoever has it renews it")
+    #expect(!table.lead(generation: 1, row: 5, now: 4_000, until: 7_000))
+    #expect(table.lead(generation: 1, row: 5, now: 4_500, until: 7_500), "its time was over")
+    #expect(!table.lead(generation: 1, row: 4, now: 4_600, until: 7_600))
+    #expect(table.lead(generation: 2, row: 9, now: 4_700, until: 7_700), "a later generation takes it")
+    #expect(!table.lead(generation: 1, row: 5, now: 4_800, until: 7_800))
+    table.ceaseToLead(row: 5)
+    #expect(table.leader == 9)
+    table.ceaseToLead(row: 9)
+    #expect(table.leader == nil && table.lead(generation: 1, row: 5, now: 4_900, until: 7_900))
+    // Generations go round.
+    #expect(table.lead(generation: 65_535, row: 1, now: 90_000, until: 93_000) && table.lead(generation: 65_536, row: 2, now: 90_100, until: 93_100))
+  }
+
+  /// Workers that start at the same moment claim the same rows.
+  @Test func whoeverClaimsAtTheSameTimeGetsTheSameRow() async throws {
+    for _ in 0..<20 {
+      let table = try table(rows: 256)
+      let found = await withTaskGroup(of: [Int?].self) { group in
+        for _ in 0..<4 { group.addTask { (0..<40).map { table.claim(upstream: "u", endpoint: "10.0.0.\($0):80", now: 1_000) } } }
+        return await group.reduce(into: [[Int?]]()) { $0.append($1) }
+      }
+      #expect(Set(found).count == 1 && Set(found[0]).count == 40 && !found[0].contains(nil))
+    }
+  }
 }

@@ -25,7 +25,7 @@ import Testing
     for one in tried { ones.append(UInt32(one)) }
     var found: Set<Int> = []
     for number in UInt64(0)..<64 {
-      if let pool = backends.choose(0, without: ones, random: number &* 0x9e37_79b9_7f4a_7c15, now: 0) { found.insert(pool) }
+      if let pool = backends.choose(0, BalanceQuestion(random: number &* 0x9e37_79b9_7f4a_7c15, tried: ones), now: 0) { found.insert(pool) }
     }
     return found
   }

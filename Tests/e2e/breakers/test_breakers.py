@@ -13,25 +13,12 @@ from typing import Any
 import pytest
 
 from support.backend import Backend, Connection, Request, close, hang, reply, unused_endpoint
+from support.breakers import breakers, guarded
 from support.client import Client, request
-from support.configuration import Json, upstream
+from support.configuration import upstream
 from support.gateway import Gateway
 from support.http2 import Http2
 from support.wait import until
-
-
-def guarded(port: int, pool: Json | None = None, name: str = "backend", prefix: str = "/api", breaker: Json | None = None, **proxy: Any) -> Json:
-    """An upstream whose breaker opens at the third failure in a row, for a minute unless told otherwise."""
-    entry = upstream(port, prefix, name, pool=pool, **proxy)
-    settings = {"enabled": True, "consecutive_failure_threshold": 3, "base_open_duration_ms": 60_000, "permitted_half_open_calls": 2}
-    entry["circuit_breaker"] = {**settings, **(breaker or {})}
-    return entry
-
-
-def breakers(gateway: Gateway) -> dict[str, Json]:
-    done = gateway.ctl("breakers", "--json")
-    assert done.returncode == 0, done.stderr
-    return {one["upstream"]: one for one in json.loads(done.stdout)["breakers"]}
 
 
 def statuses(gateway: Gateway, count: int, path: str = "/api") -> list[int]:

@@ -48,7 +48,7 @@ def test_all_mistakes_at_once(file: Path) -> None:
 
 
 UNAVAILABLE = [
-    {"dns": {}}, {"auth": {}}, {"observability": {}},
+    {"auth": {}}, {"observability": {}},
     {"upstreams": [upstream(80, auth={})]},
 ]
 

@@ -205,3 +205,40 @@ def test_ipv6(launch) -> None:
     for host in ("::1", "127.0.0.1"):
         with Client(gateway.port, host=host) as client:
             assert [client.request("GET", "/").status for _ in range(2)] == [200, 429]
+
+
+def test_keys_by_a_parameter_of_the_route(launch) -> None:
+    gateway: Gateway = launch(rate_limit=limits(zone(capacity=2, key_type="param:user")),
+                              routes=[respond("/users/:user/*rest"), respond("/teams/:team/:user"), respond("/other")])
+    assert statuses(gateway, 3, "/users/ann/a") == [200, 200, 429]
+    assert statuses(gateway, 1, "/teams/x/ann") == [429], "the same value of the same parameter, on another route"
+    assert statuses(gateway, 2, "/users/bob/a") == [200, 200]
+    assert statuses(gateway, 4, "/other") == [200] * 4
+
+
+def test_a_route_may_cost_more_or_nothing(launch, backend: Backend) -> None:
+    routes = [{**respond("/cheap"), "rate_limit_cost": 1}, {**respond("/dear"), "rate_limit_cost": 5}, {**respond("/free"), "rate_limit_cost": 0}]
+    gateway: Gateway = launch(rate_limit=limits(zone(capacity=12)), routes=routes, upstreams=[upstream(backend.port, "/api", rate_limit_cost=3)])
+    with Client(gateway.port) as client:
+        assert client.request("GET", "/dear").header("ratelimit") == "limit=12, remaining=7, reset=0"
+        assert client.request("GET", "/api").header("ratelimit") == "limit=12, remaining=4, reset=0"
+        assert client.request("GET", "/dear").status == 429
+        assert client.request("GET", "/cheap").header("ratelimit") == "limit=12, remaining=3, reset=0"
+        free = client.request("GET", "/free")
+        assert free.status == 200 and free.header("ratelimit") is None
+
+
+def test_a_parameter_that_no_route_has_is_refused(launch, tmp_path) -> None:
+    gateway: Gateway = launch(routes=[respond("/users/:user")])
+    gateway.write(rate_limit=limits(zone(key_type="param:usr")))
+    done = gateway.ctl("reload")
+    assert done.returncode == 1 and 'names the parameter "usr", which no route\'s pattern has' in done.stdout + done.stderr
+
+
+def test_upgrades_are_governed(launch, backend: Backend) -> None:
+    gateway: Gateway = launch(rate_limit=limits(zone(capacity=1)), routes=[{"path": "/ws", "echo": {}}])
+    lines = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+    with Client(gateway.port) as client:
+        client.send(("GET /ws HTTP/1.1\r\nHost: test\r\n" + "".join(f"{line}\r\n" for line in lines) + "\r\n").encode())
+        assert client.read_head().status == 101
+    assert statuses(gateway, 1, "/ws", *lines) == [429]

@@ -376,7 +376,7 @@ def test_a_client_that_goes_away_during_the_handshake(behind: Behind, authority:
         client.send(request("GET", "/api"))
         until(lambda: setting.stats()["upstream_connections"]["active"] == 1, what="the connection")
     until(lambda: setting.stats()["upstream_connections"]["active"] == 0, what="its end")
-    until(lambda: setting.backend.connections[0].ended.is_set(), what="its end at the backend")
+    until(lambda: setting.backend.connections and setting.backend.connections[0].ended.is_set(), what="its end at the backend")
 
 
 def test_the_next_address_is_tried(behind: Behind, authority: Authority, site: Certificate, tmp_path: Path) -> None:

@@ -31,6 +31,10 @@ class Case:
     handshake: str = ""
     #: By HTTP/2.
     h2: bool = False
+    #: Zones of rate limits that are asked about it, none of which refuses.
+    zones: int = 0
+    #: The upstream has a circuit breaker.
+    guarded: bool = False
 
     def request(self, port: int) -> bytes:
         return "\r\n".join([f"GET {self.path} HTTP/1.1", f"Host: 127.0.0.1:{port}", *self.headers, "", ""]).encode()
@@ -52,12 +56,15 @@ CASES = [
     Case("h2-proxied", "HTTP/2, proxied", "/small", h2=True),
     Case("h2-tls-local", "HTTP/2 over TLS, fixed answer", "/local", tls=True, h2=True),
     Case("h2-tls-proxied", "HTTP/2 over TLS, proxied", "/small", tls=True, h2=True),
+    Case("limited-1", "fixed answer, 1 zone", "/local", zones=1),
+    Case("limited-8", "fixed answer, 8 zones", "/local", zones=8),
+    Case("guarded", "proxied, circuit breaker", "/small", guarded=True),
 ]
 
 
 def named(names: list[str]) -> list[Case]:
-    """The cases with these names, in the order of the table; all but those of HTTP/2 when none is named."""
+    """The cases with these names, in the order of the table; all but those of HTTP/2, rate limits and breakers when none is named."""
     known = {case.name for case in CASES}
     if unknown := set(names) - known:
         raise SystemExit(f"unknown case: {', '.join(sorted(unknown))} (known: {', '.join(case.name for case in CASES)})")
-    return [case for case in CASES if (case.name in names if names else not case.h2)]
+    return [case for case in CASES if (case.name in names if names else not (case.h2 or case.zones or case.guarded))]

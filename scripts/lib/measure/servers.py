@@ -58,6 +58,9 @@ class Settings:
     port: int
     backend: int
     access_log: bool = False
+    #: Zones of rate limits that apply to every request, by the client's address; and whether the upstream has a circuit breaker.
+    zones: int = 0
+    guarded: bool = False
     #: One process in the foreground, for valgrind.
     single: bool = False
     tls_port: int = field(default_factory=free_port)
@@ -104,6 +107,11 @@ def _gateway(settings: Settings) -> list[str]:
         "upstreams": [{"name": "backend", "host": "127.0.0.1", "port": settings.backend, "pool": pool, "proxy": {"route_prefix": "/"}}],
         "routes": [{"path": "/local", "respond": {"body": "Hello, world!\n", "headers": {"Content-Type": "text/plain"}}}],
     }
+    if settings.zones:
+        configuration["rate_limit"] = {"enabled": True, "include_headers": False, "zones": [
+            {"name": f"zone{number}", "rate": 1_000_000_000, "capacity": 1_000_000_000, "key_type": "client_ip"} for number in range(settings.zones)]}
+    if settings.guarded:
+        configuration["upstreams"][0]["circuit_breaker"] = {"enabled": True}
     file = settings.directory / "gateway.json"
     file.write_text(json.dumps(configuration))
     binary = stripped_binary(settings) if settings.single else gateway_binary()
@@ -144,6 +152,7 @@ http {{
 
 _NGINX = _NGINX_COMMON + """
   access_log {access_log};
+  {zones}
   upstream backend {{
     server 127.0.0.1:{backend};
     keepalive 512;
@@ -203,6 +212,9 @@ def _write_nginx(template: str, settings: Settings, name: str) -> list[str]:
     file.write_text(template.format(
         directory=settings.directory, port=settings.port, tls_port=settings.tls_port, h2_port=settings.h2_port, chain=certificate()[0], key=certificate()[1], suites=SUITES,
         backend=settings.backend, answer=ANSWER,
+        zones=" ".join(
+            f"limit_req_zone $binary_remote_addr zone=zone{number}:10m rate=1000000r/s; limit_req zone=zone{number} burst=1000000 nodelay;"
+            for number in range(settings.zones)),
         user="user root;" if os.geteuid() == 0 else "", master="off" if settings.single else "on",
         access_log=f"{settings.directory}/access.log combined buffer=64k flush=1s" if settings.access_log else "off"))
     return ["nginx", "-e", str(settings.directory / "error.log"), "-p", str(settings.directory), "-c", str(file)]

@@ -1,0 +1,5 @@
+// CBrotli — the encoder of brotli (RFC 7932).
+#ifndef CBROTLI_SHIM_H
+#define CBROTLI_SHIM_H
+#include <brotli/encode.h>
+#endif

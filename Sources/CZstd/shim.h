@@ -1,0 +1,5 @@
+// CZstd — zstd (RFC 8878).
+#ifndef CZSTD_SHIM_H
+#define CZSTD_SHIM_H
+#include <zstd.h>
+#endif
