@@ -118,7 +118,7 @@ public enum ConfigurationReference {
       var comment = row.sentence
       if !row.shape.bounds.isEmpty { comment += " (\(row.shape.bounds))" }
       if case .choice(let names, _) = row.shape { comment += " (\(names.joined(separator: ", ")))" }
-      if row.example != nil, let value = row.shape.defaultValue, !row.required { comment += " Default: \(value.compact)." }
+      if row.example != nil, let value = row.shape.defaultValue, !row.required, value.compact != "[]" { comment += " Default: \(value.compact)." }
       let key = JSON.quoted(row.key)
       // What has no default is shown, but not given.
       let prefix = row.isAbsentByDefault && prefix.isEmpty ? "# " : prefix
