@@ -144,7 +144,7 @@ public struct HTTP2Plan: Equatable, Sendable {
   public var maxFrameSize = 16_384
   /// Names, values and 32 for each field of a header section.
   public var maxHeaderListSize = 65_536
-  /// Always false in a plan: there is no server push.
+  /// Whether what responses name for preloading is pushed to clients that take it.
   public var enablePush = false
   /// Request-body bytes waiting for a backend above which no more are taken from the stream.
   public var highWater = 262_144
