@@ -58,8 +58,8 @@ def test_slow_writer(launch) -> None:
     gateway.get("/missing")
     before = proc.memory(gateway.worker)
     proc.reset_peak(gateway.worker)
-    sent = [0] * 10
-    size = 30 * MIB
+    sent = [0] * 5
+    size = 64 * MIB  # more than the kernel holds on both sides (tcp_rmem and tcp_wmem reach 32 and 4 MiB)
 
     def upload(number: int) -> None:
         with Client(gateway.port, timeout=30) as client:
@@ -70,7 +70,7 @@ def test_slow_writer(launch) -> None:
             statuses.append(client.read("POST").status)
 
     statuses: list[int] = []
-    threads = [threading.Thread(target=upload, args=(number,)) for number in range(10)]
+    threads = [threading.Thread(target=upload, args=(number,)) for number in range(5)]
     for thread in threads:
         thread.start()
     time.sleep(1.5)
@@ -82,7 +82,7 @@ def test_slow_writer(launch) -> None:
     backend.stop()
     assert held < size, "the clients were not held back"
     assert peak - before < 10 * MIB
-    assert statuses == [200] * 10
+    assert statuses == [200] * 5
 
 
 def test_pipelining_client_that_reads_nothing(launch) -> None:
