@@ -52,9 +52,10 @@ def measure(recipes: list[Recipe], cases: list[Case], directory: Path, *, connec
                     for count in connections:
                         results: list[list[Result]] = [[] for _ in servers]
                         # Each connection must get some responses to its end, or there is nothing to count.
-                        span = max(seconds, 20) if count * case.size > 2 << 30 else seconds
+                        least = -(-count * case.size // (256 << 20))
+                        span = max(seconds, least)
                         for server in servers:
-                            if span == seconds:
+                            if least <= 1:
                                 wrk(server, case, count, 1, other)  # warm
                         for _ in range(rounds):
                             for index, server in enumerate(servers):
