@@ -91,7 +91,7 @@ let package = Package(
     tests("SharedState", ["SharedState", "Kernel"]),
     tests("Plan", ["Plan", "HTTPModel"]),
     tests("Telemetry", ["Telemetry", "HTTPModel", "Memory", "Plan", "Kernel"]),
-    tests("Policy", ["Policy", "Plan", "Memory", "HTTPModel", "SharedState"]),
+    tests("Policy", ["Policy", "Plan", "Memory", "HTTPModel", "SharedState", "Kernel"]),
     tests("Resolution", ["Resolution", "SharedState", "Plan", "Kernel"]),
     tests("Upstream", ["Upstream", "Policy", "SharedState", "Plan", "Kernel", "Memory"]),
     tests("Configuration", ["Configuration", "Plan", "HTTPModel", "TLS", "TLSTestSupport"]),

@@ -63,10 +63,14 @@ struct SettingTable<Owner: Sendable>: Sendable {
     var suggestion: String?
     // In a file of errors, the later suggestions are hardly read and cost time.
     if reading.errors.count < 100 {
-      if let home = SettingsTable.home(of: entry.key) {
+      let known = rows.filter { if case .later = $0.shape { false } else { true } }.map(\.key)
+      // What others call a key of this very place is not one that has strayed from another.
+      if let meant = Suggestion.synonym(of: entry.key, among: known) {
+        suggestion = meant
+      } else if let home = SettingsTable.home(of: entry.key) {
         message += "; it belongs in \(home)"
       } else {
-        suggestion = Suggestion.nearest(to: entry.key, among: rows.filter { if case .later = $0.shape { false } else { true } }.map(\.key))
+        suggestion = Suggestion.nearest(to: entry.key, among: known)
       }
     }
     reading.reject(entry.origin, path, message, suggestion: suggestion)

@@ -11,12 +11,15 @@ enum Suggestion {
     "worker_processes": ["workers"], "threads": ["workers"],
   ]
 
+  /// The candidate that others call `word`.
+  static func synonym(of word: String, among candidates: [String]) -> String? { synonyms[word.lowercased()]?.first(where: candidates.contains) }
+
   /// The candidate nearest to `word`, if any is near. A candidate is also near when some of its words are
   /// ("timout" for "connect_timeout_ms"), though a little less so.
   static func nearest(to word: String, among candidates: [String]) -> String? {
     let bytes = Array(word.lowercased().utf8)
     guard !bytes.isEmpty, bytes.count <= 64 else { return nil }
-    if let meant = synonyms[word.lowercased()]?.first(where: candidates.contains) { return meant }
+    if let meant = synonym(of: word, among: candidates) { return meant }
     let limit = bytes.count <= 3 ? 1 : max(2, bytes.count / 3)
     var best: (name: String, distance: Int)?
     for candidate in candidates {

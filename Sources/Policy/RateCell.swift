@@ -77,6 +77,9 @@ public struct RateLimiter<Memory: RateMemory> {
 extension RateLimiter: BitwiseCopyable where Memory: BitwiseCopyable {}
 
 extension RateLimiter where Memory == RateTable {
+  /// `take` for `key`, made for the shared cells: one call for those who are in other modules.
+  public func ask(_ key: Span<UInt8>, cost: Int64, microseconds: Int64) -> RateOutcome { take(hash(key), cost: cost, microseconds: microseconds) }
+
   /// The keyed hash of `key`, for `take`.
   public func hash(_ key: Span<UInt8>) -> UInt64 {
     unsafe key.withUnsafeBytes { unsafe clx_siphash(memory.seed.low, memory.seed.high, $0.baseAddress, $0.count) }
@@ -118,6 +121,16 @@ enum RateCell {
   /// The key's own word, or else the one with the earliest moment.
   @inline(__always)
   static func find(_ tag: UInt64, _ now: UInt64, in memory: some RateMemory, _ set: Int) -> Place {
+    for way in 0..<RateTable.ways {
+      let word = memory.load(set: set, way: way)
+      if self.tag(in: word) == tag { return Place(way: way, word: word, distance: RateBucket.distance(moment(word), from: now)) }
+    }
+    return findOldest(tag, now, in: memory, set)
+  }
+
+  /// As `find`, for a key that is hardly there. It is looked for again: what has changed since must not be missed.
+  @inline(never)
+  private static func findOldest(_ tag: UInt64, _ now: UInt64, in memory: some RateMemory, _ set: Int) -> Place {
     var oldest = Place(way: 0, word: 0, distance: .max)
     for way in 0..<RateTable.ways {
       let word = memory.load(set: set, way: way)

@@ -42,6 +42,7 @@ import Testing
     (zone(#""rate": 1, "capacity": 1, "key_type": "path", "applies_to": ["api"]"#), #"rate_limit.zones[0].applies_to[0] must begin with "/" (found "api")"#),
     (zone(#""rate": 1, "capacity": 1, "key_type": "path", "max_entries": 5"#), "rate_limit.zones[0].max_entries must be between 16 and 16777216 (found 5)"),
     (zone(#""rate": 1, "capacity": 1, "key_type": "path", "burst": 5"#), #"unknown key "burst" in rate_limit.zones[0]"#),
+    (zone(#""rate": 1, "capacity": 1, "key_type": "path", "key": "path""#), #"unknown key "key" in rate_limit.zones[0]; did you mean "key_type"?"#),
   ])
   func refused(_ text: String, _ message: String) {
     let found = errors(text)

@@ -28,7 +28,15 @@ static inline uint64_t clx_siphash(uint64_t k0, uint64_t k1, const void *p, size
     a ^= word;
   }
   uint64_t last = (uint64_t)n << 56;
-  for (size_t i = 0; i < (n & 7); i++) last |= (uint64_t)at[i] << (8 * i);
+  size_t rest = n & 7;
+  if (rest != 0 && n >= 8) {
+    // The eight bytes that end where the text does.
+    uint64_t word;
+    memcpy(&word, at + rest - 8, 8);
+    last |= word >> (64 - 8 * rest);
+  } else {
+    for (size_t i = 0; i < rest; i++) last |= (uint64_t)at[i] << (8 * i);
+  }
   d ^= last;
   CLX_SIP_ROUND(a, b, c, d);
   a ^= last;
