@@ -19,6 +19,7 @@ extension Settings {
         "http2.streaming.low_water_bytes (\(http2.lowWater)) must be less than high_water_bytes (\(http2.highWater))")
     }
     checkRateLimits(&reading)
+    checkConcurrencyLimits(&reading)
     checkNames(&reading)
     checkAddressRules(&reading)
     checkCompression(&reading)

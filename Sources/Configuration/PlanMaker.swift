@@ -20,6 +20,7 @@ extension Plan {
     identity = settings.identity
     tickets = settings.tls.tickets
     rateLimit = settings.rateLimit
+    concurrencyLimit = settings.concurrencyLimit
     dns = settings.dns
     clientAddress = ClientAddressPlan(settings.clientAddress)
     compression = settings.compression

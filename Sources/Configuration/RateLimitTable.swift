@@ -69,13 +69,16 @@ extension Settings {
 
   /// A parameter that no route has is a slip of the pen: the zone would never limit anybody.
   private func checkRouteParameters(_ reading: inout Reading) {
+    for (index, zone) in rateLimit.zones.enumerated() { checkParameters(of: zone.key, "rate_limit.zones[\(index)].key_type", &reading) }
+  }
+
+  func checkParameters(of key: String, _ path: String, _ reading: inout Reading) {
+    let parameters = ((try? RateKey(parsing: key))?.parts ?? []).compactMap { if case .routeParameter(let name) = $0 { name } else { nil } }
+    guard !parameters.isEmpty else { return }
     let patterns = (routes.map(\.path) + upstreams.map(\.routePrefix)).filter { !$0.isEmpty }
     let known = patterns.reduce(into: Set<String>()) { $0.formUnion(reading.routePath($1)?.captures ?? []) }
-    for (index, zone) in rateLimit.zones.enumerated() {
-      for case .routeParameter(let name) in (try? RateKey(parsing: zone.key))?.parts ?? [] where !known.contains(name) {
-        let path = "rate_limit.zones[\(index)].key_type"
-        reading.reject(path, "\(path) names the parameter \(JSON.quoted(name)), which no route's pattern has")
-      }
+    for name in parameters where !known.contains(name) {
+      reading.reject(path, "\(path) names the parameter \(JSON.quoted(name)), which no route's pattern has")
     }
   }
 }

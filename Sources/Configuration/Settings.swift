@@ -29,6 +29,7 @@ public struct Settings: Equatable, Sendable {
   public var accessLog = AccessLogPlan()
   public var identity = IdentityPlan()
   public var rateLimit = RateLimitPlan()
+  public var concurrencyLimit = ConcurrencyLimitPlan()
   public var dns = DNSPlan()
   public var clientAddress = ClientAddressSettings()
   public var access = AddressRuleSettings()

@@ -57,6 +57,7 @@ enum SettingsTable {
       .list("upstreams", \.upstreams, upstream, "Backends."),
       .list("routes", \.routes, route, "Which requests are answered how; tried before the route_prefix of any upstream."),
       .section("rate_limit", \.rateLimit, rateLimit, "How many requests whom is allowed, over all workers."),
+      .section("concurrency_limit", \.concurrencyLimit, concurrencyLimit, "How many requests or connections whom is allowed at the same time, over all workers."),
       .section("dns", \.dns, dns, "How names of backends are resolved, again and again while they are in use."),
       .section("client_address", \.clientAddress, clientAddress, "How the address of a client is found that comes through proxies."),
       .section("compression", \.compression, compression, "Compression of responses: forwarded ones, fixed answers and files."),

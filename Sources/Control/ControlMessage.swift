@@ -11,7 +11,7 @@ public enum WorkerLanguage { public static let version: UInt32 = 1 }
 /// From the master to a worker.
 public enum WorkerOrder: Equatable, Sendable {
   /// The first message: who the worker is. Descriptors: plan, scoreboard, then the error log and the access log as flagged, then the
-  /// tables of rate limits, the segment of circuit breakers and its bell.
+  /// tables of rate limits and of limits on what is under way, the segment of circuit breakers and its bell.
   case start(StartRecord)
   /// A batch of listening sockets, one descriptor each, in this order; follows `start` until all are there.
   case listeners([ListenerRecord])
@@ -64,6 +64,8 @@ public struct StartRecord: Equatable, Sendable {
   public var ticketKeys: [UInt8] = []
   /// Tables of rate limits, in the order of the plan's zones.
   public var rateTableCount = 0
+  /// …and of limits on what is under way, likewise.
+  public var concurrencyTableCount = 0
   /// What workers share of endpoints comes along; it is there whenever there are upstreams.
   public var hasEndpointTable = false
   /// …and what they share of names, where there are any to be resolved.
@@ -85,10 +87,11 @@ public struct StartRecord: Equatable, Sendable {
     archive.flag(&hasConsole)
     archive.data(&ticketKeys)
     archive.number(&rateTableCount)
+    archive.number(&concurrencyTableCount)
     archive.flag(&hasEndpointTable)
     archive.flag(&hasNameTable)
     archive.flag(&hasBreakers)
-    if slot < 0 || rateTableCount < 0 || rateTableCount > 64 || workerCount < 1 || slot >= workerCount || row < 0 || listenerCount < 0 { archive.fail() }
+    if slot < 0 || rateTableCount < 0 || rateTableCount > 64 || concurrencyTableCount < 0 || concurrencyTableCount > 16 || workerCount < 1 || slot >= workerCount || row < 0 || listenerCount < 0 { archive.fail() }
   }
 }
 

@@ -34,6 +34,8 @@ public struct WorkerStart: ~Copyable {
   public var listeners: ListenerSockets
   /// The tables of rate limits, in the order of the plan's zones.
   public let rateTables: [RateTable]
+  /// …and of limits on what is under way, likewise.
+  public let concurrencyTables: [ConcurrencyTable]
   /// What workers share of endpoints.
   public let endpoints: EndpointTable?
   /// What workers share of names.
@@ -49,13 +51,14 @@ public struct WorkerStart: ~Copyable {
   public var accessLog: Descriptor?
 
   public init(
-    record: StartRecord, plan: Plan, scoreboard: Scoreboard, rateTables: [RateTable], endpoints: EndpointTable?, names: NameTable? = nil, breakers: BreakerTable? = nil,
+    record: StartRecord, plan: Plan, scoreboard: Scoreboard, rateTables: [RateTable], concurrencyTables: [ConcurrencyTable] = [], endpoints: EndpointTable?, names: NameTable? = nil, breakers: BreakerTable? = nil,
     bell: consuming Bell? = nil, listeners: consuming ListenerSockets, servedSlots: [Int], errorLog: consuming Descriptor?, accessLog: consuming Descriptor?
   ) {
     self.record = record
     self.plan = plan
     self.scoreboard = scoreboard
     self.rateTables = rateTables
+    self.concurrencyTables = concurrencyTables
     self.endpoints = endpoints
     self.names = names
     self.breakers = breakers
@@ -112,6 +115,12 @@ extension WorkerChannel {
       do { rateTables.append(try RateTable(file)) } catch { throw StartFailure(reason: "cannot map a table of rate limits: \(error.text)") }
     }
     next += record.rateTableCount
+    var concurrencyTables: [ConcurrencyTable] = []
+    for position in 0..<record.concurrencyTableCount {
+      guard let file = files.take(next + position) else { throw StartFailure(reason: "the start came without its tables") }
+      do { concurrencyTables.append(try ConcurrencyTable(file)) } catch { throw StartFailure(reason: "cannot map a table of concurrency limits: \(error.text)") }
+    }
+    next += record.concurrencyTableCount
     var endpoints: EndpointTable? = nil
     if record.hasEndpointTable {
       guard let file = files.take(next) else { throw StartFailure(reason: "the start came without the table of endpoints") }
@@ -147,6 +156,9 @@ extension WorkerChannel {
     guard rateTables.count == (plan.rateLimit.isActive ? plan.rateLimit.zones.count : 0) else {
       throw StartFailure(reason: "the tables of rate limits are not those of the plan")
     }
+    guard concurrencyTables.count == (plan.concurrencyLimit.isActive ? plan.concurrencyLimit.zones.count : 0) else {
+      throw StartFailure(reason: "the tables of concurrency limits are not those of the plan")
+    }
     for record in listeners.records where !plan.listeners.indices.contains(record.listener) {
       throw StartFailure(reason: "a listening socket belongs to no listener")
     }
@@ -154,7 +166,7 @@ extension WorkerChannel {
     do { scoreboard = try Scoreboard(boardFile) } catch { throw StartFailure(reason: "cannot map the scoreboard: \(error.text)") }
     guard scoreboard.page(record.row) != nil else { throw StartFailure(reason: "there is no row \(record.row) in the scoreboard") }
     return WorkerStart(
-      record: record, plan: plan, scoreboard: scoreboard, rateTables: rateTables, endpoints: endpoints, names: names, breakers: breakers, bell: bell, listeners: listeners,
+      record: record, plan: plan, scoreboard: scoreboard, rateTables: rateTables, concurrencyTables: concurrencyTables, endpoints: endpoints, names: names, breakers: breakers, bell: bell, listeners: listeners,
       servedSlots: [], errorLog: errorLog, accessLog: accessLog)
   }
 

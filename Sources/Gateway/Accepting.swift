@@ -69,9 +69,16 @@ extension Gateway {
     counters.add(.connectionsAccepted)
     let limit = plan.limits.maxConnections
     guard limit == 0 || connectionsOfAllWorkers < limit, !drain.isHurried else { return refuse(socket, listener: listener) }
-    var client = Client(socket, peer: PeerText(address), listener: UInt16(truncatingIfNeeded: listener))
+    let peer = PeerText(address)
+    var counted = Hold.none
+    if limits.countsConnections, !enterConnection(peer, listener: listener, &counted) { return refuse(socket, listener: listener, .clientConnectionLimit) }
+    var client = Client(socket, peer: peer, listener: UInt16(truncatingIfNeeded: listener))
     client.peerPort = address.port
-    guard let handle = clients.insert(client) else { return counters.add(.connectionsRefused) }
+    client.connectionHolds = counted
+    guard let handle = clients.insert(client) else {
+      if counted != Hold.none { limits.leave(&counted) }
+      return counters.add(.connectionsRefused)
+    }
     do throws(Errno) {
       try poller.watch(clients[handle].socket.descriptor, token: Token.make(.client, handle))
     } catch {
@@ -94,19 +101,22 @@ extension Gateway {
 
   /// Says 503 to a connection there is no room for. One write, and no wait for it: this is a full house.
   @inline(never)
-  private mutating func refuse(_ socket: consuming Socket, listener: Int) {
+  private mutating func refuse(_ socket: consuming Socket, listener: Int, _ fault: Fault = .connectionLimitReached) {
     counters.add(.connectionsRefused)
-    counters.count(fault: Fault.connectionLimitReached.rawValue)
+    counters.count(fault: fault.rawValue)
     let isSecure = server(of: listener) != nil
-    log.write(
-      .warn, key: EventKey("connection-limit"),
-      "max_connections (\(plan.limits.maxConnections)) reached: a new connection is \(isSecure ? "refused with a TLS alert" : "answered 503")")
+    if fault == .connectionLimitReached {
+      log.write(
+        .warn, key: EventKey("connection-limit"),
+        "max_connections (\(plan.limits.maxConnections)) reached: a new connection is \(isSecure ? "refused with a TLS alert" : "answered 503")")
+    }
     services.responses.output.removeAll()
     // A 503 would take a handshake; an alert can be said without one.
     if isSecure {
       services.responses.output.append(TLSRecord.refusal.span)
     } else {
-      compose(error: .connectionLimitReached, ResponseContext(isHead: false, isVersion11: true, isPersistent: false), services.ids.make(), allow: nil, .text)
+      let status = fault == .connectionLimitReached ? nil : UInt16(clamping: limits.concurrencyPlan.status)
+      compose(error: fault, status: status, ResponseContext(isHead: false, isVersion11: true, isPersistent: false), services.ids.make(), allow: nil, .text)
     }
     _ = socket.send(services.responses.output.bytes)
     services.responses.output.removeAll()

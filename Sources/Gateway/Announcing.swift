@@ -56,6 +56,11 @@ extension Gateway {
         forgetAddress(client)
       }
       if addresses.isActive { judgePeer(client, isNew: false) }
+      if limits.countsConnections, !enterAnnounced(client) {
+        counters.add(.connectionsRefused)
+        counters.count(fault: Fault.clientConnectionLimit.rawValue)
+        return .failed(.protocolViolation)
+      }
       // From here on it is like any other.
       setClientTimer(client, .firstByte, plan.timeouts.request)
       return .moved(length)

@@ -109,6 +109,7 @@ extension Gateway {
       if !known { services.head.reset() }
       logLocal(client, status, fault, route: route, id, sent: services.responses.output.count - before, body: body, input.count, input.bytes)
     }
+    if limits.isActive { leaveRequest(client) }
     clients[client].flags.remove([.inHead, .discarding])
     clients[client].flags.formUnion([.closing, .mustLinger])
   }
@@ -264,7 +265,7 @@ extension Gateway {
       services.responses.output.append("\r\n")
     }
     if fault.isOfGuard { composeGuardFields(fault) }
-    if fault == .connectionLimitReached { services.responses.output.append("Retry-After: 1\r\n") }
+    if fault == .connectionLimitReached || fault == .concurrencyLimited || fault == .clientConnectionLimit { services.responses.output.append("Retry-After: 1\r\n") }
     services.responses.end(context)
     guard !context.isHead else { return 0 }
     services.responses.output.append(body.bytes)
@@ -298,7 +299,11 @@ extension Gateway {
   ) {
     counters.add(.requestsAnswered)
     count(status: status)
-    var sent = limits.isActive ? sent + tellLimits(services.rateNote, behind: body) : sent
+    var sent = sent
+    if limits.isActive {
+      sent += tellLimits(services.rateNote, behind: body)
+      leaveRequest(client.handle)
+    }
     if editsLocally, route >= 0 { sent += editLocal(client.handle, route, status, fault, id, input.bytes, sent: sent, body: body) }
     if logsAccess { logLocal(client.handle, status, fault, route: route, id, sent: sent, body: body, length, input.bytes) }
     input.consume(length)

@@ -119,6 +119,9 @@ struct Client: ~Copyable {
   var received: UInt64 = 0
   /// Which bounds hold for the request at hand: an index into `RouteActions.bounds`.
   var bounds: Int32 = 0
+  /// What its request, and its connection, are counted for: the first of a chain of holds (Concurrency).
+  var holds = Hold.none
+  var connectionHolds = Hold.none
 
   /// Notes what the socket has become ready for; true when it may simply be read for requests, as nearly always.
   @inline(__always)

@@ -235,6 +235,7 @@ extension Gateway {
     if !exchanges[pinned].flags.isDisjoint(with: [.grpc, .guarded, .watched]) { finishSpecial(exchange) }
     if logsAccess { log(pinned, client) }
     clients[client].exchange = nil
+    if limits.isActive { requestIsOver(client.handle) }
     clients[client].flags.remove([.holding, .owesContinue, .pouring])
     if !exchanges[pinned].flags.contains(.persistent) {
       clients[client].flags.insert(.closing)

@@ -217,12 +217,13 @@ public struct Gateway: ~Copyable {
   ///   - accessLog: where the access log goes; nil: nowhere.
   ///   - ticketKeys: keys of session tickets, one behind the other, the newest first.
   ///   - rateTables: the tables of rate limits, in the order of the plan's zones.
+  ///   - concurrencyTables: likewise those of limits on what is under way.
   ///   - endpoints: what workers share of endpoints; nil: this is the only one.
   ///   - names: …and of names.
   ///   - breakers: the circuit breakers, of which this worker writes row `row`; nil: no upstream has one.
   public init(
     _ plan: Plan, worker: WorkerIdentity, board: Scoreboard?, counters: consuming CounterPage, log: EventLog, accessLog: consuming Descriptor?,
-    ticketKeys: [UInt8], rateTables: [RateTable] = [], endpoints: EndpointTable? = nil, names: NameTable? = nil, breakers: BreakerTable? = nil, bell: consuming Bell? = nil, row: Int = 0
+    ticketKeys: [UInt8], rateTables: [RateTable] = [], concurrencyTables: [ConcurrencyTable] = [], endpoints: EndpointTable? = nil, names: NameTable? = nil, breakers: BreakerTable? = nil, bell: consuming Bell? = nil, row: Int = 0
   ) throws(GatewayFailure) {
     // Everything that can fail comes first: a noncopyable value is initialised whole or not at all.
     let table = try Self.makeTable(plan)
@@ -293,7 +294,9 @@ public struct Gateway: ~Copyable {
       ciphertext.prepare(small: services.small.bufferCapacity + 1024, large: services.large.bufferCapacity)
     }
     addresses = AddressRules(plan)
-    limits = RateLimits(plan.rateLimit, tables: rateTables, keyLimit: services.small.bufferCapacity, routes: plan.routes, captures: { captureNames[$0] })
+    limits = RateLimits(
+      plan.rateLimit, tables: rateTables, keyLimit: services.small.bufferCapacity, routes: plan.routes, captures: { captureNames[$0] },
+      concurrency: plan.concurrencyLimit, concurrencyTables: concurrencyTables, column: row, clients: clientCapacity)
     balances = BalanceTable(plan.upstreams)
     let health = HealthChecks(plan, table: endpoints)
     hasHealth = health.isActive

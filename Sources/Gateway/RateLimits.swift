@@ -1,6 +1,4 @@
-// RateLimits — the zones of a plan, made ready: what each applies to, what its key is made of, its bucket and its table.
-//
-// Lists of a zone are ranges of two tables that all zones share, so that a zone is a plain value.
+// RateLimits — the zones of a plan, made ready: of rate limits, and of limits on what is under way.
 
 import HTTPModel
 import Kernel
@@ -25,121 +23,88 @@ struct RateNote: BitwiseCopyable {
 /// A zone.
 struct RateZone: BitwiseCopyable {
   let limiter: RateLimiter<RateTable>
-  /// Ranges of `RateLimits.parts` and `RateLimits.prefixes`.
-  let parts: Extent
-  let prefixes: Extent
-  /// What counts of an IPv6 address.
-  let highMask: UInt64
-  let lowMask: UInt64
+  let rule: KeyRule
   /// Seconds in which an empty bucket fills: the window that RateLimit-Policy names.
   let window: Int64
 }
 
-/// A part of a key: its kind, and where the name is of the field or cookie.
-struct RatePart: BitwiseCopyable {
-  enum Kind: UInt8, BitwiseCopyable { case clientAddress, path, header, cookie, tlsSubject, routeParameter }
-
-  let kind: Kind
-  let name: Extent
-  /// Of a route's parameter: which of them, counted over all parts.
-  var parameter: Int32 = 0
+/// A zone of the limits on what is under way.
+struct ConcurrencyZone: BitwiseCopyable {
+  let limiter: ConcurrencyLimiter<ConcurrencyTable>
+  let rule: KeyRule
+  /// Index into the plan's zones.
+  let index: Int32
+  let isOfConnections: Bool
 }
 
 /// All zones of a worker.
 struct RateLimits: ~Copyable {
+  /// Whether requests are looked at.
   let isActive: Bool
   let plan: RateLimitPlan
+  let concurrencyPlan: ConcurrencyLimitPlan
   private(set) var zones: BoundedArray<RateZone>
-  private(set) var parts: BoundedArray<RatePart>
-  private(set) var prefixes: BoundedArray<Extent>
-  /// Names of fields and cookies, and path prefixes.
-  private(set) var texts: Buffer
+  /// Of them: those of requests first, then those of connections.
+  private(set) var concurrencyZones: BoundedArray<ConcurrencyZone>
+  let requestZoneCount: Int
+  /// Whether requests under way are counted, and whether connections are.
+  var countsRequests: Bool { requestZoneCount > 0 }
+  let countsConnections: Bool
+  /// What is counted of clients.
+  var holds: Slab<Hold>
+  private(set) var keys: RequestKeys
   /// Tokens that a request of each route takes; empty: one.
   private(set) var costs: BoundedArray<Int64>
-  /// By parameter and route: which of the route's captures it is; negative: the route has no such parameter.
-  private var captures: BoundedArray<Int16>
-  private let routeCount: Int
   /// The key being put together.
   var key: Buffer
   /// Header lines being put together.
   var lines = Buffer(capacity: 512)
 
-  /// - Parameter keyLimit: bytes of a request's head, which no key is longer than by much.
+  /// - Parameters:
+  ///   - keyLimit: bytes of a request's head, which no key is longer than by much.
   ///   - routes: those of the gateway, and the names of the captures of each.
-  init(_ plan: RateLimitPlan, tables: [RateTable], keyLimit: Int, routes: [RoutePlan] = [], captures names: (Int) -> [String] = { _ in [] }) {
+  ///   - concurrency: the limits on what is under way, their tables in the order of the plan's zones, and the worker's column in them.
+  ///   - clients: connections and streams at most.
+  init(
+    _ plan: RateLimitPlan, tables: [RateTable], keyLimit: Int, routes: [RoutePlan] = [], captures names: (Int) -> [String] = { _ in [] },
+    concurrency: ConcurrencyLimitPlan = ConcurrencyLimitPlan(), concurrencyTables: [ConcurrencyTable] = [], column: Int = 0, clients: UInt32 = 0
+  ) {
     self.plan = plan
-    let count = plan.isActive && tables.count == plan.zones.count ? plan.zones.count : 0
-    isActive = count > 0
-    zones = BoundedArray(capacity: max(1, count))
-    parts = BoundedArray(capacity: max(1, count * RateKey.partLimit))
-    prefixes = BoundedArray(capacity: max(1, plan.zones.reduce(0) { $0 + $1.appliesTo.count }))
-    var texts = Buffer(capacity: plan.zones.reduce(16) { $0 + $1.key.utf8.count + $1.appliesTo.reduce(0) { $0 + $1.utf8.count } })
-    routeCount = routes.count
-    let hasCosts = count > 0 && routes.contains { $0.rules.rateLimitCost != 1 }
-    costs = BoundedArray(capacity: max(1, routes.count))
-    for route in routes where hasCosts { _ = costs.append(Int64(max(0, route.rules.rateLimitCost))) }
-    let parameterLimit = max(1, count * RateKey.partLimit)
-    captures = BoundedArray(capacity: parameterLimit * max(1, routes.count))
-    var parameters = 0
-    key = Buffer(capacity: count > 0 ? 4 * keyLimit + 256 : 0)
-    for (zone, table) in zip(plan.zones, tables) where count > 0 {
-      let firstPart = parts.count, firstPrefix = prefixes.count
-      // The key has been looked at when the configuration was read.
-      for part in (try? RateKey(parsing: zone.key))?.parts ?? [] {
-        let ready: RatePart =
-          switch part {
-          case .clientAddress: RatePart(kind: .clientAddress, name: Extent(0..<0))
-          case .path: RatePart(kind: .path, name: Extent(0..<0))
-          case .tlsSubject: RatePart(kind: .tlsSubject, name: Extent(0..<0))
-          case .header(let name): RatePart(kind: .header, name: RateLimits.add(name, to: &texts))
-          case .cookie(let name): RatePart(kind: .cookie, name: RateLimits.add(name, to: &texts))
-          case .routeParameter: RatePart(kind: .routeParameter, name: Extent(0..<0), parameter: Int32(parameters))
-          }
-        if case .routeParameter(let name) = part {
-          parameters += 1
-          for route in routes.indices { _ = captures.append(Int16(clamping: names(route).firstIndex(of: name) ?? -1)) }
-        }
-        _ = parts.append(ready)
-      }
-      for prefix in zone.appliesTo { _ = prefixes.append(RateLimits.add(prefix, to: &texts)) }
-      let bits = min(max(zone.ipv6Prefix, 0), 128)
+    concurrencyPlan = concurrency
+    let zonePlans = plan.isActive && tables.count == plan.zones.count ? plan.zones : []
+    let counted = concurrency.isActive && concurrencyTables.count == concurrency.zones.count ? Array(zip(concurrency.zones, concurrencyTables).enumerated()) : []
+    // A table without a column for this worker cannot take its counts.
+    let usable = counted.filter { $0.element.1.use(column: column) }
+    let ordered = usable.filter { $0.element.0.subject == .requests } + usable.filter { $0.element.0.subject == .connections }
+    keys = RequestKeys(
+      zonePlans.map { ($0.key, $0.ipv6Prefix, $0.appliesTo) } + ordered.map { ($0.element.0.key, $0.element.0.ipv6Prefix, $0.element.0.appliesTo) },
+      routes: routes, captures: names)
+    zones = BoundedArray(capacity: max(1, zonePlans.count))
+    for (index, zone) in zonePlans.enumerated() {
       let bucket = zone.bucket
       _ = zones.append(
-        RateZone(
-          limiter: RateLimiter(table, bucket), parts: Extent(firstPart..<parts.count), prefixes: Extent(firstPrefix..<prefixes.count),
-          highMask: RateLimits.mask(min(bits, 64)), lowMask: RateLimits.mask(max(0, bits - 64)),
-          window: Int64(max(1, (Double(bucket.capacity) / bucket.rate).rounded(.up)))))
+        RateZone(limiter: RateLimiter(tables[index], bucket), rule: keys.rules[index], window: Int64(max(1, (Double(bucket.capacity) / bucket.rate).rounded(.up)))))
     }
-    self.texts = texts
-  }
-
-  private static func add(_ text: String, to texts: inout Buffer) -> Extent {
-    let start = texts.count
-    texts.append(Array(text.utf8).span)
-    return Extent(start..<texts.count)
-  }
-
-  /// A word whose first `bits` are set.
-  private static func mask(_ bits: Int) -> UInt64 { bits <= 0 ? 0 : ~0 << UInt64(64 - bits) }
-
-  /// Which capture of `route` the parameter is; negative: none.
-  func capture(_ parameter: Int32, _ route: Int) -> Int {
-    let place = Int(parameter) * routeCount + route
-    return route >= 0 && route < routeCount && place < captures.count ? Int(captures.span[place]) : -1
+    concurrencyZones = BoundedArray(capacity: max(1, ordered.count))
+    for (place, (index, (zone, table))) in ordered.enumerated() {
+      _ = concurrencyZones.append(
+        ConcurrencyZone(
+          limiter: ConcurrencyLimiter(table, limit: zone.limit, column: column), rule: keys.rules[zonePlans.count + place], index: Int32(index),
+          isOfConnections: zone.subject == .connections))
+    }
+    requestZoneCount = ordered.count { $0.element.0.subject == .requests }
+    countsConnections = ordered.count > requestZoneCount
+    holds = Slab(capacity: ordered.isEmpty ? 1 : UInt32(clamping: Int(clients) * ordered.count))
+    isActive = !zonePlans.isEmpty || requestZoneCount > 0
+    let hasCosts = !zonePlans.isEmpty && routes.contains { $0.rules.rateLimitCost != 1 }
+    costs = BoundedArray(capacity: max(1, routes.count))
+    for route in routes where hasCosts { _ = costs.append(Int64(max(0, route.rules.rateLimitCost))) }
+    key = Buffer(capacity: isActive || countsConnections ? 4 * keyLimit + 256 : 0)
   }
 
   /// Tokens that a request of `route` takes.
   @inline(__always)
   func cost(_ route: Int) -> Int64 { route >= 0 && route < costs.count ? costs.span[route] : 1 }
-
-  /// Whether the zone is for `path`.
-  func applies(_ zone: RateZone, to path: Span<UInt8>) -> Bool {
-    if zone.prefixes.isEmpty { return true }
-    for index in Int(zone.prefixes.lower)..<Int(zone.prefixes.upper) {
-      if path.isBelow(prefixes.span[index].text(in: texts.bytes)) { return true }
-    }
-    return false
-  }
 
   /// Appends the lines that tell the client about `note`.
   mutating func compose(_ note: RateNote) {
@@ -169,14 +134,5 @@ struct RateLimits: ~Copyable {
   /// Brings old entries of all tables up to date where that is due; to be called about once a second.
   func sweep(microseconds: Int64) {
     for index in 0..<zones.count { zones.span[index].limiter.sweepIfDue(microseconds: microseconds) }
-  }
-}
-
-extension Span<UInt8> {
-  /// Whether the path is `prefix`, or below it: on the boundary of a segment.
-  func isBelow(_ prefix: Span<UInt8>) -> Bool {
-    guard count >= prefix.count else { return false }
-    for index in prefix.indices where self[index] != prefix[index] { return false }
-    return count == prefix.count || prefix.isEmpty || prefix[prefix.count - 1] == 0x2f || self[prefix.count] == 0x2f
   }
 }

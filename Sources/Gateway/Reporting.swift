@@ -44,13 +44,25 @@ extension Gateway {
 
   /// The zones of rate limits, with what follows them; empty where there are none.
   private var rateLimits: String {
-    guard limits.isActive else { return "" }
+    guard limits.plan.isActive else { return "" }
     var zones: [String] = []
     for index in 0..<limits.zones.count {
       let refusals = limits.zones.span[index].limiter.memory.refusals
       zones.append("\(quoted(limits.plan.zones[index].name)):{\"refused\":\(refusals.made),\"dry_run_refused\":\(refusals.spared)}")
     }
     return "\"rate_limit\":{\"refused\":\(total(.rateLimitRefusals)),\"dry_run_refused\":\(total(.rateLimitSpared)),\"zones\":{\(zones.joined(separator: ","))}},"
+  }
+
+  /// The zones of limits on what is under way, with what follows them; empty where there are none.
+  private var concurrencyLimits: String {
+    guard limits.concurrencyPlan.isActive else { return "" }
+    var zones: [String] = []
+    for index in 0..<limits.concurrencyZones.count {
+      let zone = limits.concurrencyZones.span[index]
+      let refusals = zone.limiter.memory.refusals
+      zones.append("\(quoted(limits.concurrencyPlan.zones[Int(zone.index)].name)):{\"refused\":\(refusals.made),\"dry_run_refused\":\(refusals.spared)}")
+    }
+    return "\"concurrency_limit\":{\"requests_refused\":\(total(.concurrencyRefusals)),\"dry_run_requests_refused\":\(total(.concurrencySpared)),\"connections_refused\":\(total(.connectionExcessRefusals)),\"dry_run_connections_refused\":\(total(.connectionExcessSpared)),\"zones\":{\(zones.joined(separator: ","))}},"
   }
 
   /// The circuit breakers, with what follows them; empty where there are none.
@@ -118,7 +130,7 @@ extension Gateway {
       "upstream_http2":{"connections_active":\(total(.upstreamSessionsActive)),"connections":\(total(.upstreamSessions)),"streams_active":\(total(.upstreamStreamsActive)),"streams":\(total(.upstreamStreams)),"resets_received":\(total(.upstreamResetsReceived)),"resets_sent":\(total(.upstreamResetsSent)),"goaways":\(total(.upstreamGoAways)),"ping_timeouts":\(total(.upstreamPingTimeouts)),"preconnects":\(total(.upstreamPreconnects)),"preconnects_skipped":\(total(.upstreamPreconnectsSkipped))},\
       "compression":{"responses":\(total(.responsesCompressed)),"bytes_in":\(total(.compressionBytesIn)),"bytes_out":\(total(.compressionBytesOut))},\
       "proxy_protocol":{"received":\(total(.proxyHeadersReceived)),"sent":\(total(.proxyHeadersSent))},\
-      \(rateLimits)\(breakers)\(names)\
+      \(rateLimits)\(concurrencyLimits)\(breakers)\(names)\
       "faults":{\(faults.joined(separator: ","))},\
       "mirrors":{"sent":\(total(.mirrorsSent)),"failed":\(total(.mirrorsFailed)),"skipped":\(total(.mirrorsSkipped))},\
       "header_rules":{"values_refused":\(total(.fieldsRefused))},\

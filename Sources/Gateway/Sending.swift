@@ -127,6 +127,7 @@ extension Gateway {
       if progress { setSendTimer(client) }
       return
     }
+    if limits.isActive { leaveRequest(client) }
     if clients[client].flags.contains(.closing) { return endClient(client) }
     setClientTimer(client, .idle, plan.timeouts.idle)
     enqueue(client)
@@ -194,6 +195,7 @@ extension Gateway {
 
   /// Closes a client that holds nothing any more, and frees its slot.
   mutating func vacate(_ client: Handle) {
+    if limits.isActive || limits.countsConnections { leaveAll(client) }
     clients[client].vacate()
     clients.park(client)
   }

@@ -71,6 +71,8 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case dnsError, dnsTimeout
   // The upstream's guard.
   case upstreamOverloaded
+  // Policies again.
+  case concurrencyLimited, clientConnectionLimit
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -183,6 +185,8 @@ public struct FaultRow: Sendable {
     row(.dnsError, "dns_error", .upstream, .never, 503, 4, "The upstream's name has no addresses: it does not exist, or no server could say."),
     row(.dnsTimeout, "dns_timeout", .upstream, .never, 503, 4, "No server has answered in time what addresses the upstream's name has."),
     row(.upstreamOverloaded, "upstream_request_limit", .gateway, .never, 503, 2, "As many requests to the upstream are under way as circuit_breaker.max_requests or adaptive_concurrency allow."),
+    row(.concurrencyLimited, "concurrency_limited", .client, .never, 429, 2, "As many requests of the request's key are under way as a zone of concurrency_limit allows; the status is concurrency_limit.status_code."),
+    row(.clientConnectionLimit, "client_connection_limit", .client, .never, 429, 2, "The client's address has as many connections open as a zone of concurrency_limit allows; the status is concurrency_limit.status_code."),
   ]
 
   private static func row(

@@ -42,7 +42,7 @@ final class EndpointSegment {
 }
 
 extension Master {
-  /// Drops what the worker of a row of the scoreboard, which has ended, had in flight.
+  /// Drops what the worker of a row of the scoreboard, which has ended, had in flight and under way.
   func dropColumns(_ row: Int) {
     var dropped: [ObjectIdentifier] = []
     for segment in generations.values.compactMap(\.endpoints) where !dropped.contains(ObjectIdentifier(segment)) {
@@ -50,5 +50,6 @@ extension Master {
       segment.table.ceaseToLead(row: row)
       dropped.append(ObjectIdentifier(segment))
     }
+    dropConcurrency(row)
   }
 }

@@ -11,6 +11,7 @@ struct Inheritance {
   var activated: [NamedFile] = []
   var board: SharedFile?
   var rates: [RateSegment] = []
+  var concurrency: [ConcurrencySegment] = []
   var endpoints: EndpointSegment?
   var breakers: SharedFile?
   var bell: SharedFile?
@@ -37,7 +38,8 @@ struct Inheritance {
       sockets.append(
         OfferedSocket(socket: socket, key: entry.key, port: entry.port, slot: entry.slot, isShared: entry.isShared, isActivated: entry.isActivated))
     }
-    let zones = (try? Plan(decoding: inventory.meaning))?.rateLimit.zones ?? []
+    let meaning = try? Plan(decoding: inventory.meaning)
+    let zones = meaning?.rateLimit.zones ?? [], countedZones = meaning?.concurrencyLimit.zones ?? []
     for entry in inventory.segments {
       guard let found = file(entry.file) else { continue }
       found.storeNumber = entry.storeNumber
@@ -53,6 +55,14 @@ struct Inheritance {
           rates.append(segment)
         } else {
           notes.append((.warn, "the table of rate limit \"\(entry.name)\" of version \(inventory.program) has another layout: it begins empty"))
+        }
+      case .concurrencyZone:
+        if let zone = countedZones.first(where: { $0.name == entry.name }), entry.layout == ConcurrencyTable.layout,
+          let segment = try? ConcurrencySegment(zone, existing: found)
+        {
+          concurrency.append(segment)
+        } else {
+          notes.append((.warn, "the table of concurrency limit \"\(entry.name)\" of version \(inventory.program) has another layout: it begins anew"))
         }
       case .endpoints:
         if entry.layout == EndpointTable.layout, let segment = try? EndpointSegment(existing: found) {
@@ -71,7 +81,7 @@ struct Inheritance {
       }
     }
     // Its columns are the rows of the scoreboard: with another one they would have two meanings.
-    if board == nil { (endpoints, breakers) = (nil, nil) }
+    if board == nil { (endpoints, breakers, concurrency) = (nil, nil, []) }
     let parts = [
       sockets.isEmpty ? nil : "\(sockets.count) listening sockets", board == nil ? nil : "the counters", rates.isEmpty ? nil : "\(rates.count) tables of rate limits",
       endpoints == nil ? nil : "the table of endpoints",

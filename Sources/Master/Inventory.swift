@@ -17,6 +17,7 @@ enum SegmentKind: UInt8 {
   case breakers = 4
   /// The event counter by which workers are told of changed breakers.
   case breakerBell = 5
+  case concurrencyZone = 6
 }
 
 extension ListenerKey {
@@ -102,7 +103,7 @@ struct Inventory: Equatable {
   var program = ""
   var sockets: [SocketEntry] = []
   var segments: [SegmentEntry] = []
-  /// A plan that has nothing but what the segments mean: the zones of the rate limits.
+  /// A plan that has nothing but what the segments mean: the zones of the limits.
   var meaning: [UInt8] = []
 
   init() {}
@@ -115,6 +116,7 @@ struct Inventory: Equatable {
     // No certificate or key leaves the process by this way.
     var bare = Plan()
     bare.rateLimit = plan.rateLimit
+    bare.concurrencyLimit = plan.concurrencyLimit
     meaning = bare.encoded()
   }
 

@@ -23,6 +23,7 @@ struct GenerationRecord {
   let listeners: Set<ListenerKey>
   let logs: LogFiles
   let rates: [RateSegment]
+  let concurrency: [ConcurrencySegment]
   /// Nil: there are no upstreams.
   let endpoints: EndpointSegment?
   /// Entries in the segment of circuit breakers, by upstream; nil: it has none.
@@ -130,7 +131,11 @@ public final class Master {
     boardFile = file
     if inheritance.board != nil, takeover == nil {
       strangers = board.retireDead()
-      inheritance.endpoints?.dropColumns(but: strangers.map(\.row))
+      let living = strangers.map(\.row)
+      inheritance.endpoints?.dropColumns(but: living)
+      for segment in inheritance.concurrency {
+        for column in 0..<segment.table.columnCount where !living.contains(column) { segment.table.drop(column: column) }
+      }
     }
     if let table = inheritance.breakers, let bell = inheritance.bell {
       try breakers.restore(table, bell: bell, living: takeover == nil ? strangers.map(\.row) : nil)

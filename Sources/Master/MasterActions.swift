@@ -52,6 +52,12 @@ extension Master {
     } catch {
       throw ListenerFailure(reason: "cannot make the tables of rate limits: \(error.text)")
     }
+    let concurrency: [ConcurrencySegment]
+    do {
+      concurrency = try ConcurrencySegment.make(for: plan, previous: supervisor.serving.flatMap { generations[$0]?.concurrency } ?? inheritance.concurrency)
+    } catch {
+      throw ListenerFailure(reason: "cannot make the tables of concurrency limits: \(error.text)")
+    }
     let endpoints: EndpointSegment?
     do {
       endpoints = try EndpointSegment.make(for: plan, previous: supervisor.serving.flatMap { generations[$0]?.endpoints } ?? inheritance.endpoints)
@@ -73,7 +79,7 @@ extension Master {
       throw error
     }
     let record = GenerationRecord(
-      number: nextGeneration, plan: plan, planFile: planFile, listeners: Set(ListenerTable.keys(of: plan)), logs: logs, rates: rates, endpoints: endpoints,
+      number: nextGeneration, plan: plan, planFile: planFile, listeners: Set(ListenerTable.keys(of: plan)), logs: logs, rates: rates, concurrency: concurrency, endpoints: endpoints,
       breakers: breakers, names: names, startedAt: Time.wallSeconds, settings: settings)
     generations[record.number] = record
     nextGeneration += 1
@@ -189,6 +195,7 @@ extension Master {
     start.hasConsole = journal.hasConsole
     start.ticketKeys = tls.tickets.bytes
     start.rateTableCount = record.rates.count
+    start.concurrencyTableCount = record.concurrency.count
     start.hasEndpointTable = record.endpoints != nil
     start.hasNameTable = record.names != nil
     start.hasBreakers = record.breakers.contains { $0 != nil }
@@ -196,7 +203,7 @@ extension Master {
     do {
       let lent = try record.logs.lend()
       let files = [record.planFile.file.raw, boardFile.descriptor.raw] + (0..<lent.count).compactMap { lent.raw(at: $0) }
-        + record.rates.map { $0.file.descriptor.raw } + [record.endpoints?.file.descriptor.raw, record.names?.file.raw].compactMap { $0 } + (start.hasBreakers ? breakers.raws : [])
+        + record.rates.map { $0.file.descriptor.raw } + record.concurrency.map { $0.file.descriptor.raw } + [record.endpoints?.file.descriptor.raw, record.names?.file.raw].compactMap { $0 } + (start.hasBreakers ? breakers.raws : [])
       let worker = try WorkerProcess.spawn(id, record: start, startedAt: now, files: files, sockets: listeners.sockets(of: record.plan))
       board.assign(worker.process, row: row)
       workers[id] = worker

@@ -174,9 +174,10 @@ extension Master {
         let endpoints = isServing ? try EndpointSegment.make(for: plan, previous: inheritance.endpoints) : nil
         let names = isServing ? try NameSegment.make(for: plan, previous: nil, now: Time.milliseconds) : nil
         let rates = isServing ? try RateSegment.make(for: plan.rateLimit, previous: inheritance.rates) : []
+        let concurrency = isServing ? try ConcurrencySegment.make(for: plan, previous: inheritance.concurrency) : []
         generations[entry.number] = GenerationRecord(
           number: entry.number, plan: plan, planFile: try SealedPlan(plan), listeners: Set(entry.listeners), logs: journal.files, rates: rates,
-          endpoints: endpoints, breakers: entries, names: names, startedAt: entry.startedAt)
+          concurrency: concurrency, endpoints: endpoints, breakers: entries, names: names, startedAt: entry.startedAt)
       } catch {
         throw ListenerFailure(reason: "cannot take generation \(entry.number) over: \(error.text)")
       }

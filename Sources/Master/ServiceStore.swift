@@ -119,6 +119,7 @@ extension Master {
   func segments(of record: GenerationRecord?) -> [Segment] {
     [Segment(kind: .scoreboard, name: "", layout: Scoreboard.layout, file: boardFile)]
       + (record?.rates ?? []).map { Segment(kind: .rateZone, name: $0.zone.name, layout: RateTable.layout, file: $0.file) }
+      + (record?.concurrency ?? []).map { Segment(kind: .concurrencyZone, name: $0.zone.name, layout: ConcurrencyTable.layout, file: $0.file) }
       + (record?.endpoints.map { [Segment(kind: .endpoints, name: "", layout: EndpointTable.layout, file: $0.file)] } ?? [])
       + (breakers.files.map {
         [

@@ -50,6 +50,8 @@ public func makeSingleProcess(_ plan: Plan) throws(SingleProcessFailure) -> Work
     record.hasAccessLog = logs.hasAccessFile
     let rates = try RateSegment.make(for: plan.rateLimit, previous: [])
     record.rateTableCount = rates.count
+    let concurrency = try ConcurrencySegment.make(for: plan, previous: [])
+    record.concurrencyTableCount = concurrency.count
     let endpoints = try EndpointSegment.make(for: plan, previous: nil)
     record.hasEndpointTable = endpoints != nil
     let breakers = BreakerSegment()
@@ -57,7 +59,7 @@ public func makeSingleProcess(_ plan: Plan) throws(SingleProcessFailure) -> Work
     breakers.use(row: row)
     record.hasBreakers = breakers.table != nil
     return WorkerStart(
-      record: record, plan: plan, scoreboard: board, rateTables: rates.map(\.limiter.memory), endpoints: endpoints?.table, breakers: breakers.table,
+      record: record, plan: plan, scoreboard: board, rateTables: rates.map(\.limiter.memory), concurrencyTables: concurrency.map(\.table), endpoints: endpoints?.table, breakers: breakers.table,
       bell: try breakers.bellDuplicate(), listeners: listeners, servedSlots: [0],
       errorLog: try logs.errorDuplicate(), accessLog: try logs.accessDuplicate())
   } catch {

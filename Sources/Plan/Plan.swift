@@ -27,6 +27,7 @@ public struct Plan: Equatable, Sendable {
   public var identity = IdentityPlan()
   public var tickets = TicketPlan()
   public var rateLimit = RateLimitPlan()
+  public var concurrencyLimit = ConcurrencyLimitPlan()
   public var dns = DNSPlan()
   /// What upstreams are called whose addresses are looked up while they are in use; each once.
   public var names: [NamePlan] = []

@@ -21,6 +21,7 @@ extension Plan {
     identity.code(with: &coder)
     tickets.code(with: &coder)
     rateLimit.code(with: &coder)
+    concurrencyLimit.code(with: &coder)
     dns.code(with: &coder)
     coder.code(&names, blank: NamePlan(host: "")) { $0.code(with: &$1) }
     clientAddress.code(with: &coder)
@@ -39,6 +40,27 @@ extension RateLimitPlan {
     coder.code(&status)
     coder.code(&includeHeaders)
     coder.code(&zones, blank: RateZonePlan()) { $0.code(with: &$1) }
+  }
+}
+
+extension ConcurrencyLimitPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&enabled)
+    coder.code(&dryRun)
+    coder.code(&status)
+    coder.code(&zones, blank: ConcurrencyZonePlan()) { $0.code(with: &$1) }
+  }
+}
+
+extension ConcurrencyZonePlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&name)
+    coder.code(&subject, of: Subject.allCases.count)
+    coder.code(&limit)
+    coder.code(&key)
+    coder.code(&ipv6Prefix)
+    coder.code(&maxEntries)
+    coder.code(&appliesTo)
   }
 }
 

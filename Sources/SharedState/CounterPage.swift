@@ -66,6 +66,8 @@ public enum Counter: Int, Sendable, CaseIterable {
   case upstreamRaces, upstreamRacesWon
   // Requests refused because as many were under way, or waited, as may.
   case crowdRefusals, pendingRefusals
+  // Limits on what is under way: requests refused and those that a dry run spared, connections likewise.
+  case concurrencyRefusals, concurrencySpared, connectionExcessRefusals, connectionExcessSpared
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
   public var isGauge: Bool {
@@ -79,9 +81,9 @@ public enum Counter: Int, Sendable, CaseIterable {
 /// A worker's counters.
 @safe
 public struct CounterPage: ~Copyable {
-  /// The size of a page in bytes. 512 cells: the first 128 for `Counter`, the rest one per `Fault`.
+  /// The size of a page in bytes. 512 cells: the first 256 for `Counter`, the rest one per `Fault`.
   public static let byteCount = 4096
-  @usableFromInline static let faultBase = 128
+  @usableFromInline static let faultBase = 256
 
   @usableFromInline let cells: UnsafeMutablePointer<Atomic<UInt64>>
 

@@ -106,7 +106,7 @@ public struct Scoreboard: Sendable {
   /// A number that differs when the places of things differ. (New counters at the end of their page do not move anything.)
   public static var layout: UInt64 {
     LayoutHash.of([
-      headerBytes, rowBytes, capacity, CounterPage.byteCount, retiredOffset, rowsOffset, pagesOffset, Counter.waiting.rawValue, RowCell.restarts.rawValue, MasterCell.restarts.rawValue,
+      headerBytes, rowBytes, capacity, CounterPage.byteCount, CounterPage.faultBase, retiredOffset, rowsOffset, pagesOffset, Counter.waiting.rawValue, RowCell.restarts.rawValue, MasterCell.restarts.rawValue,
     ])
   }
 

@@ -72,7 +72,7 @@ private func run(
   var gateway: Gateway
   do throws(GatewayFailure) {
     gateway = try Gateway(
-      plan, worker: identity, board: board, counters: counters, log: log, accessLog: accessLog, ticketKeys: record.ticketKeys, rateTables: start.rateTables,
+      plan, worker: identity, board: board, counters: counters, log: log, accessLog: accessLog, ticketKeys: record.ticketKeys, rateTables: start.rateTables, concurrencyTables: start.concurrencyTables,
       endpoints: start.endpoints, names: start.names, breakers: start.breakers, bell: start.bell.take(), row: record.row)
   } catch {
     if let channel = channel.take() { channel.send(.failed(error.reason)) }

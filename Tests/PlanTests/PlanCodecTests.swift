@@ -88,8 +88,10 @@ import Testing
   @Test func fieldsAreCounted() {
     func count(_ value: Any) -> Int { Mirror(reflecting: value).children.count }
     let plan = Plan()
-    #expect(count(plan) == 23)
+    #expect(count(plan) == 24)
     #expect(count(plan.rateLimit) == 5)
+    #expect(count(plan.concurrencyLimit) == 4)
+    #expect(count(ConcurrencyZonePlan()) == 7)
     #expect(count(plan.dns) == 11)
     #expect(count(NamePlan(host: "")) == 2)
     #expect(count(RateZonePlan()) == 7)

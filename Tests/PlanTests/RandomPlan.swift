@@ -78,6 +78,20 @@ func randomPlan(_ seed: UInt64) -> Plan {
     zone.appliesTo = r.texts()
     return zone
   }
+  plan.concurrencyLimit.enabled = r.flag()
+  plan.concurrencyLimit.dryRun = r.flag()
+  plan.concurrencyLimit.status = r.int()
+  plan.concurrencyLimit.zones = (0..<r.below(3)).map { _ in
+    var zone = ConcurrencyZonePlan()
+    zone.name = r.text()
+    zone.subject = ConcurrencyZonePlan.Subject.allCases[r.below(2)]
+    zone.limit = r.int()
+    zone.key = r.text()
+    zone.ipv6Prefix = r.int()
+    zone.maxEntries = r.int()
+    zone.appliesTo = r.texts()
+    return zone
+  }
   plan.dns.family = DNSPlan.Family.allCases[r.below(4)]
   plan.dns.servers = r.texts()
   plan.dns.resolveTimeout = r.int()

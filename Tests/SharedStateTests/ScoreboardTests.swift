@@ -106,3 +106,8 @@ private func board() throws -> Scoreboard { try Scoreboard(try Scoreboard.create
   let short = try MemoryFile.table(size: 4096, name: "test")
   #expect((try? Scoreboard(short)) == nil)
 }
+
+@Test func thereIsRoomForEveryCounterAndEveryFault() {
+  #expect(Counter.allCases.count <= CounterPage.faultBase)
+  #expect((CounterPage.faultBase + Int(UInt8.max) + 1) * 8 <= CounterPage.byteCount)
+}
