@@ -56,7 +56,7 @@ let package = Package(
     step("SharedState", ["Kernel"]),
     step("Telemetry", ["HTTPModel", "Memory", "Kernel", "Plan", "CLinux"]),
     // 5: decisions without I/O
-    step("Policy", ["HTTPModel", "Memory", "CLinux", "Plan", "SharedState"]),
+    step("Policy", ["HTTPModel", "Memory", "Kernel", "CLinux", "Plan", "SharedState"]),
     // 6: backends
     step("Resolution", ["Kernel", "Plan", "SharedState", "CCares"]),
     step("Upstream", ["Policy", "SharedState", "Kernel", "Memory", "HTTPModel", "Wire", "Plan"]),

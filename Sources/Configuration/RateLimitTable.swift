@@ -11,6 +11,7 @@ extension SettingsTable {
       .boolean("dry_run", \.dryRun, "Admit what would be refused; it is counted and logged.").variable("RATE_LIMIT_DRY_RUN"),
       .integer("status_code", \.status, 400...599, "Status of a refusal.").variable("RATE_LIMIT_STATUS_CODE"),
       .boolean("include_headers", \.includeHeaders, "Whether responses carry RateLimit-Policy and RateLimit, and refusals Retry-After."),
+      .integer("max_delayed", \.maxDelayed, 1...100_000, "Requests that a worker holds at the same time because of a zone's delay; those beyond are refused."),
       .list("zones", \.zones, rateZone, "Buckets, looked at in this order until one refuses."),
     ])
 
@@ -20,6 +21,9 @@ extension SettingsTable {
       .text("name", \.name, .name, "Name for logs and metrics. A zone of the same name and key keeps its buckets over a reload.").required(example: "per-client"),
       .decimal("rate", \.rate, 1...1_000_000_000_000, "Tokens that come back per second. A request takes one.").required(example: .integer(10)),
       .integer("capacity", \.capacity, 1...1_000_000_000_000, "Tokens in a full bucket: requests at once.").required(example: 20),
+      .integer(
+        "delay", \.delay, 1...1_000_000, zero: "refused at once",
+        "Tokens that a key may owe: a request that finds its bucket empty is held until its token has come back, and refused only when that many are waited for."),
       .text(
         "key_type", \.key, .rateKey,
         "Whom a bucket is for: client_ip, path, header:NAME, cookie:NAME, param:NAME (a parameter of the route's pattern) or tls_subject, or up to four of them joined by \"+\". A request that lacks one is not limited by the zone.")
@@ -27,6 +31,7 @@ extension SettingsTable {
       .integer("ipv6_prefix", \.ipv6Prefix, 1...128, "Bits of an IPv6 client's address that count: one client may have all addresses of a network."),
       .integer("max_entries", \.maxEntries, 16...16_777_216, "Buckets remembered at least, 8 bytes each."),
       .texts("applies_to", \.appliesTo, .pathPrefix, "Path prefixes, on segment boundaries; none given: every path."),
+      .boolean("track_keys", \.trackKeys, "Whether the keys that ask most are kept in memory, so that \"gatewayctl limits\" can name them: 256 KiB."),
     ])
 }
 
@@ -49,6 +54,8 @@ extension TextRule {
 extension Settings {
   /// Zones at most: each worker is handed a file for each.
   private static let zoneLimit = 64
+  /// Seconds that a request may be held.
+  private static let longestDelay = 300
 
   func checkRateLimits(_ reading: inout Reading) {
     if rateLimit.enabled, rateLimit.zones.isEmpty, !reading.errors.contains(where: { $0.path.hasPrefix("rate_limit.zones") }) {
@@ -69,6 +76,10 @@ extension Settings {
 
   /// A parameter that no route has is a slip of the pen: the zone would never limit anybody.
   private func checkRouteParameters(_ reading: inout Reading) {
+    for (index, zone) in rateLimit.zones.enumerated() where zone.delay > 0 && zone.delay * 1000 > Self.longestDelay * zone.rate {
+      let path = "rate_limit.zones[\(index)].delay"
+      reading.reject(path, "\(path) (\(zone.delay)) would hold requests for \(zone.delay * 1000 / zone.rate) seconds; at most \(Self.longestDelay) are allowed")
+    }
     for (index, zone) in rateLimit.zones.enumerated() { checkParameters(of: zone.key, "rate_limit.zones[\(index)].key_type", &reading) }
   }
 

@@ -12,6 +12,7 @@
 //     stop          drains, and answers when everything has ended; `stop now` does not drain
 //     upstreams     the upstreams and their endpoints as JSON; `upstreams drain NAME/ENDPOINT`, `enable` and `disable` change one
 //     version       the program's version
+//     limits N      the zones of rate and concurrency limits as JSON, with N keys of each zone that keeps them
 //     breakers      the circuit breakers as JSON; `breakers open NAME`, `close` and `reset` change one
 //
 // The socket's mode is 0600, and the peer must be root or whoever the master runs as.
@@ -23,11 +24,16 @@ public enum ControlRequest: Equatable, Sendable {
   case reload, reopen, status, stop, version, stopNow, plan
   /// To the program at a path; empty: at the path of the running one.
   case upgrade(String)
+  /// With so many keys at most of each zone.
+  case limits(Int)
   case breakers
   case openBreaker(String), closeBreaker(String), resetBreaker(String)
   case upstreams
   /// The endpoint goes by the name of its upstream, a slash, and its own name.
   case drainEndpoint(String), enableEndpoint(String), disableEndpoint(String)
+
+  /// Keys of a zone that can be asked for.
+  public static let topLimit = 1024
 
   private static let plain: [(line: String, request: ControlRequest)] = [
     ("reload", .reload), ("reopen", .reopen), ("status", .status), ("stop", .stop), ("stop now", .stopNow), ("version", .version), ("breakers", .breakers),
@@ -38,6 +44,7 @@ public enum ControlRequest: Equatable, Sendable {
   public var line: String {
     switch self {
     case .upgrade(let path) where !path.isEmpty: "upgrade " + path
+    case .limits(let top): "limits \(top)"
     case .openBreaker(let name): "breakers open " + name
     case .closeBreaker(let name): "breakers close " + name
     case .resetBreaker(let name): "breakers reset " + name
@@ -51,6 +58,10 @@ public enum ControlRequest: Equatable, Sendable {
   public init?(line: String) {
     if let known = Self.plain.first(where: { $0.line == line }) {
       self = known.request
+      return
+    }
+    if line.hasPrefix("limits "), let top = Int(line.dropFirst("limits ".count)), (0...Self.topLimit).contains(top) {
+      self = .limits(top)
       return
     }
     let orders: [(String, (String) -> ControlRequest)] = [

@@ -24,7 +24,7 @@ extension Gateway {
     exchanges[exchange].callStatus = -1
     guard let timeout else { return }
     let before = exchanges[exchange].deadline
-    limit(exchange, until: services.now + Int64(max(1, timeout)))
+    limit(exchange, until: services.now - services.heldFor + Int64(max(1, timeout)))
     if exchanges[exchange].deadline != before { exchanges[exchange].flags.insert(.deadlineIsCalls) }
   }
 

@@ -66,16 +66,20 @@ struct ClientFlags: OptionSet, BitwiseCopyable {
   /// Its requests are looked at before they are routed (ClientAddress).
   static var screened: ClientFlags { [.trusted, .barred] }
 
+  /// Its request is held until a token is there (Delaying); and that has been asked for already.
+  static var delayed: ClientFlags { ClientFlags(rawValue: 1 << 23) }
+  static var admitted: ClientFlags { ClientFlags(rawValue: 1 << 24) }
+
   /// There is nobody: it stands for the client of a copy, and what is sent to it is dropped.
   static var void: ClientFlags { ClientFlags(rawValue: 1 << 25) }
 
   /// No further request may be begun on its socket in HTTP/1.
-  static var finished: ClientFlags { [.closing, .doomed, .lingering, .stream, .multiplexed] }
+  static var finished: ClientFlags { [.closing, .doomed, .lingering, .stream, .multiplexed, .delayed] }
 }
 
 /// What a client's timer means when it fires.
 enum ClientWaiting: UInt8, BitwiseCopyable {
-  case nothing, firstByte, idle, head, body, queue, send, linger, webSocket
+  case nothing, firstByte, idle, head, body, queue, send, linger, webSocket, token
   /// An HTTP/2 connection without streams: for the time being nothing; then it sleeps, and is `idle`.
   case settling
 }
@@ -122,6 +126,8 @@ struct Client: ~Copyable {
   /// What its request, and its connection, are counted for: the first of a chain of holds (Concurrency).
   var holds = Hold.none
   var connectionHolds = Hold.none
+  /// Its request among those that are held; valid with `.delayed`.
+  var delayed: UInt32 = 0
 
   /// Notes what the socket has become ready for; true when it may simply be read for requests, as nearly always.
   @inline(__always)
@@ -181,7 +187,7 @@ struct Client: ~Copyable {
 
   /// Whether it is to be ended now that everything has been sent.
   @inline(__always)
-  var isDone: Bool { flags.contains(.closing) && backlog.isEmpty && exchange == nil }
+  var isDone: Bool { flags.intersection([.closing, .delayed]) == .closing && backlog.isEmpty && exchange == nil }
 
   init(_ socket: consuming Socket, peer: PeerText, listener: UInt16) {
     self.socket = socket

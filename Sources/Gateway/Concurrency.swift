@@ -151,9 +151,10 @@ extension Gateway {
     return true
   }
 
-  /// Takes back all that a client has been counted for.
+  /// Takes back all that a client has been counted for, and drops its request if that is held.
   @inline(never)
   mutating func leaveAll(_ client: Handle) {
+    if clients[client].flags.contains(.delayed) { dropDelayed(client) }
     leaveRequest(client)
     if clients[client].connectionHolds != Hold.none { limits.leave(&clients[client].connectionHolds) }
   }

@@ -18,6 +18,12 @@ extension Gateway {
     if let fault = objection() { return refuse(client.handle, fault, input, isScreened: true) }
     if checksHosts, isMisdirected(client.handle, input) { return refuse(client.handle, .misdirectedRequest, input, isScreened: true) }
     let id = services.ids.make(services.head, input.bytes)
+    route(client, id, length, &input)
+  }
+
+  /// Finds out what is to be done with the request in `services.head`, and does it.
+  @inline(__always)
+  mutating func route(_ client: Pin<Client>, _ id: RequestID, _ length: Int, _ input: inout Buffer) {
     switch services.head.flags.contains(.regularPath) ? .unchanged : normalise(input.bytes) {
     case .unchanged:
       let match = table.match(
@@ -128,7 +134,11 @@ extension Gateway {
     // Pipelined answers go first; while the client does not take them, the request waits where it is and is parsed again.
     if !services.responses.output.isEmpty {
       send(client)
-      guard clients[client].isClear else { return counters.subtract(.requests) }
+      guard clients[client].isClear else {
+        // It has been asked about, and will not be again.
+        if limits.isActive { clients[client].flags.insert(.admitted) }
+        return counters.subtract(.requests)
+      }
     }
     guard let handle = exchanges.revive() ?? exchanges.insert(Exchange(fieldLimit: services.fieldLimit)) else {
       // The slab holds as many exchanges as clients, so this cannot be.

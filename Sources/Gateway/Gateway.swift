@@ -58,6 +58,8 @@ struct Services: ~Copyable {
   var rangeSize = 0
   /// What rate limits said of the request being dispatched.
   var rateNote = RateNote()
+  /// Milliseconds that the request being dispatched was held.
+  var heldFor: Int64 = 0
   /// The route of the request that rate limits are asked about; -1: none.
   var matchedRoute = -1
   /// What templates are told, and lines being composed from them; without memory where there are none.

@@ -17,6 +17,12 @@ extension Gateway {
   /// - Parameter isRewritten: the path is the one in `services.path`.
   @inline(never)
   mutating func admit(_ client: Handle, _ match: RouteMatch, isRewritten: Bool, _ id: RequestID, _ length: Int, _ input: inout Buffer) -> Bool {
+    if clients[client].flags.contains(.admitted) {
+      // It has been asked about already; what was said of one that was held is in `services.rateNote`.
+      clients[client].flags.remove(.admitted)
+      if services.heldFor == 0 { services.rateNote = RateNote() }
+      return true
+    }
     var route = -1
     if case .route(let number) = match { route = number }
     services.matchedRoute = route
@@ -39,13 +45,15 @@ extension Gateway {
     services.rateNote = note
     if isFull { refuse(client, .concurrencyLimited, status: limits.concurrencyPlan.status, id, length, &input) }
     if note.isRefused { refuse(client, .rateLimited, status: limits.plan.status, id, length, &input) }
-    return !isFull && !note.isRefused
+    guard !isFull, !note.isRefused else { return false }
+    return note.wait == 0 || !delay(client, note, id, length, &input)
   }
 
   private mutating func ask(_ client: Handle, _ route: Int, path: Span<UInt8>, _ bytes: Span<UInt8>, _ key: inout Buffer) -> RateNote {
     var note = RateNote()
     let cost = limits.cost(route)
     guard cost > 0 else { return note }
+    let mayWait = limits.delayedCount < Int(limits.delayed.capacity)
     // Which key is in `key`.
     var composed: Int32 = -1
     for index in 0..<limits.zones.count {
@@ -55,13 +63,15 @@ extension Gateway {
         guard composeKey(limits.zones[index].rule, client, route, path: path, bytes, &key) else { continue }
         composed = limits.zones[index].rule.number
       }
-      let outcome = limits.zones[index].limiter.ask(key.bytes, cost: cost, microseconds: services.nowMicroseconds)
+      let outcome = limits.zones[index].limiter.ask(key.bytes, cost: cost, mayWait: mayWait, microseconds: services.nowMicroseconds)
+      if limits.zones[index].isTracked { limits.zones[index].limiter.track(key.bytes, isRefused: !outcome.isAdmitted) }
       if !outcome.isAdmitted || isTighter(outcome, limits.zones[index].limiter.bucket.capacity, than: note) {
         note.zone = Int32(index)
         note.remaining = outcome.remaining
         note.untilToken = outcome.untilToken
         note.untilAdmitted = outcome.untilAdmitted
       }
+      if outcome.wait > note.wait, !limits.plan.dryRun { note.wait = outcome.wait }
       guard !outcome.isAdmitted else { continue }
       noteRefusal(index)
       note.isRefused = !limits.plan.dryRun

@@ -18,12 +18,16 @@ struct RateNote: BitwiseCopyable {
   /// Microseconds until there is a token, and until a refused request would be admitted.
   var untilToken: Int64 = 0
   var untilAdmitted: Int64 = 0
+  /// Microseconds that the request is held.
+  var wait: Int64 = 0
 }
 
 /// A zone.
 struct RateZone: BitwiseCopyable {
   let limiter: RateLimiter<RateTable>
   let rule: KeyRule
+  /// Keys are kept.
+  let isTracked: Bool
   /// Seconds in which an empty bucket fills: the window that RateLimit-Policy names.
   let window: Int64
 }
@@ -50,6 +54,9 @@ struct RateLimits: ~Copyable {
   /// Whether requests under way are counted, and whether connections are.
   var countsRequests: Bool { requestZoneCount > 0 }
   let countsConnections: Bool
+  /// Requests that are held until their tokens are there, and how many that are.
+  var delayed: Slab<DelayedRequest>
+  var delayedCount = 0
   /// What is counted of clients.
   var holds: Slab<Hold>
   private(set) var keys: RequestKeys
@@ -83,7 +90,7 @@ struct RateLimits: ~Copyable {
     for (index, zone) in zonePlans.enumerated() {
       let bucket = zone.bucket
       _ = zones.append(
-        RateZone(limiter: RateLimiter(tables[index], bucket), rule: keys.rules[index], window: Int64(max(1, (Double(bucket.capacity) / bucket.rate).rounded(.up)))))
+        RateZone(limiter: RateLimiter(tables[index], bucket), rule: keys.rules[index], isTracked: tables[index].trackedSets > 0, window: Int64(max(1, (Double(bucket.capacity) / bucket.rate).rounded(.up)))))
     }
     concurrencyZones = BoundedArray(capacity: max(1, ordered.count))
     for (place, (index, (zone, table))) in ordered.enumerated() {
@@ -95,6 +102,7 @@ struct RateLimits: ~Copyable {
     requestZoneCount = ordered.count { $0.element.0.subject == .requests }
     countsConnections = ordered.count > requestZoneCount
     holds = Slab(capacity: ordered.isEmpty ? 1 : UInt32(clamping: Int(clients) * ordered.count))
+    delayed = Slab(capacity: zonePlans.contains { $0.delay > 0 } ? UInt32(clamping: max(1, plan.maxDelayed)) : 0)
     isActive = !zonePlans.isEmpty || requestZoneCount > 0
     let hasCosts = !zonePlans.isEmpty && routes.contains { $0.rules.rateLimitCost != 1 }
     costs = BoundedArray(capacity: max(1, routes.count))

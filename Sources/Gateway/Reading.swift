@@ -39,6 +39,7 @@ extension Gateway {
       if flags.contains(.lingering) { return dropInput(client) }
       if flags.contains(.stream) { return readStream(client) }
       if flags.contains(.multiplexed), flags.isDisjoint(with: [.closing, .doomed]) { receiveFrames(client) }
+      if flags.contains([.delayed, .ended]), plan.http1.halfClose == .cancel { doom(client) }
       return
     }
     if let exchange = clients[client].exchange {
@@ -163,6 +164,12 @@ extension Gateway {
       guard clients[client].mayBeginRequest else { break }
     }
     send(client)
+  }
+
+  /// Goes on behind a request that was held: with those that have come with it, and with sending.
+  @inline(never)
+  mutating func goOn(_ client: Pin<Client>, _ input: inout Buffer) {
+    if clients[client].mayBeginRequest { answerRequests(client, in: &input) } else { send(client) }
   }
 
   @inline(never)

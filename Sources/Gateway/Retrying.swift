@@ -24,7 +24,7 @@ extension Gateway {
     if balance.isActive { noteBalance(exchange, balance) }
     if plan.timeout > 0 {
       let before = exchanges[exchange].deadline
-      limit(exchange, until: services.now + Int64(plan.timeout))
+      limit(exchange, until: services.now - services.heldFor + Int64(plan.timeout))
       if exchanges[exchange].deadline != before { exchanges[exchange].flags.remove(.deadlineIsCalls) }
     }
     if actions.forwards[Int(exchanges[exchange].rule)].rewrites { exchanges[exchange].flags.insert(.rewrites) }

@@ -127,7 +127,10 @@ extension Gateway {
       if progress { setSendTimer(client) }
       return
     }
-    if limits.isActive { leaveRequest(client) }
+    if limits.isActive {
+      if clients[client].flags.contains(.delayed) { return waitForToken(client) }
+      leaveRequest(client)
+    }
     if clients[client].flags.contains(.closing) { return endClient(client) }
     setClientTimer(client, .idle, plan.timeouts.idle)
     enqueue(client)

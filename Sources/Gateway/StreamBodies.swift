@@ -19,7 +19,12 @@ extension Gateway {
       multiplexers[multiplexer].session.giveBackToConnection(bytes.count)
       return breakOff(client)
     }
-    guard let exchange = clients[client].exchange else { return dropData(client, stream, bytes.count) }
+    guard let exchange = clients[client].exchange else {
+      guard clients[client].flags.contains(.delayed) else { return dropData(client, stream, bytes.count) }
+      streams[stream].incoming.append(bytes, &services.small)
+      clients[client].flags.insert(.readable)
+      return
+    }
     let isWebSocket = exchanges[exchange].session != nil
     if !isWebSocket, streams[stream].incoming.isEmpty, wantsBody(exchange) { return passData(client, exchange, bytes) }
     streams[stream].incoming.append(bytes, &services.small)
@@ -91,7 +96,7 @@ extension Gateway {
 
   /// Goes on with a request body that was held back.
   mutating func readStream(_ client: Handle) {
-    guard clients[client].flags.isDisjoint(with: .doomed) else { return }
+    guard clients[client].flags.isDisjoint(with: [.doomed, .delayed]) else { return }
     let stream = clients[client].carrier
     if let exchange = clients[client].exchange, exchanges[exchange].session != nil {
       if exchanges[exchange].flags.contains(.upgraded) { serveUpgraded(client, exchange) }

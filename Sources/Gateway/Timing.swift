@@ -141,6 +141,7 @@ extension Gateway {
       clients[client].socket.resetOnClose()
       doom(client)
     case .linger: doom(client)
+    case .token: tokenIsThere(client)
     case .webSocket: if let exchange = clients[client].exchange { webSocketTimerFired(client, exchange) }
     }
   }

@@ -91,6 +91,7 @@ extension Master {
     case .stopNow:
       stopAskers.append(connection)
       stopNow("control socket")
+    case .limits(let top): connection.answer(ControlAnswer(.ok, [limitsText(top: top)]))
     case .breakers: connection.answer(ControlAnswer(.ok, [breakersText()]))
     case .openBreaker(let name): connection.answer(order(.open, breaker: name))
     case .closeBreaker(let name): connection.answer(order(.close, breaker: name))

@@ -19,7 +19,7 @@ final class RateSegment {
     let previous = previous.flatMap { $0.zone.key == zone.key && $0.zone.ipv6Prefix == zone.ipv6Prefix ? $0 : nil }
     var random = SystemRandomNumberGenerator()
     let seed = previous?.limiter.memory.seed ?? (low: random.next(), high: random.next())
-    let file = try RateTable.create(entries: zone.maxEntries, seed: seed, now: now)
+    let file = try RateTable.create(entries: zone.maxEntries, isTracked: zone.trackKeys, seed: seed, now: now)
     limiter = RateLimiter(try RateTable(file), zone.bucket)
     self.file = SharedFile(file)
     self.zone = zone
@@ -45,7 +45,7 @@ final class RateSegment {
   }
 
   private func serves(_ other: RateZonePlan) -> Bool {
-    zone.key == other.key && zone.ipv6Prefix == other.ipv6Prefix && zone.rate == other.rate && zone.capacity == other.capacity
+    zone.key == other.key && zone.ipv6Prefix == other.ipv6Prefix && zone.rate == other.rate && zone.capacity == other.capacity && zone.delay == other.delay && zone.trackKeys == other.trackKeys
       && zone.maxEntries == other.maxEntries
   }
 }

@@ -111,18 +111,17 @@ extension ConcurrencyLimiter where Memory == ConcurrencyTable {
     enter(unsafe key.withUnsafeBytes { unsafe clx_siphash(memory.seed.low, memory.seed.high, $0.baseAddress, $0.count) })
   }
 
-  /// Keys that are under way, and how much they have together.
-  public var population: (keys: Int, sum: UInt64) {
-    var tags = Set<UInt64>(), sum: UInt64 = 0
+  /// Keys that are under way, how much they have together, and how much one of them has.
+  public var population: (keys: Int, sum: UInt64, most: UInt64) {
+    var tags: [UInt64: UInt64] = [:]
     for column in 0..<memory.columnsUsed {
       for place in 0..<memory.placeCount {
         let word = memory.load(column: column, place: place)
         guard word != 0 else { continue }
-        tags.insert(ConcurrencyWord.tag(in: word))
-        sum &+= ConcurrencyWord.count(in: word)
+        tags[ConcurrencyWord.tag(in: word), default: 0] += ConcurrencyWord.count(in: word)
       }
     }
-    return (tags.count, sum)
+    return (tags.count, tags.values.reduce(0, +), tags.values.max() ?? 0)
   }
 }
 

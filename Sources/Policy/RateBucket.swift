@@ -9,7 +9,7 @@ import Plan
 
 extension RateZonePlan {
   /// The zone's rate and capacity.
-  public var bucket: RateBucket { RateBucket(rate: Double(rate) / 1000, capacity: Int64(capacity)) }
+  public var bucket: RateBucket { RateBucket(rate: Double(rate) / 1000, capacity: Int64(capacity), delay: Int64(delay)) }
 }
 
 /// A zone's rate and capacity.
@@ -24,6 +24,8 @@ public struct RateBucket: Sendable, BitwiseCopyable {
   public let token: Int64
   /// Units of a full bucket.
   public let full: Int64
+  /// Units that may be missing: those of a full bucket, and what may be owed.
+  public let depth: Int64
   /// Tokens of a full bucket.
   public let capacity: Int64
   /// Tokens per second.
@@ -34,13 +36,16 @@ public struct RateBucket: Sendable, BitwiseCopyable {
   /// - Parameters:
   ///   - rate: tokens per second; 0.001 to 1e9.
   ///   - capacity: tokens that may be taken at once; 1 to 2^40.
-  public init(rate: Double, capacity: Int64) {
+  ///   - delay: tokens that may be owed beyond; 0 to 2^30.
+  public init(rate: Double, capacity: Int64, delay: Int64 = 0) {
     self.rate = min(max(rate.isNaN ? 1 : rate, 0.001), 1e9)
     self.capacity = min(max(capacity, 1), 1 << 40)
+    let deep = self.capacity + min(max(delay, 0), 1 << 30)
     var token: Int64 = 512
-    while token > 1, self.capacity > 1 << 40 / token { token /= 2 }
+    while token > 1, deep > 1 << 40 / token { token /= 2 }
     self.token = token
     full = self.capacity * token
+    depth = deep * token
     // units per microsecond = multiplier / 2^shift, the multiplier as long as it can be.
     var scaled = self.rate * Double(token) / 1e6
     var shift: UInt64 = 0

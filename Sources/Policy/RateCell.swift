@@ -19,6 +19,8 @@ public struct RateOutcome: Equatable, Sendable {
   /// Microseconds until a token is there (0: one is), and, when refused, until the request would have been admitted.
   public var untilToken: Int64
   public var untilAdmitted: Int64
+  /// Microseconds until the token that the request has taken is there: so long it is to be held.
+  public var wait: Int64 = 0
 }
 
 /// One zone: its cells and what is allowed.
@@ -32,28 +34,32 @@ public struct RateLimiter<Memory: RateMemory> {
   }
 
   /// Takes `cost` tokens of the key that hashes to `hash`, if they are there.
-  /// - Parameter microseconds: of the monotonic clock. A clock that is behind refuses rather than admits.
+  /// - Parameters:
+  ///   - mayWait: tokens may be taken that are not there yet, as many as the bucket's delay.
+  ///   - microseconds: of the monotonic clock. A clock that is behind refuses rather than admits.
   @inline(__always)
-  public func take(_ hash: UInt64, cost: Int64 = 1, microseconds: Int64) -> RateOutcome {
+  public func take(_ hash: UInt64, cost: Int64 = 1, mayWait: Bool = true, microseconds: Int64) -> RateOutcome {
     let set = Int(truncatingIfNeeded: hash.multipliedFullWidth(by: UInt64(truncatingIfNeeded: memory.setCount)).high)
     let tag = RateCell.tag(of: hash)
     let now = bucket.moment(microseconds)
     let price = min(max(0, cost), bucket.capacity) &* bucket.token
+    let depth = mayWait ? bucket.depth : bucket.full
     // Each failed exchange is another process's success. Nobody loses a thousand times in a row.
     for _ in 0..<1000 {
       let place = RateCell.find(tag, now, in: memory, set)
       let debt = max(0, place.distance)
-      guard cost <= bucket.capacity, debt <= bucket.full &- price else {
+      guard cost <= bucket.capacity, debt <= depth &- price else {
         return RateOutcome(
           isAdmitted: false, remaining: bucket.tokens(debt: debt), untilToken: bucket.microseconds(debt &+ bucket.token &- bucket.full),
-          untilAdmitted: bucket.microseconds(debt &+ price &- bucket.full))
+          untilAdmitted: bucket.microseconds(debt &+ price &- depth))
       }
       let desired = RateCell.word(tag, now &+ UInt64(bitPattern: debt &+ price))
       if memory.exchange(set: set, way: place.way, expected: place.word, desired: desired) {
         let left = debt &+ price
         return RateOutcome(
           isAdmitted: true, remaining: bucket.tokens(debt: left),
-          untilToken: left &+ bucket.token <= bucket.full ? 0 : bucket.microseconds(left &+ bucket.token &- bucket.full), untilAdmitted: 0)
+          untilToken: left &+ bucket.token <= bucket.full ? 0 : bucket.microseconds(left &+ bucket.token &- bucket.full), untilAdmitted: 0,
+          wait: left <= bucket.full ? 0 : bucket.microseconds(left &- bucket.full))
       }
     }
     return RateOutcome(isAdmitted: false, remaining: 0, untilToken: bucket.microseconds(bucket.token), untilAdmitted: bucket.microseconds(bucket.token))
@@ -78,15 +84,38 @@ extension RateLimiter: BitwiseCopyable where Memory: BitwiseCopyable {}
 
 extension RateLimiter where Memory == RateTable {
   /// `take` for `key`, made for the shared cells: one call for those who are in other modules.
-  public func ask(_ key: Span<UInt8>, cost: Int64, microseconds: Int64) -> RateOutcome { take(hash(key), cost: cost, microseconds: microseconds) }
+  public func ask(_ key: Span<UInt8>, cost: Int64, mayWait: Bool, microseconds: Int64) -> RateOutcome {
+    take(hash(key), cost: cost, mayWait: mayWait, microseconds: microseconds)
+  }
 
   /// The keyed hash of `key`, for `take`.
   public func hash(_ key: Span<UInt8>) -> UInt64 {
     unsafe key.withUnsafeBytes { unsafe clx_siphash(memory.seed.low, memory.seed.high, $0.baseAddress, $0.count) }
   }
 
+  /// Notes that `key` has asked, where keys are kept.
+  public func track(_ key: Span<UInt8>, isRefused: Bool) { memory.track(hash(key), key, isRefused: isRefused) }
+
+  /// Keys that are known, those of them whose bucket is not full, and those that have less than a token.
+  public func population(microseconds: Int64) -> (known: Int, owing: Int, short: Int) {
+    let now = bucket.moment(microseconds)
+    var known = 0, owing = 0, short = 0
+    for set in 0..<memory.setCount {
+      for way in 0..<RateTable.ways {
+        let word = memory.load(set: set, way: way)
+        guard word != 0 else { continue }
+        known += 1
+        let debt = RateBucket.distance(RateCell.moment(word), from: now)
+        if debt > 0 { owing += 1 }
+        if debt > bucket.full &- bucket.token { short += 1 }
+      }
+    }
+    return (known, owing, short)
+  }
+
   /// Looks through the table when that is due. Cheap when it is not.
   public func sweepIfDue(microseconds: Int64) {
+    memory.decayIfDue(microseconds: microseconds)
     let interval = bucket.sweepInterval
     guard let last = memory.claimSweep(now: microseconds, interval: interval) else { return }
     refresh(all: last > 0 && microseconds - last > 4 * interval, microseconds: microseconds)

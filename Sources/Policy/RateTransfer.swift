@@ -21,7 +21,7 @@ public enum RateTransfer {
         let debt = word == 0 ? 0 : RateBucket.distance(RateCell.moment(word), from: then)
         guard debt > 0 else { continue }
         let units = Double(debt) / Double(old.bucket.token) * Double(new.bucket.token)
-        let kept = min(Int64(units), new.bucket.full)
+        let kept = min(Int64(units), new.bucket.depth)
         for target in first...max(first, min(last, new.memory.setCount - 1)) { put(RateCell.tag(in: word), kept, now, new.memory, target) }
       }
     }

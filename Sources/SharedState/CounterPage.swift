@@ -68,11 +68,13 @@ public enum Counter: Int, Sendable, CaseIterable {
   case crowdRefusals, pendingRefusals
   // Limits on what is under way: requests refused and those that a dry run spared, connections likewise.
   case concurrencyRefusals, concurrencySpared, connectionExcessRefusals, connectionExcessSpared
+  // Requests that rate limits hold, a gauge, and all that were held.
+  case requestsHeld, requestsDelayed
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
   public var isGauge: Bool {
     switch self {
-    case .http2ConnectionsActive, .http2StreamsActive, .upstreamSessionsActive, .upstreamStreamsActive: true
+    case .http2ConnectionsActive, .http2StreamsActive, .upstreamSessionsActive, .upstreamStreamsActive, .requestsHeld: true
     default: rawValue <= Counter.waiting.rawValue
     }
   }

@@ -1,6 +1,6 @@
 // RateTable — the cells of one rate-limit zone, in a segment that all workers write.
 //
-// Layout: header page | sets of eight words, one cache line each. A word is the whole state of one key, so that it changes by
+// Layout: header page | sets of eight words, one cache line each | the keys that ask most, where they are kept (RateTracking). A word is the whole state of one key, so that it changes by
 // one compare-and-exchange or not at all: a process that is killed at any instruction leaves a valid table behind.
 //
 // Invariants: what a word means is known to Policy alone (see RateCell); the header is written once, before the file is passed
@@ -25,32 +25,38 @@ public struct RateTable: RateMemory, @unchecked Sendable, BitwiseCopyable {
   public static let ways = 8
   static let headerBytes = 4096
   static let magic: UInt64 = 0x7365_6e6f_7a65_7461  // "atezones" in memory order
-  static let version: UInt64 = 1
+  static let version: UInt64 = 2
 
   /// Differs when the places of things or the meaning of a word do.
-  public static var layout: UInt64 { LayoutHash.of([Int(version), headerBytes, ways, HeaderCell.wouldBeRefusals.rawValue]) }
+  public static var layout: UInt64 { LayoutHash.of([Int(version), headerBytes, ways, HeaderCell.decayedAt.rawValue, TrackedCell.text.rawValue, trackedBytes]) }
 
-  private enum HeaderCell: Int { case magic, version, sets, seedLow, seedHigh, sweptAt, refusals, wouldBeRefusals }
+  private enum HeaderCell: Int { case magic, version, sets, seedLow, seedHigh, sweptAt, refusals, wouldBeRefusals, trackedSets, decayedAt }
 
   @usableFromInline let cells: UnsafeMutablePointer<Atomic<UInt64>>
   public let setCount: Int
   /// The key of the hash, drawn when the table was made: clients cannot choose who they share a set with.
   public let seed: (low: UInt64, high: UInt64)
+  /// Sets of keys that are kept with their text; 0: none are.
+  public let trackedSets: Int
+  let tracked: UnsafeMutablePointer<Atomic<UInt64>>
   private let mapping: SharedMapping
 
   /// Sets for at least `entries` keys.
   public static func sets(for entries: Int) -> Int { max(1, (min(max(1, entries), 1 << 34) + ways - 1) / ways) }
 
-  /// Bytes of a segment for at least `entries` keys: 8 for each, and a page.
-  public static func byteCount(entries: Int) -> Int { headerBytes + sets(for: entries) * ways * 8 }
+  /// Bytes of a segment for at least `entries` keys: 8 for each, and a page; and 256 for each of `trackedLimit` keys, where they are kept.
+  public static func byteCount(entries: Int, isTracked: Bool = false) -> Int {
+    headerBytes + sets(for: entries) * ways * 8 + (isTracked ? trackedLimit * trackedBytes : 0)
+  }
 
   /// Creates the segment's file, its header written; for the master.
   /// - Parameters:
   ///   - entries: keys it holds at least.
+  ///   - isTracked: the keys that ask most are kept.
   ///   - seed: of the hash.
   ///   - now: microseconds of the monotonic clock.
-  public static func create(entries: Int, seed: (low: UInt64, high: UInt64), now: Int64) throws(Errno) -> Descriptor {
-    let size = byteCount(entries: entries)
+  public static func create(entries: Int, isTracked: Bool = false, seed: (low: UInt64, high: UInt64), now: Int64) throws(Errno) -> Descriptor {
+    let size = byteCount(entries: entries, isTracked: isTracked)
     let file = try MemoryFile.table(size: size, name: "gateway rate limit")
     let header = try SharedMapping(file, byteCount: headerBytes)
     func put(_ cell: HeaderCell, _ value: UInt64) {
@@ -61,6 +67,8 @@ public struct RateTable: RateMemory, @unchecked Sendable, BitwiseCopyable {
     put(.seedLow, seed.low)
     put(.seedHigh, seed.high)
     put(.sweptAt, UInt64(clamping: now))
+    put(.decayedAt, UInt64(clamping: now))
+    put(.trackedSets, UInt64(isTracked ? trackedLimit / ways : 0))
     put(.magic, magic)
     return file
   }
@@ -71,9 +79,12 @@ public struct RateTable: RateMemory, @unchecked Sendable, BitwiseCopyable {
     func get(_ cell: HeaderCell) -> UInt64 {
       unsafe (header.base + cell.rawValue * 8).assumingMemoryBound(to: Atomic<UInt64>.self).pointee.load(ordering: .acquiring)
     }
-    let sets = get(.sets)
-    guard get(.magic) == Self.magic, get(.version) == Self.version, sets > 0, sets <= 1 << 31 else { throw .protocolViolation }
-    mapping = try SharedMapping(file, byteCount: Self.headerBytes + Int(sets) * Self.ways * 8)
+    let sets = get(.sets), tracked = get(.trackedSets)
+    guard get(.magic) == Self.magic, get(.version) == Self.version, sets > 0, sets <= 1 << 31, tracked <= UInt64(Self.trackedLimit / Self.ways) else { throw .protocolViolation }
+    let start = Self.headerBytes + Int(sets) * Self.ways * 8, size = Int(tracked) * Self.ways * Self.trackedBytes
+    mapping = try SharedMapping(file, byteCount: start + size)
+    trackedSets = Int(tracked)
+    unsafe self.tracked = (mapping.base + start).assumingMemoryBound(to: Atomic<UInt64>.self)
     setCount = Int(sets)
     seed = (get(.seedLow), get(.seedHigh))
     unsafe cells = (mapping.base + Self.headerBytes).bindMemory(to: Atomic<UInt64>.self, capacity: Int(sets) * Self.ways)
@@ -90,6 +101,13 @@ public struct RateTable: RateMemory, @unchecked Sendable, BitwiseCopyable {
 
   public func countRefusal(isSpared: Bool) {
     unsafe _ = header(isSpared ? .wouldBeRefusals : .refusals).pointee.wrappingAdd(1, ordering: .relaxed)
+  }
+
+  /// Claims the duty to let counts of keys decay, likewise.
+  func claimDecay(now: Int64, interval: Int64) -> Bool {
+    let last = unsafe header(.decayedAt).pointee.load(ordering: .relaxed)
+    guard now - Int64(clamping: last) >= interval else { return false }
+    return unsafe header(.decayedAt).pointee.compareExchange(expected: last, desired: UInt64(clamping: now), ordering: .relaxed).exchanged
   }
 
   /// Claims the duty to look through the table when that was last done `interval` ago; nil: it is not time, or somebody else

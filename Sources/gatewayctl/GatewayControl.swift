@@ -11,7 +11,7 @@ struct GatewayControl: ParsableCommand {
     discussion: "Exit codes: 0 done, 1 failed or not running, 2 wrong command line.",
     subcommands: [
       StartCommand.self, StopCommand.self, ReloadCommand.self, ReopenCommand.self, UpgradeCommand.self, StatusCommand.self, ValidateCommand.self, ConfigCommand.self,
-      BreakersCommand.self, UpstreamsCommand.self, PlanCommand.self, RoutesCommand.self, CertificatesCommand.self, ConnectionsCommand.self, TopCommand.self, LogsCommand.self, ExplainCommand.self,
+      BreakersCommand.self, LimitsCommand.self, UpstreamsCommand.self, PlanCommand.self, RoutesCommand.self, CertificatesCommand.self, ConnectionsCommand.self, TopCommand.self, LogsCommand.self, ExplainCommand.self,
       SchemaCommand.self, ReferenceCommand.self, ManualCommand.self, VersionCommand.self,
     ])
 

@@ -145,14 +145,14 @@ private struct Generator: RandomNumberGenerator {
       let outcome = (turn % 2 == 0 ? one : other).enter(77)
       if case .entered(let place) = outcome { places.append(place) } else { #expect(turn == 3 && outcome == .full) }
     }
-    #expect(places.count == 3 && one.underWay(77) == 3 && one.population == (1, 3))
+    #expect(places.count == 3 && one.underWay(77) == 3 && one.population == (1, 3, 3))
     one.leave(places[0])
     #expect(other.underWay(77) == 2)
     // The worker of column 0 is killed with one under way.
     table.drop(column: 0)
     #expect(other.underWay(77) == 1)
     other.leave(places[1])
-    #expect(one.underWay(77) == 0 && one.population == (0, 0))
+    #expect(one.underWay(77) == 0 && one.population == (0, 0, 0))
   }
 
   @Test func keysAreFoundInTheirSecondSetAndThereIsAnEnd() throws {

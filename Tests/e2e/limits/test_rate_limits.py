@@ -193,7 +193,7 @@ def test_stats_and_log(launch) -> None:
     assert "rate limit per client: request refused" in gateway.log
     gateway.reload(rate_limit=limits(zone("per client", capacity=1, applies_to=["/limited"])))
     stats = json.loads(gateway.get("/stats").body)["rate_limit"]
-    assert stats == {"refused": 3, "dry_run_refused": 0, "zones": {"per client": {"refused": 3, "dry_run_refused": 0}}}
+    assert stats == {"refused": 3, "dry_run_refused": 0, "held": 0, "delayed": 0, "zones": {"per client": {"refused": 3, "dry_run_refused": 0}}}
 
 
 def test_ipv6(launch) -> None:
