@@ -7,6 +7,9 @@ extension SettingsTable {
     BreakerSettings(),
     [
       .boolean("enabled", \.plan.enabled, "Whether there is a breaker, and a retry budget; without it the other settings have no meaning."),
+      .choice(
+        "scope", \.plan.scope, [("upstream", .upstream), ("endpoint", .endpoint)],
+        "One breaker for the upstream, or one for each of its endpoints: then requests go to endpoints whose breaker is not open."),
       .boolean("dry_run", \.plan.dryRun, "Let pass what would be refused; it is counted and logged."),
       .integer("consecutive_failure_threshold", \.plan.consecutiveFailures, 1...10_000, "Failures in a row that open it."),
       .integer(
@@ -20,8 +23,8 @@ extension SettingsTable {
       .quantity("base_open_duration_ms", \.plan.baseOpenDuration, .milliseconds, 100...day, "How long it is open; each further time without having been closed, twice as long."),
       .quantity("max_open_duration_ms", \.plan.maxOpenDuration, .milliseconds, 100...day, "The longest such time; at least base_open_duration_ms."),
       .integer(
-        "max_ejection_percent_per_host_set", \.maxEjection, 0...100,
-        "Accepted for the sake of older configurations; an upstream has one breaker, so that there is nothing for it to limit."),
+        "max_ejection_percent_per_host_set", \.plan.maxEjection, 0...100,
+        "With scope \"endpoint\": percentage of an upstream's endpoints that are passed over at the same time, at least one (0: none); more open breakers than that are not heeded."),
       .integer("retry_budget_percent", \.plan.retryBudget, 0...100, "Retries under way at the same time, as a percentage of the other requests to the upstream…"),
       .integer("retry_budget_min_concurrency", \.plan.retryMinimum, 0...1_000_000, "…and how many may be in any case."),
       .integer("max_requests", \.plan.maxRequests, 1...10_000_000, zero: "no limit", "Requests to the upstream under way at the same time, over all workers; more are refused."),
@@ -44,6 +47,8 @@ extension SettingsTable {
 extension Settings {
   /// Breakers at most: what the segment that all workers share has room for.
   static let breakerLimit = 2048
+  /// Probes of an endpoint's breaker at most: what its row in shared memory has room for.
+  private static let endpointProbeLimit = 24
 
   func checkBreakers(_ reading: inout Reading) {
     for (index, upstream) in upstreams.enumerated() {
@@ -61,9 +66,14 @@ extension Settings {
           "\(path).adaptive_concurrency.max_requests (\(breaker.adaptiveMaximum)) must not be less than min_requests (\(breaker.adaptiveMinimum))")
       }
       if reading.origins["\(path).max_ejection_percent_per_host_set"] != nil {
-        reading.warn(
-          reading.origin(of: "\(path).max_ejection_percent_per_host_set"), "\(path).max_ejection_percent_per_host_set",
-          "\(path).max_ejection_percent_per_host_set is without effect: an upstream has one breaker")
+        if breaker.scope != .endpoint, breaker.maxEjection != BreakerPlan().maxEjection {
+          reading.reject("\(path).max_ejection_percent_per_host_set", "\(path).max_ejection_percent_per_host_set has no effect without scope \"endpoint\"")
+        }
+      }
+      if breaker.scope == .endpoint, breaker.probes > Self.endpointProbeLimit {
+        reading.reject(
+          "\(path).permitted_half_open_calls",
+          "\(path).permitted_half_open_calls must be between 1 and \(Self.endpointProbeLimit) with scope \"endpoint\" (found \(breaker.probes))")
       }
     }
     if upstreams.count(where: { $0.breaker.plan.enabled }) > Self.breakerLimit {

@@ -165,8 +165,6 @@ public struct EndpointSettings: Equatable, Sendable {
 /// `upstreams[].circuit_breaker`.
 public struct BreakerSettings: Equatable, Sendable {
   public var plan = BreakerPlan()
-  /// Percentage of an upstream's endpoints that may be left alone at the same time.
-  public var maxEjection = 50
 
   public init() {}
 }

@@ -21,8 +21,20 @@ extension Gateway {
     guard sole < 0 else { return Int(sole) }
     // Of a mirrored request nothing was taken that it could go by.
     let balances = actions.forwards[Int(exchanges[exchange].rule)].balance.isActive && !exchanges[exchange].flags.contains(.mirror)
-    let question = BalanceQuestion(random: services.random.next(), key: balances ? exchanges[exchange].balanceKey : 0, tried: exchanges[exchange].tried)
-    guard let pool = backends.choose(upstream, question, bound: balances ? exchanges[exchange].boundTo : 0, now: services.now) else { return nil }
+    let asks = guards.isActive && asksEndpoints(exchange)
+    if asks { leaveEndpoint(exchange, .neutral) }
+    var question = BalanceQuestion(random: services.random.next(), key: balances ? exchanges[exchange].balanceKey : 0, tried: exchanges[exchange].tried)
+    guard var pool = backends.choose(upstream, question, bound: balances ? exchanges[exchange].boundTo : 0, now: services.now) else { return nil }
+    if asks {
+      var passed = TriedEndpoints()
+      while !admit(exchange, at: pool) {
+        passed.append(UInt32(truncatingIfNeeded: pool))
+        question.tried.append(UInt32(truncatingIfNeeded: pool))
+        // Where the request has been already is better than nowhere, but not where it was just refused.
+        guard passed.count < TriedEndpoints.limit, let other = backends.choose(upstream, question, now: services.now), !passed.contains(UInt32(truncatingIfNeeded: other)) else { return nil }
+        pool = other
+      }
+    }
     exchanges[exchange].tried.append(UInt32(truncatingIfNeeded: pool))
     if health.judges, plan.upstreams[upstream].health.outliers.enabled { exchanges[exchange].flags.insert(.watched) }
     return pool
@@ -31,6 +43,7 @@ extension Gateway {
   /// There is no endpoint that an exchange could go to.
   @inline(never)
   mutating func failWithoutEndpoint(_ exchange: Handle) {
+    if guards.isActive, refuseWithoutEndpoint(exchange) { return }
     fail(exchange, backends.sets[Int(exchanges[exchange].upstream)].faultWhenNone)
   }
 
@@ -46,6 +59,7 @@ extension Gateway {
       .info, key: EventKey("upstream endpoint", upstream << 8 | Int(fault.rawValue)),
       "upstream \(plan.upstreams[upstream].name): endpoint \(backends.name(of: Int(exchanges[exchange].pool))): \(fault.row.token); the request goes to another")
     endAttempt(exchange, fault, 0)
+    if guards.isActive { leaveEndpoint(exchange, AttemptOutcome(fault, status: 0, isBackendAwaited: false)) }
     leaveBackend(exchange, isReusable: false)
     exchanges[exchange].addressesTried = 0
     beginAttempt(exchange)

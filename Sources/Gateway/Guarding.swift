@@ -32,14 +32,14 @@ extension Gateway {
     admission.generation = answer.generation
     admission.probe = answer.probe
     admission.isRetry = isRetry
-    admission.isReported = answer.refusal == nil
+    admission.isReported = answer.refusal == nil && !guards.guards[place].guardsEndpoints
     guards.guards[place].breaker.memory.beginAttempt(isRetry: isRetry)
     if isRetry, exceedsBudget(place) {
       end(admission, .neutral)
       fail(exchange, .retryBudgetExhausted)
       return false
     }
-    if isCrowded(place) {
+    if guards.boundsRequests, isCrowded(place) {
       end(admission, .neutral)
       fail(exchange, .upstreamOverloaded)
       return false
@@ -102,7 +102,7 @@ extension Gateway {
     admission.generation = answer.generation
     admission.probe = answer.probe
     admission.isRetry = true
-    admission.isReported = true
+    admission.isReported = !guards.guards[place].guardsEndpoints
     guards.guards[place].breaker.memory.beginAttempt(isRetry: true)
     guard !exceedsBudget(place) else {
       end(admission, .neutral)
@@ -154,7 +154,7 @@ extension Gateway {
     exchanges[exchange].flags.remove(.guarded)
     let isAwaited = exchanges[exchange].flags.contains(.requestComplete) && !exchanges[exchange].flags.contains(.hasHead)
     var outcome = AttemptOutcome(fault, status: status, isBackendAwaited: isAwaited)
-    if outcome != .neutral { observe(exchange, hasFailed: fault != .none) }
+    if guards.isAdaptive, outcome != .neutral { observe(exchange, hasFailed: fault != .none) }
     if outcome == .success, status == 200, exchanges[exchange].flags.contains(.grpc) { outcome = AttemptOutcome(callStatus: exchanges[exchange].callStatus) }
     end(exchanges[exchange].admission, outcome)
   }
@@ -175,7 +175,10 @@ extension Gateway {
     let upstream = Int(admission.upstream)
     guard let place = guards.place(upstream) else { return }
     guards.guards[place].breaker.memory.endAttempt(isRetry: admission.isRetry)
-    guard admission.isReported else { return }
+    guard admission.isReported else {
+      if admission.endpoint >= 0 { endAtEndpoint(admission, outcome) }
+      return
+    }
     if let transition = guards.guards[place].breaker.tell(admission, outcome, row: guards.row, microseconds: services.nowMicroseconds) {
       tell(transition, upstream)
     }

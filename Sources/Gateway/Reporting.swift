@@ -50,7 +50,7 @@ extension Gateway {
       let refusals = limits.zones.span[index].limiter.memory.refusals
       zones.append("\(quoted(limits.plan.zones[index].name)):{\"refused\":\(refusals.made),\"dry_run_refused\":\(refusals.spared)}")
     }
-    return "\"rate_limit\":{\"refused\":\(total(.rateLimitRefusals)),\"dry_run_refused\":\(total(.rateLimitSpared)),\"zones\":{\(zones.joined(separator: ","))}},"
+    return "\"rate_limit\":{\"refused\":\(total(.rateLimitRefusals)),\"dry_run_refused\":\(total(.rateLimitSpared)),\"held\":\(total(.requestsHeld)),\"delayed\":\(total(.requestsDelayed)),\"zones\":{\(zones.joined(separator: ","))}},"
   }
 
   /// The zones of limits on what is under way, with what follows them; empty where there are none.
@@ -75,6 +75,16 @@ extension Gateway {
       func total(_ total: BreakerTotal) -> UInt64 { breaker.memory.value(of: total) }
       list.append(
         "\(quoted(plan.upstreams[guards.upstreams.span[place]].name)):{\"state\":\"\(state.phase.name)\",\"held\":\(state.isHeld),\"trips\":\(state.trips),\"window_requests\":\(counts.total),\"window_failures\":\(counts.failures),\"consecutive_failures\":\(counts.streak),\"requests_under_way\":\(load.attempts),\"retries_under_way\":\(load.retries),\"waiting\":\(load.waiting),\"refused_crowded\":\(total(.crowdRefused)),\"refused_waiting\":\(total(.queueRefused)),\"opened\":\(total(.opened)),\"half_opened\":\(total(.halfOpened)),\"closed\":\(total(.closed)),\"refused\":\(total(.refused)),\"dry_run_refused\":\(total(.spared)),\"retries_refused\":\(total(.budgetRefused)),\"dry_run_retries_refused\":\(total(.budgetSpared))}")
+    }
+    for place in 0..<guards.guards.count where guards.guards.span[place].guardsEndpoints {
+      let upstream = guards.upstreams.span[place]
+      guard let table = backends.pools.table else { break }
+      for member in backends.sets[upstream].members where backends.pools[Int(member)].row >= 0 {
+        let breaker = Breaker(table.breaker(Int(backends.pools[Int(member)].row)), plan.upstreams[upstream].breaker)
+        let state = breaker.state, counts = breaker.counts(microseconds: services.nowMicroseconds)
+        list.append(
+          "\(quoted(plan.upstreams[upstream].name + "/" + backends.name(of: Int(member)))):{\"state\":\"\(state.phase.name)\",\"held\":\(state.isHeld),\"trips\":\(state.trips),\"window_requests\":\(counts.total),\"window_failures\":\(counts.failures),\"consecutive_failures\":\(counts.streak),\"opened\":\(breaker.memory.value(of: .opened)),\"half_opened\":\(breaker.memory.value(of: .halfOpened)),\"closed\":\(breaker.memory.value(of: .closed)),\"passed_over\":\(breaker.memory.value(of: .refused)),\"spared\":\(breaker.memory.value(of: .spared))}")
+      }
     }
     return "\"breakers\":{\(list.joined(separator: ","))},"
   }

@@ -13,6 +13,8 @@ struct UpstreamGuard: BitwiseCopyable {
   let breaker: Breaker<BreakerCells>
   let budget: RetryBudget
   let isDryRun: Bool
+  /// Each endpoint has a breaker, and the upstream's own lets everything through.
+  let guardsEndpoints: Bool
   /// Requests that may be under way, and may wait; 0: any number.
   let requestLimit: UInt64
   let pendingLimit: UInt64
@@ -25,8 +27,10 @@ struct UpstreamGuard: BitwiseCopyable {
 
 /// All guards of a worker.
 struct UpstreamGuards: ~Copyable {
-  /// Whether any upstream has one.
+  /// Whether any upstream has one; one with a limit of requests under way; and one that is found out.
   let isActive: Bool
+  let boundsRequests: Bool
+  let isAdaptive: Bool
   /// This worker's row.
   let row: Int
   /// By upstream: the place in `guards`; negative: none.
@@ -52,11 +56,13 @@ struct UpstreamGuards: ~Copyable {
       _ = upstreams.append(index)
       _ = guards.append(
         UpstreamGuard(
-          breaker: Breaker(cells, upstream.breaker), budget: RetryBudget(upstream.breaker), isDryRun: upstream.breaker.dryRun,
+          breaker: Breaker(cells, upstream.breaker), budget: RetryBudget(upstream.breaker), isDryRun: upstream.breaker.dryRun, guardsEndpoints: upstream.breaker.guardsEndpoints,
           requestLimit: UInt64(clamping: upstream.breaker.maxRequests), pendingLimit: UInt64(clamping: upstream.breaker.maxPending),
           concurrency: ConcurrencyLimit(cells, upstream.breaker), isAdaptive: upstream.breaker.isAdaptive))
     }
     isActive = guards.count > 0
+    isAdaptive = plan.contains { $0.breaker.enabled && $0.breaker.isAdaptive }
+    boundsRequests = plan.contains { $0.breaker.enabled && ($0.breaker.isAdaptive || $0.breaker.maxRequests > 0) }
   }
 
   /// The place of an upstream's guard; nil: it has none.

@@ -115,13 +115,14 @@ extension Master {
       journal.write(.warn, "upstream \(upstream.name): circuit breaker is \(transition.to.name) since a worker with a probe has died")
     }
     if hasChanged { breakers.ring() }
+    releaseEndpointBreakers(row: row)
   }
 
   /// Gives up the entries that no generation uses.
   func freeBreakers() { breakers.retain(Set(generations.values.flatMap { $0.breakers.compactMap { $0 } })) }
 
   /// The upstreams of the serving generation that have a breaker.
-  private var servingBreakers: [(UpstreamPlan, Breaker<BreakerCells>)] {
+  var servingBreakers: [(UpstreamPlan, Breaker<BreakerCells>)] {
     guard let table = breakers.table, let record = (supervisor.serving ?? generations.keys.max()).flatMap({ generations[$0] }) else { return [] }
     return zip(record.plan.upstreams, record.breakers).compactMap { upstream, entry in
       entry.flatMap { table.cells($0, row: 0) }.map { (upstream, Breaker($0, upstream.breaker)) }
@@ -132,16 +133,12 @@ extension Master {
 
   /// Does what an operator wants of the breaker of the upstream `name`.
   func order(_ order: BreakerOrder, breaker name: String) -> ControlAnswer {
+    if let answer = orderEndpoints(order, name) { return answer }
     guard let (upstream, breaker) = servingBreakers.first(where: { $0.0.name == name }) else {
       let known = servingBreakers.map(\.0.name).joined(separator: ", ")
       return ControlAnswer(.failed, ["no upstream \"\(name)\" with a circuit breaker (\(known.isEmpty ? "there are none" : "there are: \(known)"))"])
     }
-    let text =
-      switch order {
-      case .open: "is held open"
-      case .close: "is held closed"
-      case .reset: "is closed, and begins anew"
-      }
+    let text = order.text
     guard breaker.order(order) else { return ControlAnswer(.ok, ["upstream \(upstream.name): circuit breaker \(text) already"]) }
     breakers.ring()
     journal.write(.warn, "upstream \(upstream.name): circuit breaker \(text), as an operator has ordered")
@@ -158,6 +155,7 @@ extension Master {
           json.object { json in
             let state = breaker.state, counts = breaker.counts(microseconds: microseconds), probes = breaker.probesNow, load = breaker.memory.underWay()
             json.field("upstream", upstream.name)
+            json.field("scope", upstream.breaker.scope == .endpoint ? "endpoint" : "upstream")
             json.field("state", "\(state.phase.name)")
             json.field("held", state.isHeld)
             json.field("dry_run", upstream.breaker.dryRun)
@@ -178,6 +176,7 @@ extension Master {
             if upstream.breaker.isAdaptive { json.field("adaptive_limit", ConcurrencyLimit(breaker.memory, upstream.breaker).limit) }
             for total in BreakerTotal.allCases { json.field(Self.snake("\(total)"), breaker.memory.value(of: total)) }
           }
+          describeEndpointBreakers(of: upstream, now, microseconds, &json)
         }
       }
     }

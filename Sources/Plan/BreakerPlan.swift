@@ -2,7 +2,17 @@
 
 /// The circuit breaker and the retry budget of one upstream, over all workers. Durations in milliseconds.
 public struct BreakerPlan: Equatable, Sendable, BitwiseCopyable {
+  /// What has a breaker of its own.
+  public enum Scope: UInt8, Equatable, Sendable, BitwiseCopyable, CaseIterable {
+    case upstream
+    /// Each endpoint; one that is open is passed over by balancing.
+    case endpoint
+  }
+
   public var enabled = false
+  public var scope = Scope.upstream
+  /// Percentage of the endpoints whose open breakers are heeded at the same time; for `.endpoint`.
+  public var maxEjection = 50
   /// What would be refused is only counted and logged.
   public var dryRun = false
   /// Failures in a row that open it.

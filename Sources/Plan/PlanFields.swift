@@ -39,6 +39,7 @@ extension RateLimitPlan {
     coder.code(&dryRun)
     coder.code(&status)
     coder.code(&includeHeaders)
+    coder.code(&maxDelayed)
     coder.code(&zones, blank: RateZonePlan()) { $0.code(with: &$1) }
   }
 }
@@ -131,10 +132,12 @@ extension RateZonePlan {
     coder.code(&name)
     coder.code(&rate)
     coder.code(&capacity)
+    coder.code(&delay)
     coder.code(&key)
     coder.code(&ipv6Prefix)
     coder.code(&maxEntries)
     coder.code(&appliesTo)
+    coder.code(&trackKeys)
   }
 }
 
@@ -391,6 +394,8 @@ extension EndpointPlan {
 extension BreakerPlan {
   mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
     coder.code(&enabled)
+    coder.code(&scope, of: Scope.allCases.count)
+    coder.code(&maxEjection)
     coder.code(&dryRun)
     coder.code(&consecutiveFailures)
     coder.code(&failureRate)

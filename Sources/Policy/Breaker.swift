@@ -27,6 +27,8 @@ public struct Admission: Equatable, Sendable, BitwiseCopyable {
   public var probe: Int16 = -1
   /// Index of the upstream.
   public var upstream: Int16 = 0
+  /// The row of the endpoint whose breaker has let it through; -1: it was the upstream's.
+  public var endpoint: Int32 = -1
   /// It counts as a retry.
   public var isRetry = false
   /// The breaker is told of its outcome.
@@ -391,6 +393,14 @@ extension Breaker where Memory == BreakerCells {
   public func ask(row: Int, now: Int64) -> BreakerAnswer { admit(row: row, now: now) }
 
   /// `report`, likewise.
+  public func tell(_ admission: Admission, _ outcome: AttemptOutcome, row: Int, microseconds: Int64) -> BreakerTransition? {
+    report(admission, outcome, row: row, microseconds: microseconds)
+  }
+}
+
+extension Breaker where Memory == EndpointBreakerCells {
+  public func ask(row: Int, now: Int64) -> BreakerAnswer { admit(row: row, now: now) }
+
   public func tell(_ admission: Admission, _ outcome: AttemptOutcome, row: Int, microseconds: Int64) -> BreakerTransition? {
     report(admission, outcome, row: row, microseconds: microseconds)
   }

@@ -81,3 +81,8 @@ public enum HealthReason: UInt64, Sendable {
     }
   }
 }
+
+extension BreakerPlan {
+  /// Whether each endpoint has a breaker.
+  public var guardsEndpoints: Bool { enabled && scope == .endpoint }
+}

@@ -1,6 +1,6 @@
 // EndpointTable — the segment in which each endpoint of an upstream has a row: who may use it, how it fares, and what is in flight on it.
 //
-// Layout: header page | rows of `rowBytes`: four lines of eight words (state, statistics, name, kept for circuit breakers), then one 32-bit
+// Layout: header page | rows of `rowBytes`: ten lines of eight words (state, statistics, name, and seven for its circuit breaker), then one 32-bit
 // count for each worker process, which is its column: its row in the scoreboard. A row is found by its key, a hash of the names of the upstream and
 // the endpoint, within `reach` places of where the key belongs. So it is the same row for all generations of workers.
 //
@@ -59,7 +59,7 @@ public enum EndpointCell: Int, Sendable {
   case ejections
   /// Why the last check failed, or it was ejected: a number that Policy knows.
   case reason
-  // Line 3: kept for circuit breakers.
+  // From line 3 on: the circuit breaker (EndpointBreakerCells).
   case breaker = 24
 }
 
@@ -69,12 +69,12 @@ public struct EndpointTable: @unchecked Sendable, BitwiseCopyable {
   static let headerBytes = 4096
   /// Places in which a key is looked for.
   static let reach = 64
-  static let metaBytes = 256
+  @inlinable static var metaBytes: Int { 640 }
   static let nameWord = 16
   /// Bytes of a name that are kept.
   public static let nameLimit = 64
   static let magic: UInt64 = 0x7374_6e69_6f70_6e65  // "enpoints" in memory order
-  static let version: UInt64 = 1
+  static let version: UInt64 = 2
   /// A row that nobody has touched for so many seconds may be given to another endpoint.
   static let patience: Int64 = 900
 
@@ -250,7 +250,7 @@ public struct EndpointTable: @unchecked Sendable, BitwiseCopyable {
 
   @inlinable @inline(__always)
   func cell(_ row: Int, _ word: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
-    precondition(row >= 0 && row < rowCount && word >= 0 && word < 32)
+    precondition(row >= 0 && row < rowCount && word >= 0 && word < EndpointTable.metaBytes / 8)
     return unsafe (base + (4096 &+ row &* rowBytes &+ word &* 8)).assumingMemoryBound(to: Atomic<UInt64>.self)
   }
 
@@ -270,6 +270,9 @@ public struct EndpointTable: @unchecked Sendable, BitwiseCopyable {
     unsafe cell(row, word.rawValue).pointee.compareExchange(expected: expected, desired: desired, ordering: .acquiringAndReleasing).exchanged
   }
 
+  /// The cells of the circuit breaker of a row.
+  public func breaker(_ row: Int) -> EndpointBreakerCells { unsafe EndpointBreakerCells(cell(row, EndpointCell.breaker.rawValue)) }
+
   public func administration(_ row: Int) -> EndpointAdministration { EndpointAdministration(rawValue: value(.administration, row)) ?? .enabled }
 
   /// Gives an order for an endpoint; all workers see it.
@@ -285,7 +288,7 @@ public struct EndpointTable: @unchecked Sendable, BitwiseCopyable {
   @inlinable @inline(__always)
   func count(_ row: Int, _ column: Int) -> UnsafeMutablePointer<Atomic<UInt32>> {
     precondition(row >= 0 && row < rowCount && column >= 0 && column < columnCount)
-    return unsafe (base + (4096 &+ row &* rowBytes &+ 256 &+ column &* 4)).assumingMemoryBound(to: Atomic<UInt32>.self)
+    return unsafe (base + (4096 &+ row &* rowBytes &+ EndpointTable.metaBytes &+ column &* 4)).assumingMemoryBound(to: Atomic<UInt32>.self)
   }
 
   /// What the worker of `column` has in flight on an endpoint.

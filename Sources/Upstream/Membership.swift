@@ -53,6 +53,9 @@ extension Backends {
     let plan = upstreams[upstream]
     var pool = Pool(plan.pool, upstream: upstream, speaks: PoolProtocol(plan.http2), worker: worker, of: workerCount)
     if let row = pools.table?.claim(upstream: plan.name, endpoint: endpoint.name, now: now) { pool.row = Int32(truncatingIfNeeded: row) }
+    if plan.breaker.guardsEndpoints, let table = pools.table, pool.row >= 0 {
+      Breaker(table.breaker(Int(pool.row)), plan.breaker).setWindow(milliseconds: plan.breaker.window)
+    }
     let sticky = plan.balance.sticky
     let binding = sticky.cookie.isEmpty ? 0 : BalanceKey.binding(upstream: plan.name, endpoint: endpoint.name, secret: sticky.secret)
     // What ended a while ago may still be named in the log line of an exchange.
@@ -99,18 +102,21 @@ extension Backends {
     sets[upstream].sole = -1
     sets[upstream].refreshAt = 0
     for member in members where pools[Int(member)].countsLoad != !isAlone { pools[Int(member)].countsLoad = !isAlone }
+    for member in members where pools[Int(member)].isSpared { pools[Int(member)].isSpared = false }
     var list = chosen(upstream, now)
     sets[upstream].isPanicking = false
     if isInPanic(upstream, list) {
       list = members.filter { isEnabled(Int($0)) && !endpoints[Int($0)].isBackup }
       sets[upstream].isPanicking = true
     }
+    if upstreams[upstream].breaker.guardsEndpoints { list = closed(upstream, list, now) }
     let name = upstreams[upstream].name
     let candidates = list.map { member in
       Candidate(id: member, weight: weight(Int(member), upstream, now), hash: EndpointTable.key(upstream: name, endpoint: endpoints[Int(member)].name))
     }
     sets[upstream].balancer.replace(with: candidates)
-    if isAlone, let only = list.first { sets[upstream].sole = Int32(bitPattern: only) }
+    // Where endpoints have breakers each request asks.
+    if isAlone, let only = list.first, !upstreams[upstream].breaker.guardsEndpoints { sets[upstream].sole = Int32(bitPattern: only) }
   }
 
   /// The endpoints that are fit for use; the backups among them only when there are no others.
@@ -120,6 +126,49 @@ extension Backends {
       if endpoints[Int(member)].isBackup { backups.append(member) } else { primaries.append(member) }
     }
     return primaries.isEmpty ? backups : primaries
+  }
+
+  /// Those of `list` whose breakers are not open, or not heeded because too many are. The one that has been open the longest is passed over first.
+  private mutating func closed(_ upstream: Int, _ list: [UInt32], _ now: Int64) -> [UInt32] {
+    let plan = upstreams[upstream].breaker
+    guard let table = pools.table else { return list }
+    var open: [(member: UInt32, until: Int64)] = [], held: Set<UInt32> = []
+    for member in list {
+      let row = Int(pools[Int(member)].row)
+      guard row >= 0 else { continue }
+      let state = BreakerState(word: table.breaker(row).load(BreakerCell.state))
+      guard state.phase == .open, state.isHeld || state.wait(from: now) > 0 else { continue }
+      if state.isHeld {
+        held.insert(member)
+      } else {
+        open.append((member, now + state.wait(from: now)))
+        if sets[upstream].refreshAt == 0 || now + state.wait(from: now) < sets[upstream].refreshAt { sets[upstream].refreshAt = now + state.wait(from: now) }
+      }
+    }
+    if plan.dryRun { return list }
+    let limit = plan.maxEjection == 0 ? 0 : max(1, list.count * plan.maxEjection / 100)
+    open.sort { ($0.until, $0.member) < ($1.until, $1.member) }
+    for spared in open.dropFirst(limit) { pools[Int(spared.member)].isSpared = true }
+    let passed = held.union(open.prefix(limit).map { $0.member })
+    return list.filter { !passed.contains($0) }
+  }
+
+  /// How long it will be until an endpoint whose breaker is open, or is trying it out, can be asked again; nil: there is none such.
+  public func waitForEndpoint(_ upstream: Int, now: Int64) -> Int64? {
+    guard let table = pools.table else { return nil }
+    var shortest: Int64?
+    for member in sets[upstream].members where pools[Int(member)].row >= 0 {
+      let state = BreakerState(word: table.breaker(Int(pools[Int(member)].row)).load(BreakerCell.state))
+      let plan = upstreams[upstream].breaker
+      let wait: Int64? =
+        switch state.phase {
+        case .closed: nil
+        case .halfOpen: Int64(plan.baseOpenDuration)
+        case .open: state.isHeld ? Int64(plan.maxOpenDuration) : max(0, state.wait(from: now))
+        }
+      if let wait { shortest = min(shortest ?? wait, wait) }
+    }
+    return shortest
   }
 
   /// Whether so few of the endpoints are fit for use that this is no longer believed.

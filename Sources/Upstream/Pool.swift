@@ -31,6 +31,8 @@ public struct Pool: BitwiseCopyable {
   public let upstream: UInt32
   /// The endpoint's row in shared memory; -1: it has none.
   public internal(set) var row: Int32 = -1
+  /// Its breaker is open, which is not heeded because too many of the upstream's are.
+  public internal(set) var isSpared = false
   /// Whether what is in flight is counted: where it takes part in a choice.
   var countsLoad = false
   /// The endpoint is no member of its upstream any more: the pool ends with its last connection.

@@ -6,7 +6,7 @@ import Control
 struct BreakersCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "breakers",
-    abstract: "Show the circuit breakers of upstreams, or hold one open or closed.",
+    abstract: "Show the circuit breakers of upstreams and endpoints, or hold one open or closed.",
     discussion: """
       Without an order, shows them. "open" and "close" hold the breaker of an upstream open (requests are refused) or closed (whatever \
       becomes of them) until "reset" lets it go: closed, with nothing counted. All workers obey at once, and reloads change nothing.
@@ -22,7 +22,7 @@ struct BreakersCommand: ParsableCommand {
   @Argument(help: "open, close or reset.")
   var order: Order?
 
-  @Argument(help: "Name of the upstream.")
+  @Argument(help: "The upstream, or UPSTREAM/ENDPOINT where endpoints have breakers.")
   var name: String?
 
   func validate() throws {
@@ -60,7 +60,7 @@ enum BreakersText {
       func count(_ name: String) -> Cell { Cell(breaker[name].number.map { "\($0)" } ?? "-") }
       let refused = (breaker["refused"].number ?? 0) + (breaker["spared"].number ?? 0)
       table.rows.append([
-        Cell(breaker["upstream"].string ?? "-"), phase(breaker), count("window_failures"), count("window_requests"), count("consecutive_failures"),
+        Cell((breaker["upstream"].string ?? "-") + (breaker["endpoint"].string.map { "/" + $0 } ?? "")), phase(breaker), count("window_failures"), count("window_requests"), count("consecutive_failures"),
         count("requests_under_way"), count("opened"), Cell("\(refused)"),
       ])
     }
@@ -77,6 +77,7 @@ enum BreakersText {
     case "half_open":
       let counts = ["probes_succeeded", "probes_permitted"].map { breaker[$0].number ?? 0 }
       return Cell("half-open, \(counts[0]) of \(counts[1])" + suffix, .waiting)
+    case "closed" where breaker["scope"].string == "endpoint": return Cell("by endpoint" + suffix)
     case "closed": return Cell((isHeld ? "held closed" : "closed") + suffix, isHeld ? .waiting : .good)
     default: return Cell("-")
     }

@@ -67,11 +67,14 @@ func randomPlan(_ seed: UInt64) -> Plan {
   plan.rateLimit.dryRun = r.flag()
   plan.rateLimit.status = r.int()
   plan.rateLimit.includeHeaders = r.flag()
+  plan.rateLimit.maxDelayed = r.int()
   plan.rateLimit.zones = (0..<r.below(3)).map { _ in
     var zone = RateZonePlan()
     zone.name = r.text()
     zone.rate = r.int()
     zone.capacity = r.int()
+    zone.delay = r.int()
+    zone.trackKeys = r.flag()
     zone.key = r.text()
     zone.ipv6Prefix = r.int()
     zone.maxEntries = r.int()
@@ -242,6 +245,8 @@ func randomPlan(_ seed: UInt64) -> Plan {
     upstream.http2.preconnectWatermark = r.int()
     upstream.breaker.enabled = r.flag()
     upstream.breaker.dryRun = r.flag()
+    upstream.breaker.scope = BreakerPlan.Scope.allCases[r.below(2)]
+    upstream.breaker.maxEjection = r.int()
     upstream.breaker.consecutiveFailures = r.int()
     upstream.breaker.failureRate = r.int()
     upstream.breaker.minimumVolume = r.int()

@@ -40,6 +40,9 @@ def test_an_unknown_key_is_suggested(tmp_path: Path) -> None:
     assert code == 1 and "window_seconds" in text
 
 
-def test_what_is_without_effect_is_said(tmp_path: Path) -> None:
+def test_what_is_of_endpoints_is_refused_for_upstreams(tmp_path: Path) -> None:
     code, text = validate(tmp_path, {"enabled": True, "max_ejection_percent_per_host_set": 10})
-    assert code == 0 and "without effect" in text
+    assert code == 1 and 'max_ejection_percent_per_host_set has no effect without scope "endpoint"' in text
+    assert validate(tmp_path, {"enabled": True, "scope": "endpoint", "max_ejection_percent_per_host_set": 10})[0] == 0
+    code, text = validate(tmp_path, {"enabled": True, "scope": "endpoint", "permitted_half_open_calls": 25})
+    assert code == 1 and "permitted_half_open_calls must be between 1 and 24" in text
