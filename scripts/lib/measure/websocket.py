@@ -114,10 +114,11 @@ class Clients:
 def measure(recipes: list[Recipe], directory: Path, *, rounds: int, seconds: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    place, other = pinnings().get("2", pinnings()["1"])
+    # All on one core: a server that is idle half of the time shows what waking up costs on this machine.
+    place, other = pinnings()["1"]
     os.sched_setaffinity(0, {int(other)})
-    print(f"{CONNECTIONS} WebSockets, each with one message on its way; medians of {rounds} alternating runs of {seconds} s. Server on core {place},")
-    print(f"load generator and echo endpoint on core {other}. CPU is user + system time of the worker per message.")
+    print(f"{CONNECTIONS} WebSockets, each with one message on its way; medians of {rounds} alternating runs of {seconds} s. Server, load generator")
+    print(f"and echo endpoint on one core. CPU is user + system time of the worker per message.")
     with ExitStack() as stack:
         backend = stack.enter_context(Server(ECHO, Settings(directory / "backend", free_port(), 0), cpus=other))
         servers = [stack.enter_context(Server(recipe, Settings(directory / recipe.name, free_port(), backend.port), cpus=place)) for recipe in recipes]
