@@ -83,31 +83,36 @@ struct RateLimits: ~Copyable {
     // A table without a column for this worker cannot take its counts.
     let usable = counted.filter { $0.element.1.use(column: column) }
     let ordered = usable.filter { $0.element.0.subject == .requests } + usable.filter { $0.element.0.subject == .connections }
-    keys = RequestKeys(
+    let draft = RequestKeyDraft(
       zonePlans.map { ($0.key, $0.ipv6Prefix, $0.appliesTo) } + ordered.map { ($0.element.0.key, $0.element.0.ipv6Prefix, $0.element.0.appliesTo) },
-      routes: routes, captures: names)
+      routes: routes.count, captures: names)
+    keys = RequestKeys(draft)
     zones = BoundedArray(capacity: max(1, zonePlans.count))
     for (index, zone) in zonePlans.enumerated() {
       let bucket = zone.bucket
       _ = zones.append(
-        RateZone(limiter: RateLimiter(tables[index], bucket), rule: keys.rules[index], isTracked: tables[index].trackedSets > 0, window: Int64(max(1, (Double(bucket.capacity) / bucket.rate).rounded(.up)))))
+        RateZone(limiter: RateLimiter(tables[index], bucket), rule: draft.rules[index], isTracked: tables[index].trackedSets > 0, window: Int64(max(1, (Double(bucket.capacity) / bucket.rate).rounded(.up)))))
     }
     concurrencyZones = BoundedArray(capacity: max(1, ordered.count))
     for (place, (index, (zone, table))) in ordered.enumerated() {
       _ = concurrencyZones.append(
         ConcurrencyZone(
-          limiter: ConcurrencyLimiter(table, limit: zone.limit, column: column), rule: keys.rules[zonePlans.count + place], index: Int32(index),
+          limiter: ConcurrencyLimiter(table, limit: zone.limit, column: column), rule: draft.rules[zonePlans.count + place], index: Int32(index),
           isOfConnections: zone.subject == .connections))
     }
-    requestZoneCount = ordered.count { $0.element.0.subject == .requests }
-    countsConnections = ordered.count > requestZoneCount
+    // Locals: an expression that captures what is initialised in part, as the operand of "||" does, would have it destroyed.
+    let requestZones = ordered.count { $0.element.0.subject == .requests }
+    let hasRequests = !zonePlans.isEmpty || requestZones > 0, hasConnections = ordered.count > requestZones
+    requestZoneCount = requestZones
+    countsConnections = hasConnections
     holds = Slab(capacity: ordered.isEmpty ? 1 : UInt32(clamping: Int(clients) * ordered.count))
-    delayed = Slab(capacity: zonePlans.contains { $0.delay > 0 } ? UInt32(clamping: max(1, plan.maxDelayed)) : 0)
-    isActive = !zonePlans.isEmpty || requestZoneCount > 0
+    let maxDelayed = plan.maxDelayed
+    delayed = Slab(capacity: zonePlans.contains { $0.delay > 0 } ? UInt32(clamping: max(1, maxDelayed)) : 0)
+    isActive = hasRequests
     let hasCosts = !zonePlans.isEmpty && routes.contains { $0.rules.rateLimitCost != 1 }
     costs = BoundedArray(capacity: max(1, routes.count))
     for route in routes where hasCosts { _ = costs.append(Int64(max(0, route.rules.rateLimitCost))) }
-    key = Buffer(capacity: isActive || countsConnections ? 4 * keyLimit + 256 : 0)
+    key = Buffer(capacity: hasRequests || hasConnections ? 4 * keyLimit + 256 : 0)
   }
 
   /// Tokens that a request of `route` takes.

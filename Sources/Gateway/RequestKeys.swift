@@ -38,9 +38,61 @@ struct KeyPart: BitwiseCopyable {
   var parameter: Int32 = 0
 }
 
-/// The rules of a worker's zones.
+/// Rules being put together, in plain arrays.
+struct RequestKeyDraft {
+  private(set) var rules: [KeyRule] = []
+  private(set) var parts: [KeyPart] = []
+  private(set) var prefixes: [Extent] = []
+  private(set) var texts: [UInt8] = []
+  private(set) var captures: [Int16] = []
+  let routeCount: Int
+
+  /// - Parameters:
+  ///   - zones: key, bits of an IPv6 address, and path prefixes of each.
+  ///   - routes: how many there are, and the names of the captures of each.
+  init(_ zones: [(key: String, ipv6Prefix: Int, appliesTo: [String])], routes: Int, captures names: (Int) -> [String]) {
+    routeCount = routes
+    var parameters = 0
+    var known: [String] = []
+    for zone in zones {
+      let firstPart = parts.count, firstPrefix = prefixes.count
+      // The key has been looked at when the configuration was read.
+      for part in (try? RateKey(parsing: zone.key))?.parts ?? [] {
+        switch part {
+        case .clientAddress: parts.append(KeyPart(kind: .clientAddress, name: Extent(0..<0)))
+        case .path: parts.append(KeyPart(kind: .path, name: Extent(0..<0)))
+        case .tlsSubject: parts.append(KeyPart(kind: .tlsSubject, name: Extent(0..<0)))
+        case .header(let name): parts.append(KeyPart(kind: .header, name: add(name)))
+        case .cookie(let name): parts.append(KeyPart(kind: .cookie, name: add(name)))
+        case .routeParameter(let name):
+          parts.append(KeyPart(kind: .routeParameter, name: Extent(0..<0), parameter: Int32(parameters)))
+          parameters += 1
+          for route in 0..<routes { captures.append(Int16(clamping: names(route).firstIndex(of: name) ?? -1)) }
+        }
+      }
+      for prefix in zone.appliesTo { prefixes.append(add(prefix)) }
+      let bits = min(max(zone.ipv6Prefix, 0), 128)
+      let name = "\(zone.key)/\(bits)"
+      if !known.contains(name) { known.append(name) }
+      rules.append(
+        KeyRule(
+          parts: Extent(firstPart..<parts.count), prefixes: Extent(firstPrefix..<prefixes.count), number: Int32(known.firstIndex(of: name) ?? -1),
+          highMask: Self.mask(min(bits, 64)), lowMask: Self.mask(max(0, bits - 64))))
+    }
+  }
+
+  private mutating func add(_ text: String) -> Extent {
+    let start = texts.count
+    texts += Array(text.utf8)
+    return Extent(start..<texts.count)
+  }
+
+  /// A word whose first `bits` are set.
+  private static func mask(_ bits: Int) -> UInt64 { bits <= 0 ? 0 : ~0 << UInt64(64 - bits) }
+}
+
+/// What the rules of a worker's zones refer to.
 struct RequestKeys: ~Copyable {
-  private(set) var rules: BoundedArray<KeyRule>
   private(set) var parts: BoundedArray<KeyPart>
   private(set) var prefixes: BoundedArray<Extent>
   /// Names of fields and cookies, and path prefixes.
@@ -49,57 +101,17 @@ struct RequestKeys: ~Copyable {
   private var captures: BoundedArray<Int16>
   private let routeCount: Int
 
-  /// - Parameters:
-  ///   - zones: key, bits of an IPv6 address, and path prefixes of each.
-  ///   - routes: those of the gateway, and the names of the captures of each.
-  init(_ zones: [(key: String, ipv6Prefix: Int, appliesTo: [String])], routes: [RoutePlan], captures names: (Int) -> [String]) {
-    rules = BoundedArray(capacity: max(1, zones.count))
-    parts = BoundedArray(capacity: max(1, zones.count * RateKey.partLimit))
-    prefixes = BoundedArray(capacity: max(1, zones.reduce(0) { $0 + $1.appliesTo.count }))
-    var texts = Buffer(capacity: zones.reduce(16) { $0 + $1.key.utf8.count + $1.appliesTo.reduce(0) { $0 + $1.utf8.count } })
-    routeCount = routes.count
-    captures = BoundedArray(capacity: max(1, zones.count * RateKey.partLimit * max(1, routes.count)))
-    var parameters = 0
-    var known: [String] = []
-    for zone in zones {
-      let firstPart = parts.count, firstPrefix = prefixes.count
-      // The key has been looked at when the configuration was read.
-      for part in (try? RateKey(parsing: zone.key))?.parts ?? [] {
-        let ready: KeyPart =
-          switch part {
-          case .clientAddress: KeyPart(kind: .clientAddress, name: Extent(0..<0))
-          case .path: KeyPart(kind: .path, name: Extent(0..<0))
-          case .tlsSubject: KeyPart(kind: .tlsSubject, name: Extent(0..<0))
-          case .header(let name): KeyPart(kind: .header, name: Self.add(name, to: &texts))
-          case .cookie(let name): KeyPart(kind: .cookie, name: Self.add(name, to: &texts))
-          case .routeParameter: KeyPart(kind: .routeParameter, name: Extent(0..<0), parameter: Int32(parameters))
-          }
-        if case .routeParameter(let name) = part {
-          parameters += 1
-          for route in routes.indices { _ = captures.append(Int16(clamping: names(route).firstIndex(of: name) ?? -1)) }
-        }
-        _ = parts.append(ready)
-      }
-      for prefix in zone.appliesTo { _ = prefixes.append(Self.add(prefix, to: &texts)) }
-      let bits = min(max(zone.ipv6Prefix, 0), 128)
-      let name = "\(zone.key)/\(bits)"
-      if !known.contains(name) { known.append(name) }
-      _ = rules.append(
-        KeyRule(
-          parts: Extent(firstPart..<parts.count), prefixes: Extent(firstPrefix..<prefixes.count), number: Int32(known.firstIndex(of: name) ?? -1),
-          highMask: Self.mask(min(bits, 64)), lowMask: Self.mask(max(0, bits - 64))))
-    }
-    self.texts = texts
+  init(_ draft: RequestKeyDraft) {
+    routeCount = draft.routeCount
+    parts = BoundedArray(capacity: max(1, draft.parts.count))
+    prefixes = BoundedArray(capacity: max(1, draft.prefixes.count))
+    captures = BoundedArray(capacity: max(1, draft.captures.count))
+    texts = Buffer(capacity: draft.texts.count + 16)
+    for part in draft.parts { _ = parts.append(part) }
+    for prefix in draft.prefixes { _ = prefixes.append(prefix) }
+    for capture in draft.captures { _ = captures.append(capture) }
+    texts.append(draft.texts.span)
   }
-
-  private static func add(_ text: String, to texts: inout Buffer) -> Extent {
-    let start = texts.count
-    texts.append(Array(text.utf8).span)
-    return Extent(start..<texts.count)
-  }
-
-  /// A word whose first `bits` are set.
-  private static func mask(_ bits: Int) -> UInt64 { bits <= 0 ? 0 : ~0 << UInt64(64 - bits) }
 
   /// Which capture of `route` the parameter is; negative: none.
   func capture(_ parameter: Int32, _ route: Int) -> Int {
