@@ -1,5 +1,5 @@
 // Inheritance — what a master begins with that is older than itself: sockets with connections in their queues, buckets of
-// rate limits, totals. Found by an Inventory; what cannot be used is begun anew, and said.
+// rate limits, addresses of names, totals. Found by an Inventory; what cannot be used is begun anew, and said.
 
 import Kernel
 import Plan
@@ -13,6 +13,7 @@ struct Inheritance {
   var rates: [RateSegment] = []
   var concurrency: [ConcurrencySegment] = []
   var endpoints: EndpointSegment?
+  var names: NameSegment?
   var breakers: SharedFile?
   var bell: SharedFile?
   /// What is to be said about it, once there is a log.
@@ -77,6 +78,12 @@ struct Inheritance {
           notes.append((.warn, "the circuit breakers of version \(inventory.program) have another layout: they begin closed"))
         }
       case .breakerBell: bell = found
+      case .names:
+        if entry.layout == NameSegment.layout, let segment = try? NameSegment(existing: found) {
+          names = segment
+        } else {
+          notes.append((.warn, "the table of names of version \(inventory.program) has another layout: names are resolved anew"))
+        }
       case .none: notes.append((.warn, "version \(inventory.program) has left a segment of an unknown kind (\(entry.kind)): it is dropped"))
       }
     }
@@ -84,7 +91,7 @@ struct Inheritance {
     if board == nil { (endpoints, breakers, concurrency) = (nil, nil, []) }
     let parts = [
       sockets.isEmpty ? nil : "\(sockets.count) listening sockets", board == nil ? nil : "the counters", rates.isEmpty ? nil : "\(rates.count) tables of rate limits",
-      endpoints == nil ? nil : "the table of endpoints",
+      endpoints == nil ? nil : "the table of endpoints", names == nil ? nil : "the table of names",
       breakers == nil ? nil : "the circuit breakers",
     ]
     notes.append((.info, "taken over from version \(inventory.program): " + parts.compactMap { $0 }.joined(separator: ", ")))

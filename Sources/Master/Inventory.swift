@@ -18,6 +18,7 @@ enum SegmentKind: UInt8 {
   /// The event counter by which workers are told of changed breakers.
   case breakerBell = 5
   case concurrencyZone = 6
+  case names = 7
 }
 
 extension ListenerKey {

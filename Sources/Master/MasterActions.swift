@@ -42,7 +42,7 @@ extension Master {
   // MARK: Generations
 
   /// Claims what the plan needs: listening sockets, log files, its own sealed copy. Nothing running is touched.
-  func prepare(_ plan: Plan, settings: String = "", attempts: Int = 1) throws(ListenerFailure) -> GenerationRecord {
+  func prepare(_ plan: Plan, settings: (() -> String)?, attempts: Int = 1) throws(ListenerFailure) -> GenerationRecord {
     let logs = try logs(for: plan)
     let planFile: SealedPlan
     do { planFile = try SealedPlan(plan) } catch { throw ListenerFailure(reason: "cannot seal the plan: \(error.text)") }
@@ -66,7 +66,7 @@ extension Master {
     }
     let names: NameSegment?
     do {
-      names = try NameSegment.make(for: plan, previous: supervisor.serving.flatMap { generations[$0]?.names }, now: Time.milliseconds)
+      names = try NameSegment.make(for: plan, previous: supervisor.serving.flatMap { generations[$0]?.names } ?? inheritance.names, now: Time.milliseconds)
     } catch {
       throw ListenerFailure(reason: "cannot make the table of names: \(error.text)")
     }
@@ -203,7 +203,7 @@ extension Master {
     do {
       let lent = try record.logs.lend()
       let files = [record.planFile.file.raw, boardFile.descriptor.raw] + (0..<lent.count).compactMap { lent.raw(at: $0) }
-        + record.rates.map { $0.file.descriptor.raw } + record.concurrency.map { $0.file.descriptor.raw } + [record.endpoints?.file.descriptor.raw, record.names?.file.raw].compactMap { $0 } + (start.hasBreakers ? breakers.raws : [])
+        + record.rates.map { $0.file.descriptor.raw } + record.concurrency.map { $0.file.descriptor.raw } + [record.endpoints?.file.descriptor.raw, record.names?.file.descriptor.raw].compactMap { $0 } + (start.hasBreakers ? breakers.raws : [])
       let worker = try WorkerProcess.spawn(id, record: start, startedAt: now, files: files, sockets: listeners.sockets(of: record.plan))
       board.assign(worker.process, row: row)
       workers[id] = worker

@@ -172,7 +172,7 @@ extension Master {
       do throws(Errno) {
         let isServing = supervisor.serving == entry.number
         let endpoints = isServing ? try EndpointSegment.make(for: plan, previous: inheritance.endpoints) : nil
-        let names = isServing ? try NameSegment.make(for: plan, previous: nil, now: Time.milliseconds) : nil
+        let names = isServing ? try NameSegment.make(for: plan, previous: inheritance.names, now: Time.milliseconds) : nil
         let rates = isServing ? try RateSegment.make(for: plan.rateLimit, previous: inheritance.rates) : []
         let concurrency = isServing ? try ConcurrencySegment.make(for: plan, previous: inheritance.concurrency) : []
         generations[entry.number] = GenerationRecord(

@@ -1,4 +1,4 @@
-// NameSegment — what workers find out about names: made with a generation, kept over reloads as long as the names are the same.
+// NameSegment — what workers find out about names: made with a generation, kept over reloads, restarts and upgrades as long as the names are the same.
 //
 // Other names get another segment, into which is taken over what is known of those that remain: a new generation serves from its first moment,
 // be there a server that answers or not. Where names are resolved in another way, what is known counts as due.
@@ -10,30 +10,39 @@ import SharedState
 
 /// The table and its file, which stays open as long as some generation uses it.
 final class NameSegment {
-  let names: [NamePlan]
-  let rules: DNSPlan
-  let file: Descriptor
+  let file: SharedFile
   let table: NameTable
+  private let keys: [UInt64]
 
-  private init(_ names: [NamePlan], _ rules: DNSPlan) throws(Errno) {
-    self.names = names
-    self.rules = rules
-    file = try NameTable.create(names: names.count)
-    table = try NameTable(file)
+  private init(_ keys: [UInt64], rules: UInt64) throws(Errno) {
+    file = SharedFile(try NameTable.create(keys: keys, rules: rules))
+    table = try NameTable(file.descriptor)
+    self.keys = keys
   }
+
+  /// A table that an earlier master has left.
+  init(existing file: SharedFile) throws(Errno) {
+    table = try NameTable(file.descriptor)
+    self.file = file
+    keys = table.keys
+  }
+
+  /// Differs when the places of things in the table do, or what its words mean.
+  static var layout: UInt64 { NameTable.layout &* 31 &+ UInt64(NameState.version) }
 
   /// The segment for `plan`; nil where there is nothing to be resolved.
   /// - Parameter now: milliseconds of the monotonic clock.
   static func make(for plan: Plan, previous: NameSegment?, now: Int64) throws(Errno) -> NameSegment? {
     guard !plan.names.isEmpty else { return nil }
-    if let previous, previous.names == plan.names, previous.rules == plan.dns { return previous }
-    let segment = try NameSegment(plan.names, plan.dns)
+    let keys = plan.names.map { NameTable.key($0.host, isService: $0.isService) }, rules = plan.dns.fingerprint
+    if let previous, previous.keys == keys, previous.table.rules == rules { return previous }
+    let segment = try NameSegment(keys, rules: rules)
     guard let previous else { return segment }
-    var positions: [NamePlan: Int] = [:]
-    for (position, name) in previous.names.enumerated() { positions[name] = position }
-    let isDue = previous.rules != plan.dns
-    for (position, name) in plan.names.enumerated() {
-      guard let old = positions[name], var state = previous.state(of: old) else { continue }
+    var positions: [UInt64: Int] = [:]
+    for (position, key) in previous.keys.enumerated() { positions[key] = position }
+    let isDue = previous.table.rules != rules
+    for (position, key) in keys.enumerated() {
+      guard let old = positions[key], var state = previous.state(of: old) else { continue }
       if isDue { state.makeDue(now: now) }
       segment.table.publish(position, state.words, now: now)
     }
@@ -47,10 +56,10 @@ final class NameSegment {
 extension Master {
   /// The names of the generation that serves, and what its workers have found.
   func describeNames(_ json: inout JSONText) {
-    guard let segment = supervisor.serving.flatMap({ generations[$0]?.names }) else { return }
+    guard let record = supervisor.serving.flatMap({ generations[$0] }), let segment = record.names else { return }
     let now = Time.milliseconds
     json.list("names") { json in
-      for (position, name) in segment.names.enumerated() {
+      for (position, name) in record.plan.names.enumerated() {
         let state = segment.state(of: position) ?? NameState()
         json.object { json in
           json.field("name", name.host)

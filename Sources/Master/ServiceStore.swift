@@ -121,6 +121,7 @@ extension Master {
       + (record?.rates ?? []).map { Segment(kind: .rateZone, name: $0.zone.name, layout: RateTable.layout, file: $0.file) }
       + (record?.concurrency ?? []).map { Segment(kind: .concurrencyZone, name: $0.zone.name, layout: ConcurrencyTable.layout, file: $0.file) }
       + (record?.endpoints.map { [Segment(kind: .endpoints, name: "", layout: EndpointTable.layout, file: $0.file)] } ?? [])
+      + (record?.names.map { [Segment(kind: .names, name: "", layout: NameSegment.layout, file: $0.file)] } ?? [])
       + (breakers.files.map {
         [
           Segment(kind: .breakers, name: "", layout: BreakerTable.layout, file: $0.table), Segment(kind: .breakerBell, name: "", layout: 1, file: $0.bell),

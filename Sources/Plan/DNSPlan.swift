@@ -33,6 +33,14 @@ public struct DNSPlan: Equatable, Sendable {
   public var required = false
 
   public init() {}
+
+  /// A number for these rules: what was resolved by others may no longer be good.
+  public var fingerprint: UInt64 {
+    var writer = PlanWriter()
+    var rules = self
+    rules.code(with: &writer)
+    return writer.bytes.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+  }
 }
 
 /// A name to be resolved.

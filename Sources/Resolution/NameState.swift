@@ -155,6 +155,8 @@ public struct NameState: Equatable, Sendable {
 
   // MARK: As words
 
+  /// To be raised when the meaning of the words changes.
+  public static let version: UInt32 = 1
   private static let prefix = 6
 
   /// What others are told: at most `NameTable.wordLimit` words.

@@ -1,7 +1,8 @@
 // NameTable — the segment in which workers tell each other, and those that come after them, what host names have resolved to.
 //
-// Layout: header page | one record of `recordBytes` for each name: state word, count of words, checksum, then `wordLimit` words. What the words
-// mean is known to Resolution alone.
+// Layout: header page | a key for each name, in whole pages | one record of `recordBytes` for each name: state word, count of words, checksum, then
+// `wordLimit` words. What the words mean is known to Resolution alone. By the keys, which are written once, another program knows whose the
+// records are, whatever it knows of the plan that they were made for.
 //
 // A record's state word has a version in its upper half, and in its lower half when the writing of it began (0: it is not being written).
 // Writing: claim the word by compare-and-exchange, store the words, set the word free. A writer that dies leaves the word claimed; after
@@ -24,30 +25,45 @@ public struct NameTable: @unchecked Sendable, BitwiseCopyable {
   static let recordWords = 1088
   static var recordBytes: Int { recordWords * 8 }
   static let magic: UInt64 = 0x7365_6d61_6e73_6464  // "ddsnames" in memory order
-  static let version: UInt64 = 1
+  static let version: UInt64 = 2
   /// Names a segment has room for at most.
   public static let nameLimit = 65_536
   /// Milliseconds after which a claim counts as that of a dead process.
   static let patience: UInt32 = 2_000
 
-  private enum HeaderCell: Int { case magic, version, names, epoch }
+  /// Differs when the places of things do.
+  public static var layout: UInt64 { LayoutHash.of([Int(version), headerBytes, prefixWords, recordWords, wordLimit, HeaderCell.rules.rawValue]) }
+
+  private enum HeaderCell: Int { case magic, version, names, epoch, rules }
 
   private let cells: UnsafeMutablePointer<Atomic<UInt64>>
   private let mapping: SharedMapping
   public let count: Int
 
-  public static func byteCount(names: Int) -> Int { headerBytes + max(1, min(names, nameLimit)) * recordBytes }
+  /// Where records begin.
+  static func recordStart(names: Int) -> Int { headerBytes + (max(1, min(names, nameLimit)) * 8 + 4095) / 4096 * 4096 }
 
-  /// Creates the segment's file for `names` names; for the master.
-  public static func create(names: Int) throws(Errno) -> Descriptor {
-    let file = try MemoryFile.table(size: byteCount(names: names), name: "gateway names")
-    let header = try SharedMapping(file, byteCount: headerBytes)
-    func put(_ cell: HeaderCell, _ value: UInt64) {
-      unsafe (header.base + cell.rawValue * 8).assumingMemoryBound(to: Atomic<UInt64>.self).pointee.store(value, ordering: .releasing)
+  public static func byteCount(names: Int) -> Int { recordStart(names: names) + max(1, min(names, nameLimit)) * recordBytes }
+
+  /// The key of a name; never 0.
+  /// - Parameter isService: whether its SRV records are meant.
+  public static func key(_ host: String, isService: Bool) -> UInt64 { StableHash.of(host, isService ? "srv" : "") }
+
+  /// Creates the segment's file; for the master.
+  /// - Parameters:
+  ///   - keys: of the names, in their order.
+  ///   - rules: a number for how they are resolved.
+  public static func create(keys: [UInt64], rules: UInt64) throws(Errno) -> Descriptor {
+    let file = try MemoryFile.table(size: byteCount(names: keys.count), name: "gateway names")
+    let header = try SharedMapping(file, byteCount: recordStart(names: keys.count))
+    func put(_ index: Int, _ value: UInt64) {
+      unsafe (header.base + index * 8).assumingMemoryBound(to: Atomic<UInt64>.self).pointee.store(value, ordering: .releasing)
     }
-    put(.version, version)
-    put(.names, UInt64(max(1, min(names, nameLimit))))
-    put(.magic, magic)
+    put(HeaderCell.version.rawValue, version)
+    put(HeaderCell.names.rawValue, UInt64(max(1, min(keys.count, nameLimit))))
+    put(HeaderCell.rules.rawValue, rules)
+    for (position, key) in keys.prefix(nameLimit).enumerated() { put(headerBytes / 8 + position, key) }
+    put(HeaderCell.magic.rawValue, magic)
     return file
   }
 
@@ -69,7 +85,13 @@ public struct NameTable: @unchecked Sendable, BitwiseCopyable {
     return unsafe cells + index
   }
 
-  private func start(of name: Int) -> Int { Self.headerBytes / 8 + name * Self.recordWords }
+  private func start(of name: Int) -> Int { Self.recordStart(names: count) / 8 + name * Self.recordWords }
+
+  /// Whose records these are, in order.
+  public var keys: [UInt64] { (0..<count).map { unsafe cell(Self.headerBytes / 8 + $0).pointee.load(ordering: .relaxed) } }
+
+  /// The number for how they are resolved.
+  public var rules: UInt64 { unsafe cell(HeaderCell.rules.rawValue).pointee.load(ordering: .relaxed) }
 
   /// Changes with every record that is written.
   public var epoch: UInt64 { unsafe cell(HeaderCell.epoch.rawValue).pointee.load(ordering: .acquiring) }

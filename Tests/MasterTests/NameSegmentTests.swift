@@ -53,4 +53,31 @@ import Testing
     other.names = [NamePlan(host: "b", isService: true)]
     #expect(try NameSegment.make(for: other, previous: first, now: 2_000)?.state(of: 0) == nil)
   }
+
+  /// As an upgrade or the service manager hands it over: the file alone.
+  @Test func aTableThatWasLeftIsGoneOnWith() throws {
+    let first = try #require(try NameSegment.make(for: plan(["a", "b"]), previous: nil, now: 0))
+    first.table.publish(1, known(7, now: 1_000).words, now: 1_000)
+    let left = try NameSegment(existing: SharedFile(try first.file.descriptor.duplicate()))
+    #expect(try NameSegment.make(for: plan(["a", "b"]), previous: left, now: 2_000) === left)
+    #expect(left.state(of: 1)?.addresses.map(\.text) == ["10.0.0.7"])
+    let other = try #require(try NameSegment.make(for: plan(["b", "c"]), previous: left, now: 2_000))
+    #expect(other.state(of: 0)?.goodUntil == 61_000 && other.state(of: 1) == nil)
+    let due = try #require(try NameSegment.make(for: plan(["b"]) { $0.family = .v6Only }, previous: left, now: 2_000))
+    #expect(due.state(of: 0)?.goodUntil == 2_000)
+  }
+
+  @Test func isInheritedByItsLayout() throws {
+    let left = try #require(try NameSegment.make(for: plan(["a"]), previous: nil, now: 0))
+    func inherit(_ layout: UInt64, _ file: SharedFile) -> Inheritance {
+      var inheritance = Inheritance()
+      inheritance.take(Inventory([], [SegmentEntry(kind: SegmentKind.names.rawValue, name: "", layout: layout, file: 3)], meaningOf: nil)) { $0 == 3 ? file : nil }
+      return inheritance
+    }
+    #expect(inherit(NameSegment.layout, left.file).names?.file === left.file)
+    let another = inherit(NameSegment.layout ^ 1, left.file)
+    #expect(another.names == nil && another.notes.contains { $0.level == .warn })
+    // A file that is something else.
+    #expect(inherit(NameSegment.layout, SharedFile(try MemoryFile.table(size: 65_536, name: "other"))).names == nil)
+  }
 }

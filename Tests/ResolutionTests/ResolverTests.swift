@@ -155,7 +155,7 @@ import Testing
     var plan = plan(server)
     plan.family = .v4Only
     server.answers[Question(name: "app.test", type: 1)] = .records([.a("10.0.0.1", 60)])
-    let file = try NameTable.create(names: 1)
+    let file = try NameTable.create(keys: [1], rules: 0)
     let first = try Resolver([NamePlan(host: "app.test")], plan, table: try NameTable(file), hesitates: false, files: quietFiles(), now: now)
     let second = try Resolver([NamePlan(host: "app.test")], plan, table: try NameTable(file), hesitates: true, files: quietFiles(), now: now)
     #expect(try run(first, server) { first.isSettled })

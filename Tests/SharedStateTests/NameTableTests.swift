@@ -7,7 +7,7 @@ import Testing
 
 @Suite struct NameTableTests {
   @Test func everyProcessSeesTheSameRecords() throws {
-    let file = try NameTable.create(names: 3)
+    let file = try NameTable.create(keys: [1, 2, 3], rules: 0)
     let one = try NameTable(file), other = try NameTable(file)
     #expect(one.count == 3 && one.read(0) == nil && one.version(of: 0) == 0)
     #expect(one.publish(2, [1, 2, 3], now: 1_000))
@@ -19,14 +19,14 @@ import Testing
   }
 
   @Test func numbersAreChecked() throws {
-    let table = try NameTable(try NameTable.create(names: 1))
+    let table = try NameTable(try NameTable.create(keys: [1], rules: 0))
     #expect(!table.publish(1, [1], now: 0) && !table.publish(-1, [1], now: 0))
     #expect(!table.publish(0, Array(repeating: 0, count: NameTable.wordLimit + 1), now: 0))
     #expect(table.read(1) == nil && table.read(-1) == nil && table.version(of: 7) == 0)
   }
 
   @Test func aRecordLeftUnfinishedIsNoneAndIsWrittenAnew() throws {
-    let table = try NameTable(try NameTable.create(names: 2))
+    let table = try NameTable(try NameTable.create(keys: [1, 2], rules: 0))
     #expect(table.publish(0, [7], now: 1_000))
     table.abandon(0, now: 5_000)
     #expect(table.read(0) == nil)
@@ -37,7 +37,7 @@ import Testing
   }
 
   @Test func theClockOfClaimsGoesRound() throws {
-    let table = try NameTable(try NameTable.create(names: 1))
+    let table = try NameTable(try NameTable.create(keys: [1], rules: 0))
     table.abandon(0, now: Int64(UInt32.max) - 100)
     #expect(!table.publish(0, [1], now: Int64(UInt32.max) + 100))
     #expect(table.publish(0, [1], now: Int64(UInt32.max) + 3_000))
@@ -45,15 +45,28 @@ import Testing
   }
 
   @Test func wordsOfTwoWritersAreNoRecord() throws {
-    let file = try NameTable.create(names: 1)
+    let file = try NameTable.create(keys: [1], rules: 0)
     let table = try NameTable(file)
     #expect(table.publish(0, [1, 2, 3], now: 1_000))
     // Somebody who slept writes on, after another has finished.
     let mapping = try SharedMapping(file, byteCount: NameTable.byteCount(names: 1))
-    unsafe mapping.base.storeBytes(of: 9, toByteOffset: NameTable.headerBytes + (NameTable.prefixWords + 1) * 8, as: UInt64.self)
+    unsafe mapping.base.storeBytes(of: 9, toByteOffset: NameTable.recordStart(names: 1) + (NameTable.prefixWords + 1) * 8, as: UInt64.self)
     #expect(table.read(0) == nil)
     #expect(table.publish(0, [4], now: 2_000))
     #expect(table.read(0) == [4])
+  }
+
+  @Test func saysWhoseRecordsItHas() throws {
+    let keys = [NameTable.key("a.test", isService: false), NameTable.key("a.test", isService: true), NameTable.key("b.test", isService: false)]
+    #expect(Set(keys).count == 3)
+    let file = try NameTable.create(keys: keys, rules: 7)
+    let table = try NameTable(file)
+    #expect(table.keys == keys && table.rules == 7)
+    // Keys of more names than stand on a page.
+    let many = (0..<1_000).map { NameTable.key("host-\($0).test", isService: false) }
+    let large = try NameTable(try NameTable.create(keys: many, rules: 0))
+    #expect(large.publish(0, [1], now: 1_000) && large.publish(999, [2], now: 1_000))
+    #expect(large.keys == many && large.read(0) == [1] && large.read(999) == [2])
   }
 
   @Test func refusesOtherFiles() throws {

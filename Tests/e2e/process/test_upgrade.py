@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from support import proc
-from support.backend import Backend, hang
+from support.backend import Backend, hang, reply
 from support.client import Client, request
 from support.configuration import respond, upstream
 from support.gateway import Gateway, binaries
 from support.load import Load
+from support.names import Dnsmasq, servers
 from support.wait import until
 
 LIMIT = {"enabled": True, "zones": [{"name": "all", "rate": 0.01, "capacity": 5, "key_type": "client_ip", "applies_to": ["/limited"]}]}
@@ -229,3 +230,35 @@ def test_a_relative_path_is_seen_from_the_caller(launch, newer: Path, tmp_path: 
     gateway: Gateway = launch(routes=[respond("/")])
     done = ctl("upgrade", "--binary", newer.name, "-P", str(gateway.pid_file), cwd=newer.parent)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_names_stand_for_is_kept(launch, newer: Path, tmp_path: Path) -> None:
+    """No DNS server answers any more: the new program serves from its first moment with what is known."""
+    server = Dnsmasq(tmp_path / "dnsmasq", 3600, app=["127.0.0.2"])
+    backend = Backend(reply(body=b"by name"), host="127.0.0.2")
+    try:
+        settings = {
+            "upstreams": [{"name": "app", "host": "app.test", "port": backend.port, "proxy": {"route_prefix": "/"}}], "dns": servers(server.port)}
+        gateway: Gateway = launch(workers=2, **settings)
+        assert gateway.get("/").body == b"by name"
+        before = status(gateway)["names"][0]
+        server.stop()
+        with Load(gateway.port, path="/x") as load:
+            for binary in (newer, stamped(tmp_path / "gatewayd-1.0.2", "1.0.2")):
+                done = gateway.ctl("upgrade", "--binary", str(binary))
+                assert done.returncode == 0, done.stderr + gateway.log
+                assert gateway.get("/").body == b"by name"
+        assert not load.failures and load.answered > 10, load.failures[:5]
+        after = status(gateway)["names"][0]
+        assert after["addresses"] == before["addresses"] == ["127.0.0.2"] and after["error"] is None
+        assert after["age_ms"] >= before["age_ms"] and after["ttl_left_ms"] < before["ttl_left_ms"], "it is the same answer"
+        assert "the table of names" in gateway.log
+        # Other rules come with another program's configuration: what is known is used, and asked for.
+        gateway.write(**{**settings, "dns": servers(server.port, resolve_timeout_ms=300)})
+        assert gateway.ctl("upgrade", "--binary", str(newer)).returncode == 0
+        assert gateway.get("/").body == b"by name"
+        until(lambda: status(gateway)["names"][0]["error"] is not None, 10, "a lookup")
+        assert gateway.get("/").body == b"by name"
+    finally:
+        server.stop()
+        backend.stop()

@@ -9,7 +9,9 @@ import socket
 import pytest
 
 from support import proc
+from support.backend import Backend, reply
 from support.configuration import respond
+from support.names import Dnsmasq, servers
 from support.service import Service, ServiceManager
 from support.wait import until
 
@@ -47,6 +49,32 @@ def test_queue_buckets_and_totals(service, manager: ServiceManager, number: int)
     assert "taken over from version" in gateway.log
     status = json.loads(gateway.ctl("status", "--json").stdout)
     assert status["generation"] == 2 and status["listeners"][0]["sockets"] == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_names(service, manager: ServiceManager, tmp_path, number: int) -> None:
+    """A gateway that comes back while no DNS server answers knows what its names stand for."""
+    server = Dnsmasq(tmp_path / "dnsmasq", 3600, app=["127.0.0.2"])
+    backend = Backend(reply(body=b"by name"), host="127.0.0.2")
+    try:
+        gateway: Service = service(
+            upstreams=[{"name": "app", "host": "app.test", "port": backend.port, "proxy": {"route_prefix": "/"}}], dns=servers(server.port),
+            shutdown_drain_timeout_sec=1)
+        assert gateway.get("/").body == b"by name"
+        server.stop()
+        workers = gateway.workers
+        gateway.signal(number)
+        ended(gateway)
+        until(lambda: not any(proc.alive(worker) for worker in workers), 10, "the workers to end")
+        gateway.start()
+        assert gateway.get("/").body == b"by name"
+        assert "the table of names" in gateway.log
+        # Another name is not mistaken for it.
+        gateway.reload(upstreams=[{"name": "app", "host": "other.test", "port": backend.port, "proxy": {"route_prefix": "/"}}])
+        assert gateway.get("/").status == 503
+    finally:
+        server.stop()
+        backend.stop()
 
 
 def test_what_is_kept_follows_the_configuration(service, manager: ServiceManager) -> None:
