@@ -6,6 +6,7 @@ import Policy
 extension Settings {
   /// Complains about settings that do not go together.
   func check(_ reading: inout Reading) {
+    reading.upstreamNames = Set(upstreams.map(\.name).filter { !$0.isEmpty })
     if http1.lowWater >= http1.highWater {
       let path = reading.origins["http1.streaming.low_water_bytes"] == nil ? "high_water_bytes" : "low_water_bytes"
       reading.reject(

@@ -73,17 +73,7 @@ public struct ConfigurationSource: Sendable {
   /// The same with the file's contents given: `file` is its name in messages.
   public func load(text: [UInt8]?, file: String?) -> Result<Loaded, ConfigurationErrors> {
     var reading = Reading(file: file)
-    var settings = Settings()
-    if let text {
-      if let root = TreeReader.read(text, &reading) {
-        SettingsTable.root.read(root, "", &settings, &reading)
-      } else {
-        return .failure(ConfigurationErrors(errors: reading.errors))
-      }
-    }
-    Overlay.apply(environment, to: &settings, &reading)
-    overrides.apply(to: &settings, &reading)
-    settings.fitDefaults(reading)
+    guard let settings = read(text, &reading) else { return .failure(ConfigurationErrors(errors: reading.errors)) }
     settings.check(&reading)
     // Routes are compared in any case; the machine is asked only when the text is right.
     let isSound = reading.errors.isEmpty
@@ -91,7 +81,20 @@ public struct ConfigurationSource: Sendable {
     guard reading.errors.isEmpty else {
       return .failure(ConfigurationErrors(errors: reading.sortedErrors))
     }
-    return .success(Loaded(settings: settings, plan: plan, file: file, warnings: reading.warnings, reading: reading))
+    return .success(Loaded(settings: settings, plan: plan, file: file, warnings: reading.warnings, reading: reading, text: text, source: self))
+  }
+
+  /// The settings as they are given, not yet checked against each other; nil when `text` is nothing that has settings.
+  fileprivate func read(_ text: [UInt8]?, _ reading: inout Reading) -> Settings? {
+    var settings = Settings()
+    if let text {
+      guard let root = TreeReader.read(text, &reading) else { return nil }
+      SettingsTable.root.read(root, "", &settings, &reading)
+    }
+    Overlay.apply(environment, to: &settings, &reading)
+    overrides.apply(to: &settings, &reading)
+    settings.fitDefaults(reading)
+    return settings
   }
 }
 
@@ -104,13 +107,26 @@ public struct Loaded: Sendable {
   /// What is doubtful but not wrong.
   public let warnings: [ConfigurationError]
   private let reading: Reading
+  private let text: [UInt8]?
+  private let source: ConfigurationSource
 
-  init(settings: Settings, plan: Plan, file: String?, warnings: [ConfigurationError], reading: Reading) {
+  fileprivate init(settings: Settings, plan: Plan, file: String?, warnings: [ConfigurationError], reading: Reading, text: [UInt8]?, source: ConfigurationSource) {
     self.settings = settings
     self.plan = plan
     self.file = file
     self.warnings = warnings
     self.reading = reading
+    self.text = text
+    self.source = source
+  }
+
+  /// What `settings.dump()` is, to be asked for later: kept is the text of the file, which is a small part of the settings' size.
+  public var dump: @Sendable () -> String {
+    let text = text, source = source
+    return {
+      var reading = Reading(file: nil)
+      return source.read(text, &reading)?.dump() ?? ""
+    }
   }
 
   /// What stands against running this configuration in the background (`-d`); nil when nothing does.

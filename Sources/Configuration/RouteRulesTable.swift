@@ -202,8 +202,8 @@ extension Settings {
 
   /// - Parameter title: what names it.
   func checkUpstreamName(_ name: String, _ place: String, _ title: String, _ reading: inout Reading) {
+    guard !reading.upstreamNames.contains(name) else { return }
     let names = upstreams.map(\.name).filter { !$0.isEmpty }
-    guard !names.contains(name) else { return }
     let list = names.isEmpty ? "none is defined" : "defined: " + Set(names).sorted().joined(separator: ", ")
     reading.reject(
       place, "\(title) names upstream \(JSON.quoted(name)), which is not defined (\(list))", suggestion: Suggestion.nearest(to: name, among: names))

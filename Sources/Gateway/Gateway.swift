@@ -206,6 +206,7 @@ public struct Gateway: ~Copyable {
   var guards: UpstreamGuards
   /// What finds the addresses of names; nil: there are none.
   let resolver: Resolver?
+  let upstreamsOfNames: [[Int]]
   /// Milliseconds of the monotonic clock at which the gateway was made.
   let startedAt: Int64
   let balances: BalanceTable
@@ -251,6 +252,7 @@ public struct Gateway: ~Copyable {
     let backendStreamCapacity = speaksHTTP2 ? clientCapacity : 0
     self.table = table
     self.resolver = resolver
+    upstreamsOfNames = Self.upstreamsOfNames(plan)
     startedAt = now
     self.poller = poller
     let editsAny = actions.edits.isActive

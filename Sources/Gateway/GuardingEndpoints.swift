@@ -88,6 +88,6 @@ extension Gateway {
       breaker.memory.count(.closed)
       log.write(.info, "\(name): circuit breaker is closed: \(transition.total) requests have succeeded\(dryRun)")
     }
-    table.announce()
+    table.announce(row)
   }
 }

@@ -78,10 +78,21 @@ extension Gateway {
     let changes = resolver.takeChanges()
     guard !changes.isEmpty else { return }
     for name in changes { tellAddresses(name, resolver) }
-    for (index, upstream) in plan.upstreams.enumerated() where upstream.allEndpoints.contains(where: { changes.contains($0.lookup) }) {
-      let (list, fault) = endpoints(of: upstream, resolver)
+    var concerned: Set<Int> = []
+    for name in changes { concerned.formUnion(upstreamsOfNames[name]) }
+    for index in concerned.sorted() {
+      let (list, fault) = endpoints(of: plan.upstreams[index], resolver)
       updateEndpoints(of: index, list, whenEmpty: fault)
     }
+  }
+
+  /// For each name the upstreams that have it.
+  static func upstreamsOfNames(_ plan: Plan) -> [[Int]] {
+    var users = [[Int]](repeating: [], count: plan.names.count)
+    for (index, upstream) in plan.upstreams.enumerated() {
+      for endpoint in upstream.allEndpoints where users.indices.contains(endpoint.lookup) && users[endpoint.lookup].last != index { users[endpoint.lookup].append(index) }
+    }
+    return users
   }
 
   private func endpoints(of upstream: UpstreamPlan, _ resolver: Resolver) -> (list: [Endpoint], fault: Fault) {

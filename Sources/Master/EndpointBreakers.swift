@@ -46,7 +46,7 @@ extension Master {
       journal.write(
         .warn, "upstream \(known.upstream.name): endpoint \(known.endpoint): circuit breaker is \(transition.to.name) since a worker with a probe has died")
     }
-    if hasChanged { servingTable?.announce() }
+    if hasChanged { servingTable?.announceAll() }
   }
 
   /// Does what an operator wants of the breaker of one endpoint, UPSTREAM/ENDPOINT, or of all of an upstream whose endpoints have breakers. Nil: there
@@ -68,7 +68,7 @@ extension Master {
         lines.append("\(title) already")
       }
     }
-    servingTable?.announce()
+    servingTable?.announceAll()
     return ControlAnswer(.ok, lines)
   }
 

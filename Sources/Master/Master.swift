@@ -31,8 +31,8 @@ struct GenerationRecord {
   /// Nil: there is nothing to be resolved.
   let names: NameSegment?
   let startedAt: Int64
-  /// The effective settings as JSON; empty: they are not known, of a generation of another program.
-  var settings = ""
+  /// The effective settings as JSON; nil: they are not known, of a generation of another program.
+  var settings: (() -> String)?
 }
 
 /// The plan's memory file, shared by all spawns of its generation.

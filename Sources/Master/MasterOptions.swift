@@ -14,10 +14,10 @@ public struct LoadedPlan {
   public let plan: Plan
   /// What is doubtful, but not wrong.
   public let warnings: [String]
-  /// The effective settings as JSON.
-  public let settings: String
+  /// The effective settings as JSON: made only when somebody asks, for they are many times as long as what was read.
+  public let settings: () -> String
 
-  public init(plan: Plan, warnings: [String] = [], settings: String = "") {
+  public init(plan: Plan, warnings: [String] = [], settings: @escaping () -> String) {
     self.plan = plan
     self.settings = settings
     self.warnings = warnings
@@ -36,7 +36,7 @@ public struct MasterOptions {
   public var arguments: [String]
   public var isDaemon: Bool
   /// The effective settings at the start, as JSON.
-  public var settings = ""
+  public var settings: (() -> String)?
   /// Reads the configuration again: file, environment, flags.
   public var load: () -> Result<LoadedPlan, ConfigurationRefusal>
 

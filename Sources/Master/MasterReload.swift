@@ -95,8 +95,8 @@ extension Master {
     switch options.load() {
     case .failure(let refusal): connection.answer(ControlAnswer(.failed, refusal.lines))
     case .success(let loaded):
-      let running = supervisor.serving.flatMap { generations[$0]?.settings } ?? ""
-      connection.answer(ControlAnswer(.ok, [running, "---", loaded.settings]))
+      let running = supervisor.serving.flatMap { generations[$0]?.settings?() } ?? ""
+      connection.answer(ControlAnswer(.ok, [running, "---", loaded.settings()]))
     }
   }
 }

@@ -71,16 +71,20 @@ public struct EndpointTable: @unchecked Sendable, BitwiseCopyable {
   static let reach = 64
   @inlinable static var metaBytes: Int { 640 }
   static let nameWord = 16
+  /// Where, in the header page, the counts of news begin.
+  static let newsWord = 256
+  /// Groups of upstreams of which news is told apart.
+  public static let newsCount = 256
   /// Bytes of a name that are kept.
   public static let nameLimit = 64
   static let magic: UInt64 = 0x7374_6e69_6f70_6e65  // "enpoints" in memory order
-  static let version: UInt64 = 2
+  static let version: UInt64 = 3
   /// A row that nobody has touched for so many seconds may be given to another endpoint.
   static let patience: Int64 = 900
 
   /// Differs when the places of things do.
   public static var layout: UInt64 {
-    LayoutHash.of([Int(version), headerBytes, metaBytes, nameWord, EndpointCell.breaker.rawValue, HeaderCell.columnsUsed.rawValue])
+    LayoutHash.of([Int(version), headerBytes, metaBytes, nameWord, EndpointCell.breaker.rawValue, HeaderCell.columnsUsed.rawValue, newsWord, newsCount])
   }
 
   private enum HeaderCell: Int { case magic, version, rows, columns, epoch, lease, columnsUsed }
@@ -137,26 +141,16 @@ public struct EndpointTable: @unchecked Sendable, BitwiseCopyable {
   // MARK: Keys
 
   /// The key of an upstream, and of an endpoint of it; never 0.
-  public static func key(upstream: String, endpoint: String = "") -> UInt64 {
-    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    func add(_ text: String) {
-      for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-      hash = (hash ^ 0xff) &* 0x100_0000_01b3
-    }
-    add(upstream)
-    if !endpoint.isEmpty { add(endpoint) }
-    // FNV leaves the upper bits of short texts alike.
-    hash ^= hash >> 32
-    hash = hash &* 0x9e37_79b9_7f4a_7c15
-    hash ^= hash >> 29
-    return max(1, hash)
-  }
+  public static func key(upstream: String, endpoint: String = "") -> UInt64 { StableHash.of(upstream, endpoint) }
 
   /// The row of `key`; nil when there is none.
   public func find(_ key: UInt64) -> Int? {
     for step in 0..<min(Self.reach, rowCount) {
       let row = place(key, step)
-      if value(.key, row) == key { return row }
+      let found = value(.key, row)
+      if found == key { return row }
+      // A row that was claimed once belongs to somebody ever after: whoever came later than this stands before the first that was not.
+      if found == 0 { return nil }
     }
     return nil
   }
@@ -201,8 +195,11 @@ public struct EndpointTable: @unchecked Sendable, BitwiseCopyable {
 
   /// The key of a row, which is waited for while somebody makes the row; not for long, as its maker may have been killed.
   private func settledKey(_ row: Int) -> UInt64 {
-    var key = value(.key, row)
-    for _ in 0..<200_000 where key == Self.reserved { key = value(.key, row) }
+    var key = value(.key, row), patience = 200_000
+    while key == Self.reserved, patience > 0 {
+      key = value(.key, row)
+      patience -= 1
+    }
     return key
   }
 
@@ -280,7 +277,7 @@ public struct EndpointTable: @unchecked Sendable, BitwiseCopyable {
   public func set(_ administration: EndpointAdministration, _ row: Int, now: Int64 = 0) {
     if administration == .enabled, self.administration(row) != .enabled, now > 0 { store(UInt64(now), .backSince, row) }
     store(administration.rawValue, .administration, row)
-    announce()
+    announce(row)
   }
 
   // MARK: In flight
@@ -332,8 +329,27 @@ public struct EndpointTable: @unchecked Sendable, BitwiseCopyable {
   /// Another number whenever some endpoint's standing has changed.
   public var epoch: UInt64 { unsafe header(.epoch).pointee.load(ordering: .acquiring) }
 
-  /// Has all workers look at the endpoints' standing anew.
-  public func announce() { unsafe _ = header(.epoch).pointee.wrappingAdd(1, ordering: .releasing) }
+  /// Has all workers look anew at the standing of the upstream that the endpoint of a row belongs to.
+  public func announce(_ row: Int) {
+    unsafe _ = newsCell(Self.group(ofUpstream: value(.upstream, row))).pointee.wrappingAdd(1, ordering: .relaxed)
+    unsafe _ = header(.epoch).pointee.wrappingAdd(1, ordering: .releasing)
+  }
+
+  /// Has all workers look anew at the standing of all endpoints.
+  public func announceAll() {
+    for group in 0..<Self.newsCount { unsafe _ = newsCell(group).pointee.wrappingAdd(1, ordering: .relaxed) }
+    unsafe _ = header(.epoch).pointee.wrappingAdd(1, ordering: .releasing)
+  }
+
+  /// The group of an upstream, by its key.
+  public static func group(ofUpstream key: UInt64) -> Int { Int(truncatingIfNeeded: key & UInt64(newsCount - 1)) }
+
+  /// Another number whenever some endpoint's standing in a group of upstreams has changed. To be read after `epoch`.
+  public func news(ofGroup group: Int) -> UInt64 { unsafe newsCell(group & (Self.newsCount - 1)).pointee.load(ordering: .relaxed) }
+
+  private func newsCell(_ group: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+    unsafe (mapping.base + (Self.newsWord + group) * 8).assumingMemoryBound(to: Atomic<UInt64>.self)
+  }
 
   // MARK: The lease
 

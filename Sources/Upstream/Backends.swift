@@ -36,6 +36,8 @@ public struct Backends: ~Copyable {
   public private(set) var idleCount = 0
   /// Of each pool.
   var endpoints: [Endpoint] = []
+  /// Of each pool: the number that its endpoint draws lots by.
+  var hashes: [UInt64] = []
   /// Of each pool: what stands for its endpoint in the cookie that binds clients to it; 0 where none does.
   var bindings: [UInt64] = []
   /// Those of them that belong to no upstream any more, in the order in which they were retired.
@@ -46,6 +48,9 @@ public struct Backends: ~Copyable {
   let workerCount: Int
   /// When the standing of endpoints was last looked at; see `EndpointTable.epoch`.
   var epoch: UInt64 = 0
+  /// By group of upstreams: what had been told then, and which they are.
+  var news: [UInt64] = []
+  var upstreamsOfGroups: [[Int]] = []
   /// Connections that are out of their pools already, and whose owner has to close them: tokens made of their handles.
   public var retired = TokenQueue(capacity: 16)
 
@@ -62,10 +67,25 @@ public struct Backends: ~Copyable {
     self.upstreams = upstreams
     self.worker = worker
     workerCount = workers
+    // What is told from here on is news.
+    epoch = table?.epoch ?? 0
+    news = Self.news(of: table)
+    upstreamsOfGroups = Self.groups(of: upstreams)
     for (index, upstream) in upstreams.enumerated() {
       sets.append(EndpointSet(upstream.balance, connectionLimit: max(1, Pool.share(upstream.pool.maxConnections, worker, workers))))
       _ = update(index, upstream.allEndpoints.filter { $0.lookup < 0 }.map { Endpoint($0) }, whenEmpty: .dnsError, now: now)
     }
+  }
+
+  private static func news(of table: EndpointTable?) -> [UInt64] {
+    guard let table else { return [] }
+    return (0..<EndpointTable.newsCount).map { table.news(ofGroup: $0) }
+  }
+
+  private static func groups(of upstreams: [UpstreamPlan]) -> [[Int]] {
+    var groups = [[Int]](repeating: [], count: EndpointTable.newsCount)
+    for (index, upstream) in upstreams.enumerated() { groups[EndpointTable.group(ofUpstream: EndpointTable.key(upstream: upstream.name))].append(index) }
+    return groups
   }
 
   /// How many addresses the endpoint of a pool has.

@@ -42,13 +42,14 @@ extension Backends {
     table.store(reason.rawValue, .reason, row)
     table.store(0, .consecutiveFailures, row)
     table.add(1, .ejections, row)
-    table.announce()
+    table.announce(row)
     return new.until - now
   }
 
-  /// Where the endpoint of a pool is checked: its first address, with another port where one is given.
-  public func checkAddress(of pool: Int, port: Int) -> SocketAddress? {
-    guard endpoints.indices.contains(pool), let address = endpoints[pool].addresses.first else { return nil }
+  /// Where the endpoint of a pool is checked: one of its addresses, with another port where one is given; nil: there is no such address.
+  public func checkAddress(_ index: Int, of pool: Int, port: Int) -> SocketAddress? {
+    guard index >= 0, index < addressCount(of: pool) else { return nil }
+    let address = endpoints[pool].addresses[index]
     guard port > 0, !address.isUnix else { return address }
     return SocketAddress(host: address.host, port: UInt16(clamping: port))
   }

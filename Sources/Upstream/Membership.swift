@@ -57,17 +57,20 @@ extension Backends {
       Breaker(table.breaker(Int(pool.row)), plan.breaker).setWindow(milliseconds: plan.breaker.window)
     }
     let sticky = plan.balance.sticky
+    let hash = EndpointTable.key(upstream: plan.name, endpoint: endpoint.name)
     let binding = sticky.cookie.isEmpty ? 0 : BalanceKey.binding(upstream: plan.name, endpoint: endpoint.name, secret: sticky.secret)
     // What ended a while ago may still be named in the log line of an exchange.
     if retiredPools.count > 64, let place = retiredPools.firstIndex(where: { hasEnded($0) }) {
       let free = retiredPools.remove(at: place)
       pools[free] = pool
       endpoints[free] = endpoint
+      hashes[free] = hash
       bindings[free] = binding
       return free
     }
     pools.append(pool)
     endpoints.append(endpoint)
+    hashes.append(hash)
     bindings.append(binding)
     return pools.count - 1
   }
@@ -110,10 +113,7 @@ extension Backends {
       sets[upstream].isPanicking = true
     }
     if upstreams[upstream].breaker.guardsEndpoints { list = closed(upstream, list, now) }
-    let name = upstreams[upstream].name
-    let candidates = list.map { member in
-      Candidate(id: member, weight: weight(Int(member), upstream, now), hash: EndpointTable.key(upstream: name, endpoint: endpoints[Int(member)].name))
-    }
+    let candidates = list.map { Candidate(id: $0, weight: weight(Int($0), upstream, now), hash: hashes[Int($0)]) }
     sets[upstream].balancer.replace(with: candidates)
     // Where endpoints have breakers each request asks.
     if isAlone, let only = list.first, !upstreams[upstream].breaker.guardsEndpoints { sets[upstream].sole = Int32(bitPattern: only) }
@@ -211,11 +211,16 @@ extension Backends {
     return false
   }
 
-  /// Looks at the standing of all endpoints again, where somebody has said that it has changed; to be called once a second.
+  /// Looks again at the standing of the endpoints of which somebody has said that it has changed; to be called once a second.
   public mutating func refreshIfNeeded(now: Int64) -> Bool {
     guard let table = pools.table, table.epoch != epoch else { return false }
     epoch = table.epoch
-    for upstream in 0..<sets.count { refresh(upstream, now: now) }
+    for group in upstreamsOfGroups.indices {
+      let count = table.news(ofGroup: group)
+      guard count != news[group] else { continue }
+      news[group] = count
+      for upstream in upstreamsOfGroups[group] { refresh(upstream, now: now) }
+    }
     return true
   }
 

@@ -22,7 +22,7 @@ func load(_ source: ConfigurationSource, _ arguments: Arguments) -> Result<Loade
     if arguments.daemon, let errors = loaded.daemonErrors(pidFile: arguments.pidFile) {
       return .failure(ConfigurationRefusal(lines: errors.errors.map(\.description)))
     }
-    return .success(LoadedPlan(plan: loaded.plan, warnings: loaded.warnings.map(\.warning), settings: loaded.settings.dump()))
+    return .success(LoadedPlan(plan: loaded.plan, warnings: loaded.warnings.map(\.warning), settings: loaded.dump))
   case .failure(let errors): return .failure(ConfigurationRefusal(lines: errors.errors.map(\.description)))
   }
 }
@@ -93,7 +93,7 @@ func serve(_ arguments: Arguments) -> CInt {
     }
   }
   var options = options(arguments, source, file: loaded.file)
-  options.settings = loaded.settings.dump()
+  options.settings = loaded.dump
   return Master.start(loaded.plan, options: options, daemon: arguments.daemon)
 }
 

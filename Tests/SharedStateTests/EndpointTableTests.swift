@@ -40,6 +40,17 @@ import Testing
     #expect(table.name(rows[0]) == "one more" && table.find(EndpointTable.key(upstream: "u", endpoint: "10.0.0.0:80")) == nil)
   }
 
+  @Test func newsIsOfAGroupOfUpstreams() throws {
+    let table = try table()
+    let rows = try ["web", "api"].map { try #require(table.claim(upstream: $0, endpoint: "10.0.0.1:80", now: 1_000)) }
+    let groups = ["web", "api"].map { EndpointTable.group(ofUpstream: EndpointTable.key(upstream: $0)) }
+    #expect(groups[0] != groups[1] && groups.allSatisfy { (0..<EndpointTable.newsCount).contains($0) })
+    let before = table.epoch
+    table.announce(rows[1])
+    table.set(.draining, rows[1])
+    #expect(table.epoch == before + 2 && table.news(ofGroup: groups[1]) == 2 && table.news(ofGroup: groups[0]) == 0)
+  }
+
   @Test func aRowThatIsGivenToAnotherIsClean() throws {
     let table = try table(rows: 1)
     let row = try #require(table.claim(upstream: "u", endpoint: "old", now: 0))

@@ -93,6 +93,23 @@ import Testing
     #expect(choices(&backends) == [members[1]])
   }
 
+  @Test func onlyTheUpstreamsThatChangedAreLookedAt() throws {
+    let file = try EndpointTable.create(rows: 64, columns: 16)
+    let table = try EndpointTable(file)
+    var plans = [upstream(port: 1), upstream(port: 1)]
+    plans[1].name = "other"
+    var backends = Backends(plans, worker: 0, of: 1, capacity: 16, table: try EndpointTable(file), column: 1)
+    for index in 0..<2 { _ = backends.update(index, try [endpoint(1), endpoint(2)], now: 0) }
+    let first = backends.sets[0].members.map { Int($0) }, second = backends.sets[1].members.map { Int($0) }
+    #expect(holds(!backends.refreshIfNeeded(now: 0)))
+    // One order is told, the other is not: it is seen when the upstream is looked at next.
+    table.store(EndpointAdministration.disabled.rawValue, .administration, Int(backends.pools[first[0]].row))
+    table.set(.disabled, Int(backends.pools[second[0]].row))
+    #expect(holds(backends.refreshIfNeeded(now: 0)))
+    #expect(holds(backends.sets[0].balancer.count == 2 && backends.sets[1].balancer.count == 1))
+    #expect(holds(!backends.refreshIfNeeded(now: 0)))
+  }
+
   @Test func whatIsInFlightIsShared() throws {
     let backend = try SilentBackend()
     let file = try EndpointTable.create(rows: 64, columns: 16)

@@ -1,8 +1,7 @@
 """Four backends, one of them ten times slower, behind each server with each of its policies: latency, and the share that the slow one got.
 
 Each backend serves eight requests at a time, 2 ms each, the slow one 20 ms: what comes beyond that waits, as with a real one. The load is closed: 32
-connections that ask again when they are answered. And the gateway alone with 1,000 upstreams of 10 endpoints and 10,000 routes: how long start and
-reload take, and what a worker needs.
+connections that ask again when they are answered.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
-import os
 import re
 import signal
 import socket
@@ -21,7 +19,7 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
 
-from .servers import children, free_port, gateway_binary
+from .servers import free_port, gateway_binary
 
 DELAYS = (0.02, 0.002, 0.002, 0.002)
 AT_A_TIME = 8
@@ -169,36 +167,3 @@ def measure(directory: Path, *, rounds: int, seconds: int) -> None:
         rate, p50, p99, share = (sorted(run[column] for run in runs[index])[len(runs[index]) // 2] for column in range(4))
         print(f"  {contender.name:<10}{contender.policy:<16}{rate:>9,.0f}{p50:>9.1f}{p99:>9.1f}{share:>22.1f} %", flush=True)
     backends.terminate()
-    _scale(directory, ports)
-
-
-def _scale(directory: Path, ports: list[int]) -> None:
-    """Start, reload and memory with a large configuration, beside a small one."""
-    print("\n1,000 upstreams of 10 endpoints, 10,000 routes; one worker")
-    for title, upstreams, routes in (("small", 1, 1), ("large", 1000, 10_000)):
-        port = free_port()
-        path = directory / f"scale-{title}.json"
-        path.write_text(json.dumps({
-            "bind_host": "127.0.0.1", "bind_port": port, "workers": 1, "log": {"level": "error"},
-            "upstreams": [
-                {"name": f"u{number}", "endpoints": [{"host": f"127.{number >> 8}.{number & 255}.{last + 1}", "port": 9} for last in range(10)]}
-                for number in range(upstreams)],
-            "routes": [{"path": f"/r{number}/:id", "upstream": f"u{number % upstreams}"} for number in range(routes)]}))
-        start = time.monotonic()
-        process = subprocess.Popen(
-            [str(gateway_binary()), "-c", str(path), "--pid-file", str(directory / f"scale-{title}.pid")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            _wait(port, 60)
-            started = time.monotonic() - start
-            tool = gateway_binary().with_name("gatewayctl")
-            start = time.monotonic()
-            reloaded = float("nan")
-            if os.access(tool, os.X_OK):
-                subprocess.run([str(tool), "reload", "--pid-file", str(directory / f"scale-{title}.pid")], check=True, capture_output=True)
-                reloaded = time.monotonic() - start
-            workers = children(process.pid)
-            usage = Path(f"/proc/{workers[-1]}/smaps_rollup").read_text()
-            private = sum(int(size) for size in re.findall(r"Private_(?:Clean|Dirty):\s+(\d+)", usage))
-            print(f"  {title}: start {started:.2f} s, reload {reloaded:.2f} s, {private / 1024:.1f} MiB of its own for the worker", flush=True)
-        finally:
-            _stop(process)

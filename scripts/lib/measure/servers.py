@@ -23,6 +23,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 ANSWER = "Hello, world!\\n"
 SUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+RULES = {
+    "response_headers": {"set": {"Strict-Transport-Security": "max-age=31536000", "Server-Timing": "up;dur={upstream_header_time}"}, "default": {"Cache-Control": "no-store"}},
+    "request_headers": {"remove": ["Cookie"], "set": {"X-Real-IP": "{client_ip}", "X-Path": "{path}", "X-Agent": "{header:User-Agent}"}},
+}
 FILES = {"64k": 64 << 10, "10m": 10 << 20}
 
 
@@ -61,6 +65,8 @@ class Settings:
     #: Zones of rate limits that apply to every request, by the client's address; and whether the upstream has a circuit breaker.
     zones: int = 0
     guarded: bool = False
+    #: Which header rules its route has; see RULES.
+    rules: str = ""
     #: One process in the foreground, for valgrind.
     single: bool = False
     tls_port: int = field(default_factory=free_port)
@@ -112,6 +118,8 @@ def _gateway(settings: Settings) -> list[str]:
             {"name": f"zone{number}", "rate": 1_000_000_000, "capacity": 1_000_000_000, "key_type": "client_ip"} for number in range(settings.zones)]}
     if settings.guarded:
         configuration["upstreams"][0]["circuit_breaker"] = {"enabled": True}
+    if settings.rules:
+        configuration["upstreams"][0]["proxy"][settings.rules] = RULES[settings.rules]
     file = settings.directory / "gateway.json"
     file.write_text(json.dumps(configuration))
     binary = stripped_binary(settings) if settings.single else gateway_binary()
@@ -232,6 +240,11 @@ def _nginx_backend(settings: Settings) -> list[str]:
     return _write_nginx(_NGINX_BACKEND, settings, "backend")
 
 
+def _nginx_backends(settings: Settings) -> list[str]:
+    own = "listen 127.0.0.1:{port} backlog=4096;"
+    return _write_nginx(_NGINX_BACKEND.replace(own, "\n    ".join(own.replace(".1:", f".{last}:") for last in range(1, 11))), settings, "backend")
+
+
 # HAProxy
 
 _HAPROXY = """
@@ -310,6 +323,8 @@ H2O = Recipe("h2o", _h2o, has_master=False)
 #: Has no answers of its own.
 NGHTTPX = Recipe("nghttpx", _nghttpx, has_master=False, only_proxies=True)
 BACKEND = Recipe("backend", _nginx_backend)
+#: At ten addresses, 127.0.0.1 to 127.0.0.10.
+TEN_BACKENDS = Recipe("backend", _nginx_backends)
 
 
 class Server:
@@ -331,7 +346,7 @@ class Server:
 
     def wait(self, port: int) -> None:
         """Returns once it listens on `port`."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             if self.process.poll() is not None:
                 raise RuntimeError(f"{self.recipe.name} ended at once:\n{self.output.read_text(errors='replace')}")
