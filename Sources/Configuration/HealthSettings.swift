@@ -73,8 +73,9 @@ extension Settings {
     if check.kind == .http, upstream.http2.enabled, upstream.http2.prefer == .always {
       reading.reject("\(path).check.type", "\(path).check.type \"http\" speaks HTTP/1.1, but http2.prefer is \"always\"; use \"grpc\" or \"tcp\"")
     }
-    if check.kind == .grpc, upstream.tls.enabled, !upstream.http2.enabled {
-      reading.reject("\(path).check.type", "\(path).check.type \"grpc\" over TLS needs http2.enabled")
+    if check.kind == .grpc, upstream.tls.enabled, !upstream.http2.enabled || upstream.http2.prefer == .never {
+      let lack = upstream.http2.enabled ? "does not go with http2.prefer \"never\"" : "needs http2.enabled"
+      reading.reject("\(path).check.type", "\(path).check.type \"grpc\" over TLS \(lack)")
     }
     if check.kind != .none, check.timeout > check.interval {
       let key = reading.origins["\(path).check.timeout_ms"] == nil ? "interval_ms" : "timeout_ms"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import socket
 import threading
 import time
 from collections import Counter
@@ -14,8 +15,11 @@ from typing import Any
 import pytest
 
 from support.backend import reply
+from support.client import request
 from support.fleet import Fleet, numbered
 from support.gateway import Gateway, ctl
+from support.ports import free_port
+from support.wait import until
 
 Make = Callable[[int], Fleet]
 
@@ -100,6 +104,64 @@ def test_the_address_is_a_key(launch, fleet: Make) -> None:
             found[(last, client.request().body)] += 1
     assert set(found.values()) == {2}
     assert len({body for _, body in found}) == 5
+
+
+def behind(gateway: Gateway, address: str, source: str = "127.0.0.1", field: str = "X-Forwarded-For") -> bytes:
+    with gateway.connect(source=source) as client:
+        return client.request("GET", "/", f"{field}: {address}").body
+
+
+def test_the_address_behind_a_trusted_proxy_is_the_key(launch, fleet: Make) -> None:
+    """All come by one proxy's connection, and go where they would go themselves."""
+    five = fleet(5)
+    gateway: Gateway = launch(upstreams=[five.upstream(balance={"policy": "hash"})], client_address={"trusted_proxies": ["127.0.0.1"]}, workers=2)
+    homes = {}
+    with gateway.connect() as client:
+        for last in range(2, 42):
+            homes[last] = client.request("GET", "/", f"X-Forwarded-For: 127.0.0.{last}").body
+    assert len(set(homes.values())) == 5
+    for last, home in homes.items():
+        assert behind(gateway, f"198.51.100.7, 127.0.0.{last}") == home, "what stands before the client's address is the client's own word"
+        with gateway.connect(source=f"127.0.0.{last}") as client:
+            assert client.request().body == home, "the same without the proxy"
+
+
+def test_nobody_else_chooses_a_key(launch, fleet: Make) -> None:
+    five = fleet(5)
+    upstreams = [five.upstream(balance={"policy": "hash"})]
+    for trusted in ({}, {"client_address": {"trusted_proxies": ["192.0.2.1"]}}):
+        gateway: Gateway = launch(upstreams=upstreams, **trusted)
+        assert len({behind(gateway, f"198.51.100.{last}", "127.0.0.9") for last in range(30)}) == 1
+        gateway.stop()
+
+
+def test_the_address_in_a_proxy_header_is_the_key(launch, fleet: Make) -> None:
+    five = fleet(5)
+    port = free_port()
+    gateway: Gateway = launch(
+        bind_host=None, bind_port=None, wait=False, listeners=[{"host": "127.0.0.1", "port": port, "proxy_protocol": True}],
+        upstreams=[five.upstream(balance={"policy": "hash"})])
+    gateway.port = port
+    homes: dict[int, set[bytes]] = {}
+
+    def ask_as(last: int) -> bytes:
+        with gateway.connect() as client:
+            client.send(f"PROXY TCP4 203.0.113.{last} 192.0.2.1 4000 80\r\n".encode() + request())
+            return client.read().body
+
+    until(lambda: connects(port), 10, "the listener")
+    for last in [*range(30), *range(30)]:
+        homes.setdefault(last, set()).add(ask_as(last))
+    assert all(len(found) == 1 for found in homes.values())
+    assert len(set.union(*homes.values())) == 5
+
+
+def connects(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False
 
 
 def test_without_a_key_chance_decides(launch, fleet: Make) -> None:
