@@ -29,9 +29,9 @@ extension Gateway {
     tellFacts(of: exchange, set.needs)
     var message = Buffer.absent
     swap(&message, &services.request)
-    let start = message.bytes.firstLineEnd
+    let start = message.bytes.lineEnd(from: 0)
     let refused = Self.edit(
-      set, actions.edits, &exchanges[exchange], services.captures, services.facts, &services.editLines, &message, start..<message.count)
+      set, &actions.edits, &exchanges[exchange], &services.captures, &services.facts, &services.editLines, &message, start..<message.count)
     swap(&message, &services.request)
     noteRefused(refused, exchange)
   }
@@ -51,7 +51,7 @@ extension Gateway {
     if message.freeCapacity < 2 * Self.editCapacity { Self.enlarge(&message, by: 2 * Self.editCapacity) }
     let range = message.bytes.fieldLines(from: 0, behind: body)
     let refused = Self.edit(
-      set, actions.edits, &exchanges[exchange], services.captures, services.facts, &services.editLines, &message, range, cors: edit.cors)
+      set, &actions.edits, &exchanges[exchange], &services.captures, &services.facts, &services.editLines, &message, range, cors: edit.cors)
     swap(&message, &services.responses.output)
     noteRefused(refused, exchange)
   }
@@ -80,7 +80,7 @@ extension Gateway {
     let range = message.bytes.fieldLines(from: before - sent, behind: body)
     let isPreflight = edit.cors >= 0 && status == 204 && asksBeforehand(bytes)
     let refused = Self.edit(
-      set, actions.edits, services.head, bytes, path, services.captures, services.facts, &services.editLines, &message, range, cors: edit.cors,
+      set, &actions.edits, &services.head, bytes, &path, &services.captures, &services.facts, &services.editLines, &message, range, cors: edit.cors,
       isPreflight: isPreflight)
     let growth = message.count - before
     swap(&message, &services.responses.output)
@@ -116,9 +116,15 @@ extension Gateway {
     _ place: TemplatePlace, _ client: Handle, isRewritten: Bool, _ id: RequestID, _ bytes: Span<UInt8>, into output: inout Buffer
   ) -> Bool {
     tellFacts(client, place.needs, 0, .none, id, bytes)
-    if isRewritten { return Self.fill(place, actions.edits, services.head, bytes, services.path.bytes, services.captures, services.facts, &output) }
-    return Self.fill(
-      place, actions.edits, services.head, bytes, services.head.path.text(in: bytes), services.captures, services.facts, &output)
+    if isRewritten {
+      var path = Buffer.absent
+      swap(&path, &services.path)
+      let isFilled = Self.fill(place, &actions.edits, &services.head, bytes, path.bytes, &services.captures, &services.facts, &output)
+      swap(&path, &services.path)
+      return isFilled
+    }
+    let path = services.head.path.text(in: bytes)
+    return Self.fill(place, &actions.edits, &services.head, bytes, path, &services.captures, &services.facts, &output)
   }
 
   private static func enlarge(_ buffer: inout Buffer, by count: Int) {
@@ -239,33 +245,33 @@ extension Gateway {
 
   /// Lent to be changed, though it is not: the compiler copies what is not.
   private static func edit(
-    _ set: EditSet, _ edits: borrowing RouteEdits, _ exchange: inout Exchange, _ captures: borrowing Captures, _ facts: borrowing TemplateFacts,
+    _ set: EditSet, _ edits: inout RouteEdits, _ exchange: inout Exchange, _ captures: inout Captures, _ facts: inout TemplateFacts,
     _ lines: inout Buffer, _ message: inout Buffer, _ range: Range<Int>, cors: Int32 = -1
   ) -> Int {
     let bytes = exchange.bytes.bytes
     switch exchange.path {
     case .some(let path):
-      return edits.apply(set, RequestView(exchange.head, of: bytes, path: path.bytes), captures, facts, &lines, to: &message, range, cors: cors)
+      return edits.apply(set, RequestView(exchange.head, of: bytes, path: path.bytes), &captures, &facts, &lines, to: &message, range, cors: cors)
     case .none:
       return edits.apply(
-        set, RequestView(exchange.head, of: bytes, path: exchange.head.path.text(in: bytes)), captures, facts, &lines, to: &message, range, cors: cors)
+        set, RequestView(exchange.head, of: bytes, path: exchange.head.path.text(in: bytes)), &captures, &facts, &lines, to: &message, range, cors: cors)
     }
   }
 
   private static func edit(
-    _ set: EditSet, _ edits: borrowing RouteEdits, _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ path: borrowing Buffer,
-    _ captures: borrowing Captures, _ facts: borrowing TemplateFacts, _ lines: inout Buffer, _ message: inout Buffer, _ range: Range<Int>,
+    _ set: EditSet, _ edits: inout RouteEdits, _ head: inout RequestHead, _ bytes: Span<UInt8>, _ path: inout Buffer,
+    _ captures: inout Captures, _ facts: inout TemplateFacts, _ lines: inout Buffer, _ message: inout Buffer, _ range: Range<Int>,
     cors: Int32, isPreflight: Bool
   ) -> Int {
     edits.apply(
-      set, RequestView(head, of: bytes, path: path.bytes), captures, facts, &lines, to: &message, range, cors: cors, isPreflight: isPreflight)
+      set, RequestView(head, of: bytes, path: path.bytes), &captures, &facts, &lines, to: &message, range, cors: cors, isPreflight: isPreflight)
   }
 
   private static func fill(
-    _ place: TemplatePlace, _ edits: borrowing RouteEdits, _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ path: Span<UInt8>,
-    _ captures: borrowing Captures, _ facts: borrowing TemplateFacts, _ output: inout Buffer
+    _ place: TemplatePlace, _ edits: inout RouteEdits, _ head: inout RequestHead, _ bytes: Span<UInt8>, _ path: Span<UInt8>,
+    _ captures: inout Captures, _ facts: inout TemplateFacts, _ output: inout Buffer
   ) -> Bool {
-    edits.book.append(place, RequestView(head, of: bytes, path: path), captures, facts, to: &output)
+    edits.book.append(place, RequestView(head, of: bytes, path: path), &captures, &facts, to: &output)
   }
 
   private func noteRefused(_ count: Int, _ exchange: Handle) {
@@ -282,15 +288,6 @@ extension Gateway {
 }
 
 extension Span<UInt8> {
-  /// Where the line that the bytes begin with has ended.
-  fileprivate var firstLineEnd: Int { lineEnd(from: 0) }
-
-  private func lineEnd(from start: Int) -> Int {
-    var position = start
-    while position < count, self[position] != 0x0a { position += 1 }
-    return Swift.min(position + 1, count)
-  }
-
   /// The field lines of the head that begins at `start` and ends, with its empty line, `body` bytes before the end.
   fileprivate func fieldLines(from start: Int, behind body: Int) -> Range<Int> {
     let end = Swift.max(0, count - body - 2)

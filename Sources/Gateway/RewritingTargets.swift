@@ -39,7 +39,7 @@ extension Gateway {
     tellFacts(of: exchange, place.needs)
     let keepsQuery = actions.edits.routes[Int(exchanges[exchange].route)].keepsQuery
     services.editLines.removeAll()
-    guard Self.fill(place, actions.edits, &exchanges[exchange], services.captures, services.facts, &services.editLines),
+    guard Self.fill(place, &actions.edits, &exchanges[exchange], &services.captures, &services.facts, &services.editLines),
       normaliseRewritten(&services.editLines, scratch: &services.path)
     else { return false }
     return !keepsQuery || Self.appendQuery(&exchanges[exchange], to: &services.editLines)
@@ -56,14 +56,14 @@ extension Gateway {
 
   /// Lent to be changed, though it is not: the compiler copies what is not.
   private static func fill(
-    _ place: TemplatePlace, _ edits: borrowing RouteEdits, _ exchange: inout Exchange, _ captures: borrowing Captures, _ facts: borrowing TemplateFacts,
+    _ place: TemplatePlace, _ edits: inout RouteEdits, _ exchange: inout Exchange, _ captures: inout Captures, _ facts: inout TemplateFacts,
     _ output: inout Buffer
   ) -> Bool {
     let bytes = exchange.bytes.bytes
     switch exchange.path {
-    case .some(let path): return edits.book.append(place, RequestView(exchange.head, of: bytes, path: path.bytes), captures, facts, to: &output)
+    case .some(let path): return edits.book.append(place, RequestView(exchange.head, of: bytes, path: path.bytes), &captures, &facts, to: &output)
     case .none:
-      return edits.book.append(place, RequestView(exchange.head, of: bytes, path: exchange.head.path.text(in: bytes)), captures, facts, to: &output)
+      return edits.book.append(place, RequestView(exchange.head, of: bytes, path: exchange.head.path.text(in: bytes)), &captures, &facts, to: &output)
     }
   }
 }

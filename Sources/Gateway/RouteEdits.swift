@@ -12,8 +12,9 @@ import Wire
 
 /// A field that a rule puts into a head.
 struct FieldEdit: BitwiseCopyable {
-  /// In the text of names, as it was written.
-  let name: Extent
+  /// In the text of names: the name as it was written, with a colon and a blank; or the whole line, where nothing in it depends on a request.
+  let start: Extent
+  let isWhole: Bool
   let template: TemplatePlace
   /// Its bit among the defaults of its set; 64: it is put in any case.
   let defaultIndex: UInt8
@@ -25,9 +26,11 @@ struct FieldEdit: BitwiseCopyable {
 struct EditSet: BitwiseCopyable {
   fileprivate(set) var start: Int32 = 0
   fileprivate(set) var end: Int32 = 0
-  /// Names that are taken out, and those that are put where they are missing.
+  /// Names that are taken out, and how many are put where they are missing.
   fileprivate(set) var dropped = LineNames.Part.none
-  fileprivate(set) var defaults = LineNames.Part.none
+  fileprivate(set) var defaults: UInt8 = 0
+  /// The names of both, so that a head is looked through once: the defaults come first.
+  fileprivate(set) var watched = LineNames.Part.none
   fileprivate(set) var needs = TemplateNeeds()
 
   var isEmpty: Bool { start == end && dropped.count == 0 }
@@ -105,10 +108,12 @@ struct RouteEdits: ~Copyable {
     var defaults: [String] = []
     for (list, isDefault) in [(plan.set, false), (plan.fallback, true), (plan.add, false)] {
       for field in list {
-        let start = text.count
-        text += field.name.utf8
         let template = try add(template: field.value, kind, route, captures: captures)
         set.needs.formUnion(template.needs)
+        let start = text.count, isHost = kind == .requestField && field.name.lowercased() == "host"
+        text += (field.name + ": ").utf8
+        let value = isHost ? nil : book.constant(template).map { $0.trimmed }
+        if let value, !value.isEmpty { text += value + [0x0d, 0x0a] }
         var index = 64
         if isDefault {
           if defaults.last != field.name { defaults.append(field.name) }
@@ -116,27 +121,29 @@ struct RouteEdits: ~Copyable {
         }
         fields.append(
           FieldEdit(
-            name: Extent(start..<text.count), template: template, defaultIndex: UInt8(clamping: index), keepsEmpty: plan.keepEmpty,
-            isHost: kind == .requestField && field.name.lowercased() == "host"))
+            start: Extent(start..<text.count), isWhole: value?.isEmpty == false, template: template, defaultIndex: UInt8(clamping: index), keepsEmpty: plan.keepEmpty,
+            isHost: isHost))
       }
     }
     set.end = Int32(fields.count)
     var dropped = plan.remove
     for field in plan.set where !dropped.contains(field.name) { dropped.append(field.name) }
     set.dropped = names.add(dropped)
-    set.defaults = names.add(defaults)
+    set.defaults = UInt8(clamping: defaults.count)
+    set.watched = names.add(defaults + dropped)
     return set
   }
 
   // MARK: Applying
 
-  /// Changes the head whose field lines are those of `range` in `message`.
+  /// Changes the head whose field lines are those of `range` in `message`. What is lent is lent to be changed, though it is not: the compiler copies large
+  /// values that are lent in any other way.
   /// - Parameters:
   ///   - cors: the rule on who may read it; -1: none.
   ///   - lines: a buffer to compose in.
   /// - Returns: how many fields were left out because of what would have stood in them.
-  func apply(
-    _ set: EditSet, _ request: RequestView, _ captures: borrowing Captures, _ facts: borrowing TemplateFacts, _ lines: inout Buffer,
+  mutating func apply(
+    _ set: EditSet, _ request: RequestView, _ captures: inout Captures, _ facts: inout TemplateFacts, _ lines: inout Buffer,
     to message: inout Buffer, _ range: Range<Int>, cors: Int32 = -1, isPreflight: Bool = false
   ) -> Int {
     lines.removeAll()
@@ -145,9 +152,14 @@ struct RouteEdits: ~Copyable {
       range = range.lowerBound..<crossOrigin.clean(&message, range)
       crossOrigin.append(crossOrigin.rules[Int(cors)], request.fields, request.bytes, isPreflight: isPreflight, to: &lines)
     }
-    var present: UInt64 = 0, position = range.lowerBound
-    while set.defaults.count > 0, let line = names.first(of: set.defaults, in: message.bytes, position..<range.upperBound) {
-      present |= 1 &<< UInt64(line.index)
+    var present: UInt64 = 0, firstDropped = -1, position = range.lowerBound
+    while set.watched.count > 0, let line = names.first(of: set.watched, in: message.bytes, position..<range.upperBound) {
+      if line.index < Int(set.defaults) {
+        present |= 1 &<< UInt64(line.index)
+      } else if firstDropped < 0 {
+        firstDropped = line.range.lowerBound
+        if set.defaults == 0 { break }
+      }
       position = line.range.upperBound
     }
     var refused = 0, keepsHost = false
@@ -155,7 +167,11 @@ struct RouteEdits: ~Copyable {
     for index in Int(set.start)..<min(Int(set.end), fields.count) {
       let field = fields[index]
       if field.defaultIndex < 64, present &>> UInt64(field.defaultIndex) & 1 != 0 { continue }
-      switch compose(field, text, request, captures, facts, message.bytes.extracting(range), &lines) {
+      if field.isWhole, Int(field.start.count) <= lines.freeCapacity {
+        lines.append(field.start.text(in: text))
+        continue
+      }
+      switch Self.compose(field, text, book, request, &captures, &facts, message.bytes.extracting(range), &lines) {
       case .sent: break
       case .empty: if field.isHost { keepsHost = true }
       case .refused:
@@ -164,8 +180,8 @@ struct RouteEdits: ~Copyable {
       }
     }
     var end = range.upperBound
-    position = range.lowerBound
-    while let line = names.first(of: set.dropped, in: message.bytes, position..<end) {
+    position = firstDropped < 0 ? end : firstDropped
+    while position < end, let line = names.first(of: set.dropped, in: message.bytes, position..<end) {
       if keepsHost, message.bytes.extracting(line.range).isHostLine {
         position = line.range.upperBound
         continue
@@ -182,16 +198,15 @@ struct RouteEdits: ~Copyable {
   private enum Outcome { case sent, empty, refused }
 
   /// Appends a line to `lines`, or nothing.
-  private func compose(
-    _ field: FieldEdit, _ text: Span<UInt8>, _ request: RequestView, _ captures: borrowing Captures, _ facts: borrowing TemplateFacts, _ head: Span<UInt8>,
-    _ lines: inout Buffer
+  private static func compose(
+    _ field: FieldEdit, _ text: Span<UInt8>, _ book: borrowing TemplateBook, _ request: RequestView, _ captures: inout Captures, _ facts: inout TemplateFacts,
+    _ head: Span<UInt8>, _ lines: inout Buffer
   ) -> Outcome {
-    let start = lines.count, name = field.name.text(in: text)
-    guard lines.freeCapacity >= name.count + 4 else { return .refused }
+    let start = lines.count, name = field.start.text(in: text)
+    guard !field.isWhole, lines.freeCapacity >= name.count + 2 else { return .refused }
     lines.append(name)
-    lines.append(": ")
     let value = lines.count
-    guard book.append(field.template, request, captures, facts, response: head, to: &lines), lines.freeCapacity >= 2 else {
+    guard book.append(field.template, request, &captures, &facts, response: head, to: &lines), lines.freeCapacity >= 2 else {
       lines.truncate(to: start)
       return .refused
     }
@@ -213,4 +228,13 @@ struct RouteEdits: ~Copyable {
 
 extension Span<UInt8> {
   fileprivate var isHostLine: Bool { count > 5 && extracting(first: 5).matches("host:", ignoring: 0x2020_2020_2020_2020) }
+}
+
+extension [UInt8] {
+  /// Without blanks and tabs at the end.
+  fileprivate var trimmed: [UInt8] {
+    var end = count
+    while end > 0, self[end - 1] == 0x20 || self[end - 1] == 0x09 { end -= 1 }
+    return Array(self[..<end])
+  }
 }

@@ -60,3 +60,14 @@ public struct LineNames: ~Copyable {
     return Line(range: found.start..<found.end, index: Int(found.index))
   }
 }
+
+extension Span<UInt8> {
+  /// Where the line that goes on at `start` has ended, its end included; `count` where it does not end.
+  public func lineEnd(from start: Int) -> Int {
+    guard start >= 0, start < count else { return count }
+    return unsafe withUnsafeBufferPointer { bytes in
+      guard let base = bytes.baseAddress, let found = unsafe memchr(base + start, 0x0a, bytes.count - start) else { return bytes.count }
+      return unsafe UnsafeRawPointer(found) - UnsafeRawPointer(base) + 1
+    }
+  }
+}

@@ -50,7 +50,7 @@ public struct Captures: ~Copyable {
   public var tail: Int { rest }
 
   /// What capture `index` matched, as it stands in the path; empty for a capture that took no part.
-  @inlinable @_lifetime(copy path)
+  @inlinable @inline(__always) @_lifetime(copy path)
   public func value(_ index: Int, in path: Span<UInt8>) -> Span<UInt8> {
     guard index >= 0, index < recorded else { return path.extracting(first: 0) }
     let record = records[index]

@@ -2,8 +2,10 @@
 //
 // Invariants: what comes from a client or a backend is looked at byte by byte before any of it is used. In a header field stands nothing but visible
 // ASCII, blanks and tabs, in a target nothing but what a URI may contain; a template into which anything else would go is refused as a whole, and the
-// output is as it was before. Escapes are never decoded: `%0d` stays four characters, of which none ends a line.
+// output is as it was before. Escapes are never decoded: `%0d` stays four characters, of which none ends a line. A redirect leads to the host that its template
+// names: what comes from a request can neither begin a host of its own nor end the one that it is a part of.
 
+import CLinux
 import HTTPModel
 import Memory
 
@@ -33,18 +35,18 @@ public struct TemplatePlace: BitwiseCopyable, Sendable {
 public struct RequestView: ~Escapable {
   public let bytes: Span<UInt8>
   public let fields: Span<HeaderField>
-  let path: Span<UInt8>
-  let flags: HeadFlags
-  let method: Extent
-  let host: Extent
-  let originalPath: Extent
-  let query: Extent
-  let hasQuery: Bool
+  @usableFromInline let path: Span<UInt8>
+  @usableFromInline let flags: HeadFlags
+  @usableFromInline let method: Extent
+  @usableFromInline let host: Extent
+  @usableFromInline let originalPath: Extent
+  @usableFromInline let query: Extent
+  @usableFromInline let hasQuery: Bool
 
   /// - Parameters:
   ///   - bytes: those that `head` was parsed from.
   ///   - path: in its normal form.
-  @_lifetime(borrow head, copy bytes, copy path)
+  @inlinable @inline(__always) @_lifetime(borrow head, copy bytes, copy path)
   public init(_ head: borrowing RequestHead, of bytes: Span<UInt8>, path: Span<UInt8>) {
     self.bytes = bytes
     fields = head.records
@@ -92,14 +94,25 @@ public struct TemplateBook: ~Copyable {
     return TemplatePlace(kind: kind, start: UInt32(start), end: UInt32(steps.count), needs: needs)
   }
 
+  /// What a template always comes to; nil where that depends on a request, or is longer than a field may be.
+  public func constant(_ place: TemplatePlace) -> [UInt8]? {
+    var value: [UInt8] = []
+    for step in steps[Int(place.start)..<Int(place.end)] {
+      guard step.variable == .literal else { return nil }
+      value += text[Int(step.text.lower)..<Int(step.text.upper)]
+    }
+    return value.count <= Self.fieldLimit ? value : nil
+  }
+
   /// Appends a template filled in for `request`.
   /// - Parameters:
-  ///   - captures: of the match of its path; used only by templates that need `capture`.
+  ///   - captures: of the match of its path; used only by templates that need `capture`. Like `facts` lent to be changed, though it is not, for it would be
+  ///     copied otherwise.
   ///   - response: the field lines of the response, for `response_header`.
   /// - Returns: false, and nothing is appended, when it does not fit in the free space or the limit of its kind, when something would go into it that
   ///   must not stand there, or when a redirect asks for the host and there is none.
   public func append(
-    _ place: TemplatePlace, _ request: RequestView, _ captures: borrowing Captures, _ facts: borrowing TemplateFacts, response: Span<UInt8> = Span(),
+    _ place: TemplatePlace, _ request: RequestView, _ captures: inout Captures, _ facts: inout TemplateFacts, response: Span<UInt8> = Span(),
     to output: inout Buffer
   ) -> Bool {
     let before = output.count
@@ -146,12 +159,28 @@ public struct TemplateBook: ~Copyable {
         // A segment of its own, or a part of one: no more, and no less.
         if output.count == start || output.bytes.extracting(droppingFirst: start).contains(.slash) { writer.isRefused = true }
       }
+      if place.kind == .redirect, !step.variable.isTrustedAuthority, output.bytes.extracting(before..<start).endsInAuthority,
+        !output.bytes.extracting(droppingFirst: start).isPartOfAuthority
+      {
+        writer.isRefused = true
+      }
       if writer.isRefused {
         output.truncate(to: before)
         return false
       }
     }
+    if place.kind == .redirect, output.bytes.extracting(droppingFirst: before).beginsWithTwoSlashes, !beginsWithTwoSlashes(place) {
+      output.truncate(to: before)
+      return false
+    }
     return true
+  }
+
+  /// Whether the text of a template itself names another host than the one asked for, as in `//cdn.example/`.
+  private func beginsWithTwoSlashes(_ place: TemplatePlace) -> Bool {
+    guard place.start < place.end, Int(place.start) < steps.count else { return false }
+    let first = steps[Int(place.start)]
+    return first.variable == .literal && first.text.text(in: text.span).beginsWithTwoSlashes
   }
 }
 
@@ -187,8 +216,7 @@ private struct TemplateWriter {
 
   private func isHarmless(_ value: Span<UInt8>) -> Bool {
     switch kind {
-    case .requestField, .responseField:
-      for index in value.indices where !(0x20...0x7e ~= value[index]) && value[index] != 0x09 { return false }
+    case .requestField, .responseField: return value.isPlainText
     case .redirect:
       for index in value.indices where !value[index].isURICharacter { return false }
     case .target:
@@ -257,6 +285,51 @@ extension Span<UInt8> {
     for index in indices {
       let byte = self[index]
       if (0x41...0x5a ~= byte ? byte | 0x20 : byte) != name[index] { return false }
+    }
+    return true
+  }
+
+  /// Whether the bytes are visible ASCII, blanks and tabs.
+  fileprivate var isPlainText: Bool {
+    let end = count
+    return unsafe withUnsafeBufferPointer { bytes in
+      guard unsafe clx_find_control(bytes.baseAddress, 0, end) == end else { return false }
+      var high: UInt64 = 0, position = 0
+      while position + 8 <= end {
+        high |= unsafe UnsafeRawBufferPointer(bytes).loadUnaligned(fromByteOffset: position, as: UInt64.self)
+        position += 8
+      }
+      while position < end {
+        high |= UInt64(unsafe bytes[position])
+        position += 1
+      }
+      return high & 0x8080_8080_8080_8080 == 0
+    }
+  }
+
+  /// The beginning of a reference to another host (RFC 3986 §4.2).
+  fileprivate var beginsWithTwoSlashes: Bool { count > 1 && self[0] == .slash && self[1] == .slash }
+
+  /// Whether what follows the bytes, the beginning of a redirect, belongs to the name of its host.
+  fileprivate var endsInAuthority: Bool {
+    var position = 0
+    if !beginsWithTwoSlashes {
+      if count > 0, self[0] == .slash { return false }
+      while position < count, self[position] != 0x3a { position += 1 }
+      guard position + 2 < count, self[position + 1] == .slash, self[position + 2] == .slash else { return false }
+      position += 1
+    }
+    for index in position + 2..<count where self[index] == .slash || self[index] == 0x3f || self[index] == 0x23 { return false }
+    return true
+  }
+
+  /// Whether the bytes end no authority, and make nothing before them a user's name (RFC 3986 §3.2).
+  fileprivate var isPartOfAuthority: Bool {
+    for index in indices {
+      switch self[index] {
+      case .slash, 0x3f, 0x23, 0x40, 0x3a, 0x5b, 0x5d, 0x25: return false
+      default: break
+      }
     }
     return true
   }

@@ -59,20 +59,17 @@ public struct TemplateFacts: ~Copyable {
     var unit: Int64 = 1
     for _ in 0..<min(max(0, digits), 9) { unit *= 10 }
     text.append(decimal: Int(value / unit))
-    text.append(".")
-    var rest = value % unit
-    while unit > 1 {
-      unit /= 10
-      text.append(0x30 + UInt8(truncatingIfNeeded: rest / unit))
-      rest %= unit
-    }
+    // The decimals with their zeros, behind a one in the place of the point.
+    let point = text.count
+    text.append(decimal: Int(unit + value % unit))
+    text.replace(0x2e, at: point)
     end(variable, from: start)
   }
 
   /// What was told of `variable`.
   @inlinable
   subscript(variable: TemplateVariable) -> Span<UInt8> {
-    @_lifetime(borrow self)
+    @_lifetime(borrow self) @inline(__always)
     get {
       let all = text.bytes
       guard variable.isFact, variable.fact < Self.count else { return all.extracting(first: 0) }

@@ -43,6 +43,14 @@ public enum TemplateVariable: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     }
   }
 
+  /// Whether it may stand where the host of a redirect does, whatever is in it: it is the operator's, has been judged as a host, or begins with a slash.
+  var isTrustedAuthority: Bool {
+    switch self {
+    case .literal, .scheme, .host, .hostname, .path, .originalPath, .query, .uri: true
+    default: false
+    }
+  }
+
   /// Whether it is the operator's or the gateway's own text, or means nothing before a backend is chosen.
   var isForFields: Bool {
     switch self {

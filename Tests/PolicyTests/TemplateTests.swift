@@ -45,7 +45,7 @@ private struct Filled {
     for (variable, value) in facts { told.tell(variable, Array(value.utf8).span) }
     var output = Buffer(capacity: capacity)
     let isDone = book.append(
-      place, RequestView(head, of: bytes.span, path: path), captures, told, response: Array(response.utf8).span, to: &output)
+      place, RequestView(head, of: bytes.span, path: path), &captures, &told, response: Array(response.utf8).span, to: &output)
     let result = PolicyTests.text(output.bytes)
     if !isDone { #expect(result.isEmpty) }
     return isDone ? result : nil
@@ -129,6 +129,27 @@ private struct Filled {
     let filled = Filled(target: "/old/%0d%0aSet-Cookie:%20x/%00")
     #expect(try filled.text("{id}|{rest}", .responseField) == "%0d%0aSet-Cookie:%20x|%00")
     #expect(try filled.text("/{id}", .redirect) == "/%0d%0aSet-Cookie:%20x")
+  }
+
+  /// What comes from a request is no host, nor the end of one.
+  @Test(arguments: [
+    ("/{parameter:q}", "/evil.test"), ("/{parameter:q}", "//evil.test"), ("/{query_string}", nil), ("https://{parameter:q}.example.com/", "evil.test/"),
+    ("https://{parameter:q}.example.com/", "a@evil.test"), ("https://{parameter:q}.example.com/", "evil.test:80"), ("https://{parameter:q}.example.com/", "evil.test%2f"),
+    ("https://{rest}.example.com/", nil), ("http://a.{header:x}.example.com", nil), ("{scheme}://{parameter:q}.example.com/", "evil/"), ("//{parameter:q}.example.com", "evil/x"),
+    ("https://example.com{parameter:q}", "@evil.test"),
+  ])
+  func redirectsStayAtTheirHost(_ template: String, _ value: String?) throws {
+    let filled = Filled(target: "/old/7/evil.test/b?" + (value.map { "q=\($0)" } ?? "/evil.test"), fields: ["Host: example.com", "X: evil.test/"])
+    #expect(try filled.text(template, .redirect) == nil)
+  }
+
+  @Test func redirectsMayHaveAPartOfAHostFromARequest() throws {
+    let filled = Filled(target: "/old/7/b?q=a//b@c:d", fields: ["Host: example.com:8080"])
+    #expect(try filled.text("https://{id}.example.com/{parameter:q}", .redirect) == "https://7.example.com/a//b@c:d")
+    #expect(try filled.text("https://www.{host}{uri}", .redirect) == "https://www.example.com:8080/old/7/b?q=a//b@c:d")
+    #expect(try filled.text("//cdn.example.com/{id}", .redirect) == "//cdn.example.com/7")
+    #expect(try filled.text("https://example.com?x={parameter:q}", .redirect) == "https://example.com?x=a//b@c:d")
+    #expect(try filled.text("/x/{parameter:q}", .redirect) == "/x/a//b@c:d")
   }
 
   @Test func hostIsNeededForARedirect() throws {

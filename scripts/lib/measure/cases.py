@@ -35,6 +35,8 @@ class Case:
     zones: int = 0
     #: The upstream has a circuit breaker.
     guarded: bool = False
+    #: The route has header rules: three for responses, or three for requests.
+    rules: str = ""
 
     def request(self, port: int) -> bytes:
         return "\r\n".join([f"GET {self.path} HTTP/1.1", f"Host: 127.0.0.1:{port}", *self.headers, "", ""]).encode()
@@ -59,12 +61,14 @@ CASES = [
     Case("limited-1", "fixed answer, 1 zone", "/local", zones=1),
     Case("limited-8", "fixed answer, 8 zones", "/local", zones=8),
     Case("guarded", "proxied, circuit breaker", "/small", guarded=True),
+    Case("response-rules", "proxied, 3 rules for response fields", "/small", rules="response_headers"),
+    Case("request-rules", "proxied, 3 rules for request fields", "/small", rules="request_headers"),
 ]
 
 
 def named(names: list[str]) -> list[Case]:
-    """The cases with these names, in the order of the table; all but those of HTTP/2, rate limits and breakers when none is named."""
+    """The cases with these names, in the order of the table; all but those of HTTP/2, rate limits, breakers and rules when none is named."""
     known = {case.name for case in CASES}
     if unknown := set(names) - known:
         raise SystemExit(f"unknown case: {', '.join(sorted(unknown))} (known: {', '.join(case.name for case in CASES)})")
-    return [case for case in CASES if (case.name in names if names else not (case.h2 or case.zones or case.guarded))]
+    return [case for case in CASES if (case.name in names if names else not (case.h2 or case.zones or case.guarded or case.rules))]

@@ -76,7 +76,7 @@ class Slope:
 
 
 def _run(recipe: Recipe, case: Case, backend: int, directory: Path, log: bool, count: int, wrapper: list[str], load=together) -> Path:
-    settings = Settings(directory / f"{recipe.name}-{case.name}-{log}-{count}", free_port(), backend, log, zones=case.zones, guarded=case.guarded, single=True)
+    settings = Settings(directory / f"{recipe.name}-{case.name}-{log}-{count}", free_port(), backend, log, zones=case.zones, guarded=case.guarded, rules=case.rules, single=True)
     with Server(recipe, settings, wrapper=wrapper) as server:
         server.wait(settings.tls_port if case.tls else settings.h2_port if case.h2 else settings.port)
         load(server, case, count)
