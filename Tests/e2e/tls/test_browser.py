@@ -1,7 +1,7 @@
 """A real browser: Chromium loads a page over TLS and HTTP/2, posts to a backend, and opens WebSockets, which it does on
 streams of the same connection (RFC 8441).
 
-It is skipped where there is no Chromium (`apt-get install chromium`); scripts/test does not install it, for its size.
+It is skipped where there is no Chromium; scripts/test installs it.
 """
 
 from __future__ import annotations
