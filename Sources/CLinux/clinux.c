@@ -9,6 +9,7 @@ int clx_accept(int fd, struct sockaddr_storage *address, socklen_t *length) {
   return accept4(fd, (struct sockaddr *)address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
 int clx_socket(int family) { return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); }
+int clx_datagram_socket(int family) { return socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); }
 int clx_set_option(int fd, int level, int name, int value) { return setsockopt(fd, level, name, &value, sizeof value); }
 int clx_socket_error(int fd) {
   int code = 0;

@@ -2,6 +2,10 @@
 #include "clx_process.h"
 #include <sys/inotify.h>
 #include <errno.h>
+#include <link.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #include <grp.h>
 #include <pwd.h>
 #include <sched.h>
@@ -365,3 +369,21 @@ long clx_watch_drain(int fd) {
   return total;
 }
 long clx_link_target(const char *path, char *target, size_t size) { return readlink(path, target, size); }
+
+static int release_code(struct dl_phdr_info *object, size_t size, void *context) {
+  (void)size;
+  (void)context;
+  if (object->dlpi_name && strncmp(object->dlpi_name, "linux-", 6) == 0) return 0; /* the kernel's own page */
+  size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  for (int i = 0; i < object->dlpi_phnum; i++) {
+    const ElfW(Phdr) *part = &object->dlpi_phdr[i];
+    /* Nothing was ever written there, so what is dropped is read again from the file. */
+    if (part->p_type != PT_LOAD || !(part->p_flags & PF_X) || (part->p_flags & PF_W)) continue;
+    uintptr_t start = (object->dlpi_addr + part->p_vaddr) & ~(page - 1);
+    uintptr_t end = (object->dlpi_addr + part->p_vaddr + part->p_memsz + page - 1) & ~(page - 1);
+    madvise((void *)start, end - start, MADV_DONTNEED);
+  }
+  return 0;
+}
+
+void clx_release_code(void) { dl_iterate_phdr(release_code, NULL); }

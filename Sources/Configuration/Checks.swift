@@ -19,6 +19,7 @@ extension Settings {
         "http2.streaming.\(path)",
         "http2.streaming.low_water_bytes (\(http2.lowWater)) must be less than high_water_bytes (\(http2.highWater))")
     }
+    checkLogs(&reading)
     checkRateLimits(&reading)
     checkConcurrencyLimits(&reading)
     checkNames(&reading)
@@ -268,12 +269,12 @@ extension Settings {
   /// mean something else: the rules for starting with `-d`.
   /// - Parameter pidFile: the PID file's path, if one was chosen.
   func daemonErrors(pidFile: String?, _ reading: inout Reading) {
-    if log.file.isEmpty {
-      reading.reject("log.file", "log.file is required to run in the background")
-    } else if !log.file.hasPrefix("/") {
+    if log.file.isEmpty, log.syslog == nil {
+      reading.reject("log.file", "log.file or log.syslog is required to run in the background")
+    } else if !log.file.isEmpty, !log.file.hasPrefix("/") {
       reading.reject("log.file", "log.file must be an absolute path to run in the background (found \(JSON.quoted(log.file)))")
     }
-    if accessLog.enabled {
+    if accessLog.enabled, accessLog.syslog == nil {
       if accessLog.file.isEmpty {
         reading.reject("access_log.file", "access_log.file is required to run in the background with access_log.enabled")
       } else if !accessLog.file.hasPrefix("/") {

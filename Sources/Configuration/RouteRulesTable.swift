@@ -27,6 +27,7 @@ extension SettingsTable {
         "split_key", \.split.key, .any, mayBeEmpty: true,
         "With split, what requests are told apart by: \"{cookie:uid}\". The same value always goes the same way; where it is empty, chance decides."),
       .optional("mirror", \.mirror, mirror, "An upstream that gets copies of requests. Its answers are dropped; clients notice nothing."),
+      .optional("access_log", \.accessLog, routeLog, "What of its requests gets into the access log, where that is not what access_log says."),
     ])
 
   private static let cors = SettingTable<CORSPlan>(
@@ -138,7 +139,7 @@ extension Settings {
       let keys = [
         ("request_headers", !rules.request.isEmpty), ("response_headers", !rules.response.isEmpty), ("max_body_size", rules.bounds.maxBodySize != nil),
         ("request_timeout_sec", rules.bounds.requestTimeout != nil), ("client_send_timeout_sec", rules.bounds.sendTimeout != nil),
-        ("rewrite", !rules.rewrite.isEmpty), ("cors", rules.cors != nil), ("split", !rules.split.arms.isEmpty), ("mirror", rules.mirror != nil),
+        ("rewrite", !rules.rewrite.isEmpty), ("cors", rules.cors != nil), ("split", !rules.split.arms.isEmpty), ("mirror", rules.mirror != nil), ("access_log", rules.accessLog != nil),
       ]
       for (key, isGiven) in keys where isGiven {
         reading.reject("\(path).\(key)", "\(path).\(key) has no effect without route_prefix")

@@ -124,25 +124,6 @@ enum SettingsTable {
       .text("ocsp_file", \.ocspFile, .file, mayBeEmpty: true, "DER file: an OCSP response to staple."),
     ])
 
-  static let log = SettingTable<LogPlan>(
-    LogPlan(),
-    [
-      .choice("level", \.level, LogPlan.Level.allCases.map { ("\($0)", $0) }, "The least severe messages written.").variable("LOG_LEVEL"),
-      .text("file", \.file, .logFile, mayBeEmpty: true, "File to write to; empty: standard output.").variable("LOG_FILE"),
-      .quantity("max_file_size", \.maxFileSize, .bytes, 1...maxSize, "Size after which a new file is begun, when max_files is above 1."),
-      .integer("max_files", \.maxFiles, 1...10_000, "Files kept; 1: the file is written as named and rotated by others."),
-    ])
-
-  static let accessLog = SettingTable<AccessLogPlan>(
-    AccessLogPlan(),
-    [
-      .boolean("enabled", \.enabled, "Whether a line is written for each request.").variable("ACCESS_LOG"),
-      .text("file", \.file, .logFile, mayBeEmpty: true, "File to write to; empty: standard output.").variable("ACCESS_LOG_FILE"),
-      .text("format", \.format, .accessFormat, "Form of a line.").variable("ACCESS_LOG_FORMAT"),
-      .quantity("buffer_size", \.bufferSize, .bytes, 4096...(1 << 20), "What a worker collects before it writes."),
-      .quantity("flush_interval_ms", \.flushInterval, .milliseconds, 10...60_000, "Time after which a line is written in any case."),
-    ])
-
   static let http1 = SettingTable<HTTP1Plan>(
     HTTP1Plan(),
     [

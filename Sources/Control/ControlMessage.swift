@@ -72,6 +72,8 @@ public struct StartRecord: Equatable, Sendable {
   public var hasNameTable = false
   /// Whether the segment of circuit breakers comes along, with the bell that is rung when one changes.
   public var hasBreakers = false
+  /// Whether the table of traffic comes along.
+  public var hasTraffic = false
 
   public init() {}
 
@@ -91,6 +93,7 @@ public struct StartRecord: Equatable, Sendable {
     archive.flag(&hasEndpointTable)
     archive.flag(&hasNameTable)
     archive.flag(&hasBreakers)
+    archive.flag(&hasTraffic)
     if slot < 0 || rateTableCount < 0 || rateTableCount > 64 || concurrencyTableCount < 0 || concurrencyTableCount > 16 || workerCount < 1 || slot >= workerCount || row < 0 || listenerCount < 0 { archive.fail() }
   }
 }

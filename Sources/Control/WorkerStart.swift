@@ -43,6 +43,8 @@ public struct WorkerStart: ~Copyable {
   /// The circuit breakers, and the bell that is rung when one changes; nil: there are none.
   public let breakers: BreakerTable?
   public var bell: Bell?
+  /// Where the generation counts requests by route and upstream.
+  public let traffic: TrafficTable?
   /// What to accept on from the start, without waiting for `adopt`: all slots in a single process, else none.
   public let servedSlots: [Int]
   /// Where the error log goes; nil: standard output.
@@ -52,7 +54,7 @@ public struct WorkerStart: ~Copyable {
 
   public init(
     record: StartRecord, plan: Plan, scoreboard: Scoreboard, rateTables: [RateTable], concurrencyTables: [ConcurrencyTable] = [], endpoints: EndpointTable?, names: NameTable? = nil, breakers: BreakerTable? = nil,
-    bell: consuming Bell? = nil, listeners: consuming ListenerSockets, servedSlots: [Int], errorLog: consuming Descriptor?, accessLog: consuming Descriptor?
+    bell: consuming Bell? = nil, traffic: TrafficTable? = nil, listeners: consuming ListenerSockets, servedSlots: [Int], errorLog: consuming Descriptor?, accessLog: consuming Descriptor?
   ) {
     self.record = record
     self.plan = plan
@@ -63,6 +65,7 @@ public struct WorkerStart: ~Copyable {
     self.names = names
     self.breakers = breakers
     self.bell = bell
+    self.traffic = traffic
     self.listeners = listeners
     self.servedSlots = servedSlots
     self.errorLog = errorLog
@@ -139,6 +142,12 @@ extension WorkerChannel {
       guard let file = files.take(next), let rope = files.take(next + 1) else { throw StartFailure(reason: "the start came without its circuit breakers") }
       do { breakers = try BreakerTable(file) } catch { throw StartFailure(reason: "cannot map the circuit breakers: \(error.text)") }
       bell = Bell(rope)
+      next += 2
+    }
+    var traffic: TrafficTable?
+    if record.hasTraffic {
+      guard let file = files.take(next) else { throw StartFailure(reason: "the start came without the table of traffic") }
+      do { traffic = try TrafficTable(file) } catch { throw StartFailure(reason: "cannot map the table of traffic: \(error.text)") }
     }
 
     var listeners = ListenerSockets()
@@ -166,7 +175,7 @@ extension WorkerChannel {
     do { scoreboard = try Scoreboard(boardFile) } catch { throw StartFailure(reason: "cannot map the scoreboard: \(error.text)") }
     guard scoreboard.page(record.row) != nil else { throw StartFailure(reason: "there is no row \(record.row) in the scoreboard") }
     return WorkerStart(
-      record: record, plan: plan, scoreboard: scoreboard, rateTables: rateTables, concurrencyTables: concurrencyTables, endpoints: endpoints, names: names, breakers: breakers, bell: bell, listeners: listeners,
+      record: record, plan: plan, scoreboard: scoreboard, rateTables: rateTables, concurrencyTables: concurrencyTables, endpoints: endpoints, names: names, breakers: breakers, bell: bell, traffic: traffic, listeners: listeners,
       servedSlots: [], errorLog: errorLog, accessLog: accessLog)
   }
 

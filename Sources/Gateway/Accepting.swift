@@ -96,7 +96,10 @@ extension Gateway {
   }
 
   private var connectionsOfAllWorkers: Int {
-    board.map { Int(clamping: $0.sum(of: .connectionsActive)) } ?? openClients
+    mutating get {
+      guard let board else { return openClients }
+      return Int(clamping: board.sum(of: .connectionsActive))
+    }
   }
 
   /// Says 503 to a connection there is no room for. One write, and no wait for it: this is a full house.

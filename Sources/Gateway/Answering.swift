@@ -104,7 +104,7 @@ extension Gateway {
     counters.count(fault: fault.rawValue)
     if form == .call { count(callStatus: Int16(CallStatus(fault).rawValue)) }
     counters.add(.requestsAnswered)
-    count(status: status)
+    count(status: status, route: route, microseconds: services.nowMicroseconds &- clients[client].requestStart)
     if logsAccess {
       if !known { services.head.reset() }
       logLocal(client, status, fault, route: route, id, sent: services.responses.output.count - before, body: body, input.count, input.bytes)
@@ -298,7 +298,7 @@ extension Gateway {
     _ length: Int, _ input: inout Buffer
   ) {
     counters.add(.requestsAnswered)
-    count(status: status)
+    count(status: status, route: route, microseconds: services.nowMicroseconds &- clients[client].requestStart)
     var sent = sent
     if limits.isActive {
       sent += tellLimits(services.rateNote, behind: body)
@@ -325,6 +325,8 @@ extension Gateway {
   mutating func logLocal(
     _ client: Handle, _ status: UInt16, _ fault: Fault, route: Int, _ id: RequestID, sent: Int, body: Int, _ length: Int, _ bytes: Span<UInt8>
   ) {
+    let duration = services.nowMicroseconds - clients[client].requestStart
+    guard accessLog?.takes(route: route, status: status, duration: duration) == true else { return }
     var entry = AccessEntry()
     entry.status = status
     entry.method = services.head.method
@@ -335,7 +337,7 @@ extension Gateway {
     entry.bytesReceived = UInt64(max(0, length))
     entry.bytesSent = UInt64(max(0, sent))
     entry.bodyBytesSent = UInt64(max(0, body))
-    entry.duration = services.nowMicroseconds - clients[client].requestStart
+    entry.duration = duration
     entry.startedAt = services.wall - entry.duration
     let peer = clients[client].address
     describeConnection(client)
@@ -348,15 +350,18 @@ extension Gateway {
     }
   }
 
-  /// Counts a response by the class of its status.
+  /// Counts a response by the class of its status, and by its route.
   @inline(__always)
-  func count(status: UInt16) {
-    switch status {
-    case 200..<300: counters.add(.responses2xx)
-    case 300..<400: counters.add(.responses3xx)
-    case 400..<500: counters.add(.responses4xx)
-    case 500...: counters.add(.responses5xx)
-    default: counters.add(.responses1xx)
+  mutating func count(status: UInt16, route: Int, microseconds: Int64) {
+    // Mutating, though it changes nothing: the compiler takes very long over branches on a borrowed value of so many parts.
+    traffic?.count(route: route, status: status, microseconds: microseconds)
+    let counter: Counter = switch status {
+    case 200..<300: .responses2xx
+    case 300..<400: .responses3xx
+    case 400..<500: .responses4xx
+    case 500...: .responses5xx
+    default: .responses1xx
     }
+    counters.add(counter)
   }
 }

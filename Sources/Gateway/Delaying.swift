@@ -110,7 +110,7 @@ extension Gateway {
     counters.count(fault: fault.rawValue)
     if fault == .clientAborted { counters.add(.clientAborts) }
     counters.add(.requestsAnswered)
-    count(status: 499)
+    count(status: 499, route: -1, microseconds: services.nowMicroseconds &- clients[client].requestStart)
     if logsAccess { logLocal(client, 499, fault, route: -1, request.id, sent: 0, body: 0, request.length, bytes.bytes) }
     services.small.recycle(bytes)
   }

@@ -231,7 +231,13 @@ extension Gateway {
     let client = unsafe clients.pin(exchanges[pinned].client)
     counters.subtract(.requestsActive)
     counters.add(exchanges[pinned].upstream < 0 ? .requestsAnswered : .requestsForwarded)
-    count(status: exchanges[pinned].status)
+    let headAt = exchanges[pinned].headAt
+    let duration = services.nowMicroseconds &- exchanges[pinned].started
+    // What was upgraded lives on as long as its ends like.
+    count(status: exchanges[pinned].status, route: Int(exchanges[pinned].route), microseconds: exchanges[pinned].flags.contains(.upgraded) ? max(0, headAt) : duration)
+    if exchanges[pinned].upstream >= 0 {
+      traffic?.count(upstream: Int(exchanges[pinned].upstream), failed: exchanges[pinned].status >= 500 || headAt < 0, microseconds: headAt < 0 ? duration : headAt)
+    }
     if !exchanges[pinned].flags.isDisjoint(with: [.grpc, .guarded, .watched]) { finishSpecial(exchange) }
     if logsAccess { log(pinned, client) }
     clients[client].exchange = nil
@@ -288,8 +294,11 @@ extension Gateway {
 
   @inline(never)
   private mutating func log(_ exchange: Pin<Exchange>, _ client: Pin<Client>) {
+    let duration = services.nowMicroseconds &- exchanges[exchange].started
+    let route = Int(exchanges[exchange].route), status = exchanges[exchange].status
+    guard accessLog?.takes(route: route, status: status, duration: duration) == true else { return }
     var entry = AccessEntry()
-    entry.status = exchanges[exchange].status
+    entry.status = status
     entry.method = exchanges[exchange].head.method
     entry.version = AccessProtocol(exchanges[exchange].head.flags)
     entry.fault = exchanges[exchange].fault
@@ -301,7 +310,7 @@ extension Gateway {
     entry.bytesSent = UInt64(max(0, exchanges[exchange].sent))
     entry.bodyBytesSent = UInt64(max(0, exchanges[exchange].bodySent))
     entry.startedAt = exchanges[exchange].startedWall
-    entry.duration = services.nowMicroseconds &- exchanges[exchange].started
+    entry.duration = duration
     entry.upstreamConnect = exchanges[exchange].connectedAt
     entry.upstreamHeader = exchanges[exchange].headAt
     let peer = clients[client].address

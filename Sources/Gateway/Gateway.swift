@@ -183,6 +183,8 @@ public struct Gateway: ~Copyable {
   var doomed = TokenQueue(capacity: 64)
   public let log: EventLog
   var accessLog: AccessLog?
+  /// Requests and latencies by route and upstream; nil: nobody is to know.
+  let traffic: TrafficColumn?
   /// Whether there is one: asking the optional itself takes a call.
   let logsAccess: Bool
   /// Whether its lines name the request.
@@ -224,9 +226,11 @@ public struct Gateway: ~Copyable {
   ///   - endpoints: what workers share of endpoints; nil: this is the only one.
   ///   - names: …and of names.
   ///   - breakers: the circuit breakers, of which this worker writes row `row`; nil: no upstream has one.
+  ///   - traffic: where requests are counted by route and upstream.
   public init(
-    _ plan: Plan, worker: WorkerIdentity, board: Scoreboard?, counters: consuming CounterPage, log: EventLog, accessLog: consuming Descriptor?,
-    ticketKeys: [UInt8], rateTables: [RateTable] = [], concurrencyTables: [ConcurrencyTable] = [], endpoints: EndpointTable? = nil, names: NameTable? = nil, breakers: BreakerTable? = nil, bell: consuming Bell? = nil, row: Int = 0
+    _ plan: Plan, worker: WorkerIdentity, board: Scoreboard?, counters: consuming CounterPage, log: EventLog, accessLog: consuming AccessDestination?,
+    ticketKeys: [UInt8], rateTables: [RateTable] = [], concurrencyTables: [ConcurrencyTable] = [], endpoints: EndpointTable? = nil, names: NameTable? = nil, breakers: BreakerTable? = nil, bell: consuming Bell? = nil, row: Int = 0,
+    traffic: TrafficColumn? = nil
   ) throws(GatewayFailure) {
     // Everything that can fail comes first: a noncopyable value is initialised whole or not at all.
     let table = try Self.makeTable(plan)
@@ -266,6 +270,7 @@ public struct Gateway: ~Copyable {
     case .none: (logsAccess, logsRequestIDs, logsEndpoints) = (false, false, false)
     }
     self.accessLog = lines
+    self.traffic = traffic
     backends = Backends(plan.upstreams, worker: worker.slot, of: worker.count, capacity: backendCapacity + backendStreamCapacity, table: endpoints, column: worker.row, now: now)
     backendStreams = Slab(capacity: backendStreamCapacity)
     backendSessions = Slab(capacity: speaksHTTP2 ? backendCapacity : 0)
@@ -344,13 +349,15 @@ public struct Gateway: ~Copyable {
     do { return try Epoll() } catch { throw GatewayFailure("epoll: \(error.text)") }
   }
 
-  private static func makeAccessLog(_ plan: Plan, _ worker: WorkerIdentity, _ destination: consuming Descriptor?) throws(GatewayFailure) -> AccessLog? {
+  private static func makeAccessLog(_ plan: Plan, _ worker: WorkerIdentity, _ destination: consuming AccessDestination?) throws(GatewayFailure) -> AccessLog? {
     guard let destination else { return nil }
     let format: AccessLogFormat
     do { format = try AccessLogFormat(plan.accessLog.format) } catch { throw GatewayFailure("access_log.format: \(error)") }
+    var random = SystemRandomNumberGenerator()
+    let selection = LineSelection(plan.accessLog, routes: plan.routes.map(\.rules.accessLog), seed: random.next())
     return AccessLog(
-      format: format, descriptor: destination, bufferSize: plan.accessLog.bufferSize, worker: worker.name, routes: plan.routes.map(\.pattern),
-      upstreams: plan.upstreams.map(\.name))
+      format: format, to: destination, bufferSize: plan.accessLog.bufferSize, worker: worker.name, routes: plan.routes.map(\.pattern),
+      upstreams: plan.upstreams.map(\.name), selection: selection)
   }
 
   private static func makeBackendProfile(_ isNeeded: Bool) throws(GatewayFailure) -> ClientProfile? {

@@ -33,7 +33,7 @@ extension Gateway {
   }
 
   /// The TLS that an upstream's checks begin. One that speaks HTTP/1.1 must not agree on HTTP/2, though requests would.
-  private func client(ofChecks upstream: Int) -> TLSClient? {
+  private mutating func client(ofChecks upstream: Int) -> TLSClient? {
     if plan.upstreams[upstream].health.check.kind == .http, let client = upgradingClients[upstream] { return client }
     return tlsClients[upstream]
   }

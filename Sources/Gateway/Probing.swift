@@ -146,7 +146,7 @@ extension Gateway {
   }
 
   /// When `proceedWithHealth` is to be called next, from now.
-  func delayUntilHealth() -> Int64 {
+  mutating func delayUntilHealth() -> Int64 {
     var next = health.nextLease
     if health.leads, health.hasChecks { next = min(next, health.nextProbe) }
     return next - services.now

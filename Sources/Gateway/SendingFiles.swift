@@ -14,7 +14,7 @@ extension Gateway {
   /// Bytes sent with one call, and calls in one turn.
   private static var filePiece: Int { 1 << 20 }
   private static var fileBudget: Int { 4 }
-  /// Bytes compressed in one turn.
+  /// Bytes compressed with one call. Several in one turn, because what an encoder remembers leaves the processor's caches between two turns.
   private static var codedPiece: Int { 32 << 10 }
   /// Bytes that may wait for a client that is not sent to directly.
   private static var fileBacklog: Int { 128 << 10 }
@@ -45,7 +45,7 @@ extension Gateway {
   mutating func sendFile(_ exchange: Handle) {
     guard let session = exchanges[exchange].session else { return }
     let client = exchanges[exchange].client
-    for _ in 0..<(files[session].encoder == nil ? Self.fileBudget : 1) {
+    for _ in 0..<Self.fileBudget {
       guard clients[client].flags.isDisjoint(with: .doomed) else { return }
       if files[session].position == files[session].end {
         guard sendPart(exchange, session, client) else { return }

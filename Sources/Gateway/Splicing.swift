@@ -18,6 +18,9 @@ extension Gateway {
   private static var pipeSize: Int { 256 << 10 }
   /// Pipes that are smaller cost more calls than copying does.
   private static var smallestPipe: Int { 64 << 10 }
+  /// Bytes that wait in the client's socket without having been sent. The pipe would otherwise fill it with megabytes, which a receiver
+  /// on the same machine has to send to itself.
+  private static var unsentLimit: Int { 512 << 10 }
   /// Unused pipes kept.
   private static var idlePipes: Int { 32 }
   /// Times that a pipe is filled in one turn, at most.
@@ -35,6 +38,7 @@ extension Gateway {
       clients[client].flags.isDisjoint(with: [.secure, .stream, .holding, .doomed, .void]), backends.connections[backend].backlog.isEmpty,
       exchanges[exchange].session == nil, actions.forwards[Int(exchanges[exchange].rule)].plan.relayBufferLimit >= Self.pipeSize, let pipe = takePipe()
     else { return false }
+    clients[client].socket.limitUnsent(Self.unsentLimit)
     exchanges[exchange].session = pipe
     exchanges[exchange].flags.insert(.spliced)
     backends.splice(backend, true)

@@ -195,21 +195,11 @@ extension Gateway {
     counters.store(.logLinesDropped, linesDropped)
   }
 
-  // Mutating, though it changes nothing: what is borrowed from so large a struct is copied.
+  // Mutating, though they change nothing: what is borrowed from so large a struct is copied, and the compiler takes minutes to see how.
   @inline(never)
-  private mutating func hasUnwrittenLines() -> Bool {
-    switch accessLog {
-    case .some(let log): !log.isEmpty
-    case .none: false
-    }
-  }
+  private mutating func hasUnwrittenLines() -> Bool { accessLog?.isEmpty == false }
 
-  private var linesDropped: UInt64 {
-    switch accessLog {
-    case .some(let log): log.dropped
-    case .none: 0
-    }
-  }
+  private var linesDropped: UInt64 { mutating get { accessLog?.dropped ?? 0 } }
 
   /// Writes what is collected, then goes on in `descriptor`.
   public mutating func reopenAccessLog(_ descriptor: consuming Descriptor) {

@@ -38,9 +38,16 @@ public enum MemoryFile {
     return bytes
   }
 
-  /// A zeroed file of `size` bytes whose size is sealed.
-  public static func table(size: Int, name: String) throws(Errno) -> Descriptor {
+  /// A file of `size` bytes whose size is sealed: `beginning`, then zeroes.
+  public static func table(size: Int, beginning: [UInt8] = [], name: String) throws(Errno) -> Descriptor {
     let file = try Descriptor(owning: unsafe clx_memory_file(name))
+    var done = 0
+    while done < min(beginning.count, size) {
+      let count = unsafe beginning.withUnsafeBytes { unsafe pwrite(file.raw, $0.baseAddress! + done, min($0.count, size) - done, off_t(done)) }
+      if count < 0, Errno.current == .interrupted { continue }
+      guard count > 0 else { throw Errno.current }
+      done += count
+    }
     guard ftruncate(file.raw, off_t(size)) == 0, clx_memory_seal(file.raw, false) == 0 else { throw Errno.current }
     return file
   }

@@ -30,6 +30,12 @@ public enum Process {
   public static var parent: ProcessID { getppid() }
   public static var effectiveUser: UInt32 { geteuid() }
   public static var isRoot: Bool { geteuid() == 0 }
+  /// The name of this machine; empty when it has none.
+  public static var hostName: String {
+    var name = [CChar](repeating: 0, count: 256)
+    guard unsafe gethostname(&name, name.count - 1) == 0 else { return "" }
+    return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
   /// Processors this process may run on, at least 1.
   public static var processors: Int { max(1, Int(clx_processors())) }
 
@@ -69,6 +75,10 @@ public enum Process {
 
   /// The name that `ps -o comm` and `top` show; at most 15 bytes count.
   public static func setName(_ name: String) { unsafe clx_set_name(name) }
+
+  /// Takes code that has run out of this process's resident memory. What runs again comes back from the page cache, so that
+  /// what only the start has needed no longer counts.
+  public static func releaseCode() { clx_release_code() }
 
   public static func leave(_ code: CInt) -> Never { exit(code) }
 

@@ -12,6 +12,8 @@ public enum Signal {
   public static let user2 = SIGUSR2
   public static let child = SIGCHLD
   public static let pipe = SIGPIPE
+  /// A file would become longer than RLIMIT_FSIZE allows.
+  public static let fileSize = SIGXFSZ
 
   /// "SIGTERM", or "signal 63".
   public static func name(_ number: CInt) -> String {

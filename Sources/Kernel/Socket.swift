@@ -110,6 +110,11 @@ public struct Socket: ~Copyable {
     return connectError.map { .failed($0) } ?? .connected
   }
 
+  /// Lets the kernel hold about so many bytes that it has not sent yet; beyond them the socket takes no more.
+  ///
+  /// What lies in it is sent when acknowledgements come, in the context of whoever sends these: on one machine, at the receiver's expense.
+  public func limitUnsent(_ bytes: Int) { clx_set_option(descriptor.raw, CInt(IPPROTO_TCP), TCP_NOTSENT_LOWAT, CInt(clamping: bytes)) }
+
   /// Tells the peer that nothing more will be sent (FIN), leaving the other direction open.
   public func endSending() { shutdown(descriptor.raw, CInt(SHUT_WR)) }
 

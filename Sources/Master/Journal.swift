@@ -84,14 +84,15 @@ final class Journal {
     self.files = files
     self.hasConsole = hasConsole
     log = EventLog(
-      level: files.log.level, console: hasConsole ? try? Descriptor.standard(1) : nil, file: (try? files.errorDuplicate()) ?? nil)
+      level: files.log.level, console: hasConsole ? try? Descriptor.standard(1) : nil, file: (try? files.errorDuplicate()) ?? nil,
+      syslog: files.log.syslog)
   }
 
   /// Turns to these files and their plan's level; or, when they are the same, to what they have been reopened as.
   func use(_ files: LogFiles) {
     self.files = files
     log.level = files.log.level
-    log.replace(file: (try? files.errorDuplicate()) ?? nil)
+    log.replace(file: (try? files.errorDuplicate()) ?? nil, syslog: files.log.syslog)
   }
 
   func write(_ level: LogPlan.Level, _ text: String) { log.write(level, text) }

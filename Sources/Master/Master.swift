@@ -30,6 +30,8 @@ struct GenerationRecord {
   let breakers: [Int?]
   /// Nil: there is nothing to be resolved.
   let names: NameSegment?
+  /// Where its workers count requests by route and upstream. Nil: of a generation of another program.
+  var traffic: SharedFile?
   let startedAt: Int64
   /// The effective settings as JSON; nil: they are not known, of a generation of another program.
   var settings: (() -> String)?
@@ -150,6 +152,7 @@ public final class Master {
   /// Collects the signals from now on: none ends the process or is lost while the master is being set up.
   static func watchSignals() throws(Errno) -> SignalDescriptor {
     Signal.ignore(Signal.pipe)
+    Signal.ignore(Signal.fileSize)
     // Whoever started us may have ignored it, and then nobody would tell us that a worker has ended.
     Signal.restore(Signal.child)
     return try SignalDescriptor([

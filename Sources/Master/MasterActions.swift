@@ -70,6 +70,12 @@ extension Master {
     } catch {
       throw ListenerFailure(reason: "cannot make the table of names: \(error.text)")
     }
+    let traffic: SharedFile
+    do {
+      traffic = SharedFile(try TrafficTable.create(for: plan, generation: nextGeneration))
+    } catch {
+      throw ListenerFailure(reason: "cannot make the table of traffic: \(error.text)")
+    }
     let breakers = try self.breakers.claim(for: plan)
     do throws(ListenerFailure) {
       try listeners.claim(plan, attempts: attempts)
@@ -80,7 +86,7 @@ extension Master {
     }
     let record = GenerationRecord(
       number: nextGeneration, plan: plan, planFile: planFile, listeners: Set(ListenerTable.keys(of: plan)), logs: logs, rates: rates, concurrency: concurrency, endpoints: endpoints,
-      breakers: breakers, names: names, startedAt: Time.wallSeconds, settings: settings)
+      breakers: breakers, names: names, traffic: traffic, startedAt: Time.wallSeconds, settings: settings)
     generations[record.number] = record
     nextGeneration += 1
     checkDescriptors(plan)
@@ -200,10 +206,12 @@ extension Master {
     start.hasNameTable = record.names != nil
     start.hasBreakers = record.breakers.contains { $0 != nil }
     if start.hasBreakers { breakers.use(row: row) }
+    start.hasTraffic = record.traffic != nil
     do {
       let lent = try record.logs.lend()
       let files = [record.planFile.file.raw, boardFile.descriptor.raw] + (0..<lent.count).compactMap { lent.raw(at: $0) }
         + record.rates.map { $0.file.descriptor.raw } + record.concurrency.map { $0.file.descriptor.raw } + [record.endpoints?.file.descriptor.raw, record.names?.file.descriptor.raw].compactMap { $0 } + (start.hasBreakers ? breakers.raws : [])
+        + (record.traffic.map { [$0.descriptor.raw] } ?? [])
       let worker = try WorkerProcess.spawn(id, record: start, startedAt: now, files: files, sockets: listeners.sockets(of: record.plan))
       board.assign(worker.process, row: row)
       workers[id] = worker

@@ -27,6 +27,7 @@ public func makeSingleProcess(_ plan: Plan) throws(SingleProcessFailure) -> Work
     throw SingleProcessFailure(reason: error.reason)
   }
   Signal.ignore(Signal.pipe)
+  Signal.ignore(Signal.fileSize)
   _ = Process.raiseDescriptorLimit()
   do throws(Errno) {
     let board = try Scoreboard(try Scoreboard.create())
@@ -58,9 +59,11 @@ public func makeSingleProcess(_ plan: Plan) throws(SingleProcessFailure) -> Work
     do { breakers.adopt(plan, try breakers.claim(for: plan)) } catch { throw .inputOutput }
     breakers.use(row: row)
     record.hasBreakers = breakers.table != nil
+    let traffic = try TrafficTable(try TrafficTable.create(for: plan, generation: 1))
+    record.hasTraffic = true
     return WorkerStart(
       record: record, plan: plan, scoreboard: board, rateTables: rates.map(\.limiter.memory), concurrencyTables: concurrency.map(\.table), endpoints: endpoints?.table, breakers: breakers.table,
-      bell: try breakers.bellDuplicate(), listeners: listeners, servedSlots: [0],
+      bell: try breakers.bellDuplicate(), traffic: traffic, listeners: listeners, servedSlots: [0],
       errorLog: try logs.errorDuplicate(), accessLog: try logs.accessDuplicate())
   } catch {
     throw SingleProcessFailure(reason: "cannot set up a single process: \(error.text)")

@@ -172,39 +172,6 @@ public struct HTTP2FloodPlan: Equatable, Sendable {
   public init() {}
 }
 
-/// The error log.
-public struct LogPlan: Equatable, Sendable {
-  public enum Level: UInt8, Comparable, Sendable, CaseIterable {
-    case trace, debug, info, warn, error, critical
-    public static func < (a: Level, b: Level) -> Bool { a.rawValue < b.rawValue }
-  }
-
-  public var level = Level.info
-  /// An absolute path, or empty for standard output.
-  public var file = ""
-  /// Bytes after which a new file is begun (only when `maxFiles` is above 1).
-  public var maxFileSize = 10_485_760
-  /// Files kept. 1: `file` itself is written and rotation is left to others.
-  public var maxFiles = 3
-
-  public init() {}
-}
-
-/// The access log.
-public struct AccessLogPlan: Equatable, Sendable {
-  public var enabled = false
-  /// An absolute path, or empty for standard output.
-  public var file = ""
-  /// `json`, `combined`, or a format with variables such as `$status`.
-  public var format = "json"
-  /// Bytes a worker collects before it writes.
-  public var bufferSize = 65_536
-  /// Milliseconds after which a collected line is written in any case.
-  public var flushInterval = 1_000
-
-  public init() {}
-}
-
 /// Whom workers run as. Empty: as the master does.
 public struct IdentityPlan: Equatable, Sendable {
   public var user = ""

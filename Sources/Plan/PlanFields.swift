@@ -273,25 +273,6 @@ extension HTTP2FloodPlan {
   }
 }
 
-extension LogPlan {
-  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
-    coder.code(&level, of: Level.allCases.count)
-    coder.code(&file)
-    coder.code(&maxFileSize)
-    coder.code(&maxFiles)
-  }
-}
-
-extension AccessLogPlan {
-  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
-    coder.code(&enabled)
-    coder.code(&file)
-    coder.code(&format)
-    coder.code(&bufferSize)
-    coder.code(&flushInterval)
-  }
-}
-
 extension IdentityPlan {
   mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
     coder.code(&user)
@@ -470,6 +451,7 @@ extension RouteRulesPlan {
     coder.code(&split.arms, blank: SplitArmPlan()) { $0.code(with: &$1) }
     coder.code(&split.key)
     coder.code(&mirror, blank: MirrorPlan()) { $0.code(with: &$1) }
+    coder.code(&accessLog, blank: RouteLogPlan()) { $0.code(with: &$1) }
   }
 }
 

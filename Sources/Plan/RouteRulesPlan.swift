@@ -16,6 +16,8 @@ public struct RouteRulesPlan: Equatable, Sendable {
   public var split = SplitPlan()
   /// Nil: requests are not copied.
   public var mirror: MirrorPlan?
+  /// Nil: as the access log says.
+  public var accessLog: RouteLogPlan?
 
   public init() {}
 }

@@ -6,6 +6,14 @@
 import HTTPModel
 import Kernel
 import Memory
+import Plan
+
+/// Where access-log lines go.
+public enum AccessDestination: ~Copyable {
+  /// Open for appending, owned by the log from now on.
+  case descriptor(Descriptor)
+  case syslog(SyslogPlan)
+}
 
 /// Composes access-log lines and writes them in blocks.
 public struct AccessLog: ~Copyable {
@@ -13,7 +21,11 @@ public struct AccessLog: ~Copyable {
   private let bufferSize: Int
   private var lines: LineBuffer
   private var time = LogTime()
-  private var sink: Sink
+  /// Nil with `syslog`.
+  private var sink: Sink?
+  private var syslog: SyslogSink?
+  /// Which requests get a line; nil: all.
+  private var selection: LineSelection?
   /// The last write was refused: nothing is tried again before the next `flush()`.
   private var isStalled = false
   /// TLS of the connection that the next line is about; to be cleared behind it.
@@ -27,20 +39,46 @@ public struct AccessLog: ~Copyable {
   public private(set) var dropped: UInt64 = 0
 
   /// - Parameters:
-  ///   - descriptor: where the lines go; open for appending, owned by the log from now on.
+  ///   - selection: which requests get a line; nil: all.
   ///   - bufferSize: bytes collected before they are written.
   ///   - worker: the text of `$worker`, slot and generation: `0.7`.
   ///   - routes: what `AccessEntry.route` indexes: the patterns of the plan's routes.
   ///   - upstreams: what `AccessEntry.upstream` indexes: the names of the plan's upstreams.
   public init(
-    format: borrowing AccessLogFormat, descriptor: consuming Descriptor, bufferSize: Int, worker: String = "-",
-    routes: [String] = [], upstreams: [String] = []
+    format: borrowing AccessLogFormat, to destination: consuming AccessDestination, bufferSize: Int, worker: String = "-",
+    routes: [String] = [], upstreams: [String] = [], selection: LineSelection? = nil
   ) {
     attempts = AttemptList(isJSON: format.isBuiltInJSON)
     program = AccessProgram(format, worker: worker, routes: routes, upstreams: upstreams)
     self.bufferSize = max(bufferSize, AccessProgram.lineLimit)
     lines = LineBuffer(capacity: self.bufferSize + AccessProgram.lineLimit)
-    sink = Sink(descriptor)
+    self.selection = selection
+    switch consume destination {
+    case .descriptor(let descriptor):
+      sink = Sink(descriptor)
+      syslog = nil
+    case .syslog(let plan):
+      sink = nil
+      syslog = SyslogSink(plan, name: "access")
+    }
+  }
+
+  /// A log that goes to `descriptor`, with a line for every request.
+  public init(
+    format: borrowing AccessLogFormat, descriptor: consuming Descriptor, bufferSize: Int, worker: String = "-", routes: [String] = [],
+    upstreams: [String] = []
+  ) {
+    self.init(format: format, to: .descriptor(descriptor), bufferSize: bufferSize, worker: worker, routes: routes, upstreams: upstreams)
+  }
+
+  /// Whether a finished request gets a line.
+  /// - Parameters:
+  ///   - route: -1: none.
+  ///   - status: 0: no response was sent.
+  ///   - duration: microseconds.
+  @inline(__always)
+  public mutating func takes(route: Int, status: UInt16, duration: Int64) -> Bool {
+    selection == nil || selection?.takes(route: route, status: status, duration: duration) == true
   }
 
   /// Whether the lines name their request.
@@ -56,9 +94,11 @@ public struct AccessLog: ~Copyable {
   /// exits and before the log goes away. What the destination does not take stays for the next time.
   public mutating func flush() {
     isStalled = false
+    if syslog != nil { return sendLines() }
+    let limit = sink?.writeLimit ?? .max
     while !lines.isEmpty {
-      let size = lines.lines(upTo: sink.writeLimit).count
-      let written = sink.write(lines.lines(upTo: sink.writeLimit))
+      let size = lines.lines(upTo: limit).count
+      let written = sink?.write(lines.lines(upTo: limit)) ?? 0
       if written > 0 { lines.wrote(written) }
       if written < size {
         isStalled = true
@@ -67,10 +107,25 @@ public struct AccessLog: ~Copyable {
     }
   }
 
+  /// Sends each line as a datagram. What a daemon does not take stays for the next time, as with a file.
+  private mutating func sendLines() {
+    guard !lines.isEmpty, var daemon = syslog.take() else { return }
+    daemon.begin(.info, at: wallClock())
+    while !lines.isEmpty {
+      let size = lines.firstLine().count
+      guard daemon.send(lines.firstLine().extracting(first: size - 1)) else {
+        isStalled = true
+        break
+      }
+      lines.wrote(size)
+    }
+    syslog = consume daemon
+  }
+
   /// Writes what has been collected to the old destination, then turns to a new one.
   public mutating func replace(descriptor: consuming Descriptor) {
     flush()
-    sink = Sink(descriptor)
+    if syslog == nil { sink = Sink(descriptor) }
   }
 
   /// Adds the line of one finished request.

@@ -2,6 +2,7 @@
 //
 // Invariants: every line is written by one `write`, so lines of several processes never mix; nothing here
 // throws or waits; what a message contains cannot end its line or command a terminal. Off the path of requests.
+// Standard output that the service manager has connected to the journal gets entries with fields instead of lines.
 
 import Kernel
 import Plan
@@ -17,7 +18,9 @@ public final class EventLog {
 
   private let origin: String
   private var console: Sink?
+  private var journal: JournalSink?
   private var file: Sink?
+  private var syslog: SyslogSink?
   private var throttle = EventThrottle()
   private let now: @Sendable () -> Int64
 
@@ -25,20 +28,31 @@ public final class EventLog {
   ///   - worker: slot and generation of a worker, `0.7`; nil in the master.
   ///   - console: standard output, when the process runs in the foreground.
   ///   - file: the log file.
+  ///   - syslog: the daemon that takes the place of a file.
   public convenience init(
-    level: LogPlan.Level, worker: String? = nil, console: consuming Descriptor? = nil, file: consuming Descriptor? = nil
+    level: LogPlan.Level, worker: String? = nil, console: consuming Descriptor? = nil, file: consuming Descriptor? = nil, syslog: SyslogPlan? = nil
   ) {
-    self.init(level: level, worker: worker, console: console, file: file, now: wallClock)
+    self.init(level: level, worker: worker, console: console, file: file, syslog: syslog, journal: Process.environment("JOURNAL_STREAM"), now: wallClock)
   }
 
-  /// - Parameter now: the wall clock, in microseconds since the epoch.
+  /// - Parameters:
+  ///   - journal: device and inode of the stream to the journal, as `$JOURNAL_STREAM` has them.
+  ///   - journalPath: where the journal listens.
+  ///   - now: the wall clock, in microseconds since the epoch.
   init(
-    level: LogPlan.Level, worker: String?, console: consuming Descriptor?, file: consuming Descriptor?,
-    now: @escaping @Sendable () -> Int64
+    level: LogPlan.Level, worker: String?, console: consuming Descriptor?, file: consuming Descriptor?, syslog: SyslogPlan? = nil,
+    journal: String? = nil, journalPath: String = JournalSink.path, now: @escaping @Sendable () -> Int64
   ) {
     self.level = level
     origin = worker.map { "[worker \($0)] " } ?? ""
-    if let console { self.console = Sink(console) } else { self.console = nil }
+    if let console {
+      self.journal = JournalSink.isStream(console.raw, journal) ? JournalSink(worker: worker, path: journalPath) : nil
+      self.console = Sink(console)
+    } else {
+      self.console = nil
+      self.journal = nil
+    }
+    if let syslog { self.syslog = SyslogSink(syslog, name: "event") } else { self.syslog = nil }
     if let file { self.file = Sink(file) } else { self.file = nil }
     self.now = now
   }
@@ -56,7 +70,7 @@ public final class EventLog {
     guard level >= self.level else { return }
     let time = now()
     guard let suppressed = throttle.admit(key, at: time) else { return }
-    put(level, suppressed == 0 ? message() : "\(message()) (\(suppressed) more of this kind were left out)", at: time)
+    put(level, suppressed == 0 ? message() : "\(message()) (\(suppressed) more of this kind were left out)", at: time, event: key.name)
   }
 
   /// Writes `text` between runs of `=`, whatever the level: `SERVER START`, `SERVER STOP`.
@@ -72,9 +86,20 @@ public final class EventLog {
     }
   }
 
-  private func put(_ level: LogPlan.Level, _ message: String, at time: Int64) {
+  private func put(_ level: LogPlan.Level, _ message: String, at time: Int64, event: String? = nil) {
     let stamp = EventLine.stamp(time)
-    if console != nil {
+    if syslog != nil {
+      let line = EventLine.line(origin, message)
+      syslog?.begin(level, at: time)
+      if syslog?.send(line.span.extracting(first: line.count - 1)) != true { lost += 1 }
+    }
+    var isSaid = false
+    if journal != nil {
+      let line = EventLine.line("", message)
+      // A journal that takes nothing may yet take a line of the stream.
+      isSaid = journal?.send(level, line.span.extracting(first: line.count - 1), event: event) == true
+    }
+    if console != nil, !isSaid {
       let name = console?.isTerminal == true ? EventLine.coloured(level) : EventLine.name(level)
       let line = EventLine.line("[\(stamp)] [gateway] [\(name)] \(origin)", message)
       if console?.write(line.span) != line.count { lost += 1 }
@@ -87,8 +112,9 @@ public final class EventLog {
 
   // MARK: The file
 
-  /// Turns to another file; nil: to none.
-  public func replace(file: consuming Descriptor?) {
+  /// Turns to another file; nil: to none. In the same way to another syslog daemon.
+  public func replace(file: consuming Descriptor?, syslog: SyslogPlan? = nil) {
     if let file { self.file = Sink(file) } else { self.file = nil }
+    if let syslog { self.syslog = SyslogSink(syslog, name: "event") } else { self.syslog = nil }
   }
 }

@@ -40,6 +40,16 @@ struct LineBuffer: ~Copyable {
     return unsafe _overrideLifetime(span, borrowing: self)
   }
 
+  /// The first pending line, line feed included; empty when there is none.
+  @_lifetime(borrow self)
+  func firstLine() -> Span<UInt8> {
+    var stop = start
+    while stop < end, byte(at: stop) != UInt8(ascii: "\n") { stop += 1 }
+    if stop < end { stop += 1 }
+    let span = unsafe Span<UInt8>(_unsafeStart: (base + start).assumingMemoryBound(to: UInt8.self), count: stop - start)
+    return unsafe _overrideLifetime(span, borrowing: self)
+  }
+
   /// Drops the `count` bytes at the front, which have been written; of a line that was cut, nothing.
   mutating func wrote(_ count: Int) {
     precondition(count > 0 && count <= self.count)

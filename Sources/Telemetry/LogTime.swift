@@ -80,7 +80,7 @@ struct LogTime {
     LogTime.put(abs(here.offset) / 60 * 100 + abs(here.offset) % 60, 4, at: 22, in: local.mutableSpan)
   }
 
-  private static let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+  static let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
   private static func write(_ text: String, into output: consuming MutableSpan<UInt8>) {
     var index = 0

@@ -65,15 +65,16 @@ private func run(
   let signals = try openSignals(isSingle: isSingle)
   let identity = WorkerIdentity(slot: record.slot, count: record.workerCount, generation: record.generation, row: record.row)
   guard let counters = board.page(record.row) else { throw Failure(reason: "there is no row \(record.row) in the scoreboard") }
-  let console = record.hasConsole && !record.hasErrorLog ? try? Descriptor.standard(1) : nil
+  let console = record.hasConsole && !record.hasErrorLog && plan.log.syslog == nil ? try? Descriptor.standard(1) : nil
   let log = EventLog(
-    level: plan.log.level, worker: isSingle ? nil : identity.name, console: console, file: start.errorLog.take())
+    level: plan.log.level, worker: isSingle ? nil : identity.name, console: console, file: start.errorLog.take(), syslog: plan.log.syslog)
   let accessLog = try accessDestination(plan, start.accessLog.take())
   var gateway: Gateway
   do throws(GatewayFailure) {
     gateway = try Gateway(
       plan, worker: identity, board: board, counters: counters, log: log, accessLog: accessLog, ticketKeys: record.ticketKeys, rateTables: start.rateTables, concurrencyTables: start.concurrencyTables,
-      endpoints: start.endpoints, names: start.names, breakers: start.breakers, bell: start.bell.take(), row: record.row)
+      endpoints: start.endpoints, names: start.names, breakers: start.breakers, bell: start.bell.take(), row: record.row,
+      traffic: start.traffic?.column(record.slot))
   } catch {
     if let channel = channel.take() { channel.send(.failed(error.reason)) }
     throw Failure(reason: error.reason)
@@ -92,6 +93,7 @@ private func run(
     throw Failure(reason: "cannot set up the reactor: \(error.text)")
   }
   worker.begin(serving: served)
+  Process.releaseCode()
   var reactor = Reactor()
   reactor.run(&worker)
   return 0
@@ -100,6 +102,7 @@ private func run(
 /// A worker of a master leaves the signals of a terminal to it, and drains on SIGTERM; alone, it takes all three as the end.
 private func openSignals(isSingle: Bool) throws(Failure) -> SignalDescriptor {
   Signal.ignore(Signal.pipe)
+  Signal.ignore(Signal.fileSize)
   if !isSingle { for number in [Signal.interrupt, Signal.quit, Signal.hangUp, Signal.user1, Signal.user2] { Signal.ignore(number) } }
   do throws(Errno) {
     return try SignalDescriptor(isSingle ? [Signal.terminate, Signal.interrupt, Signal.quit] : [Signal.terminate])
@@ -108,11 +111,12 @@ private func openSignals(isSingle: Bool) throws(Failure) -> SignalDescriptor {
   }
 }
 
-private func accessDestination(_ plan: Plan, _ file: consuming Descriptor?) throws(Failure) -> Descriptor? {
+private func accessDestination(_ plan: Plan, _ file: consuming Descriptor?) throws(Failure) -> AccessDestination? {
   guard plan.accessLog.enabled else { return nil }
-  if let file { return file }
+  if let syslog = plan.accessLog.syslog { return .syslog(syslog) }
+  if let file { return .descriptor(file) }
   do throws(Errno) {
-    return try Descriptor.standard(1)
+    return .descriptor(try Descriptor.standard(1))
   } catch {
     throw Failure(reason: "cannot write the access log to standard output: \(error.text)")
   }

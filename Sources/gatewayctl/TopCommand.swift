@@ -26,14 +26,15 @@ struct TopCommand: ParsableCommand {
       Terminal.complain("\(Product.tool): cannot map the scoreboard of \(Product.daemon) (PID \(gateway.process)): another version, or no right to")
       throw Outcome.failed
     }
+    let tables = TrafficTables(of: gateway.process)
     let pause = max(1, interval?.value ?? 1)
     var left = count?.value ?? (output.isJSON ? 1 : 0)
     let isEndless = left == 0
-    var before = BoardSample(board)
+    var before = BoardSample(board, tables)
     let isTerminal = isatty(STDOUT_FILENO) == 1
     repeat {
       Poll.pause(milliseconds: CInt(clamping: pause * 1000))
-      let now = BoardSample(board)
+      let now = BoardSample(board, tables)
       if output.isJSON {
         Terminal.print(TopText.json(before, now))
       } else {
@@ -67,8 +68,10 @@ struct BoardSample {
   let workers: [Worker]
   let generation: UInt64
   let restarts: UInt64
+  /// Of the generation that serves; nil: it cannot be read.
+  let traffic: TrafficSample?
 
-  init(_ board: Scoreboard) {
+  init(_ board: Scoreboard, _ tables: TrafficTables) {
     totals = Dictionary(uniqueKeysWithValues: Counter.allCases.map { ($0, board.sum(of: $0)) })
     workers = board.rows().map { row in
       let page = board.page(row.row)
@@ -77,6 +80,7 @@ struct BoardSample {
     }
     generation = board.value(of: .generation)
     restarts = board.value(of: .restarts)
+    traffic = tables.sample(generation: generation)
   }
 }
 
@@ -118,8 +122,9 @@ enum TopText {
         Cell("\(silence)", silence >= 3000 ? .bad : .plain),
       ])
     }
+    let seconds = Double(max(1, now.at - before.at)) / 1000
     return "generation \(now.generation), \(now.workers.count) worker processes, \(now.restarts) replaced\n\n" + table.text(indent: 0, colours: colours) + "\n"
-      + workers.text(indent: 0, colours: colours)
+      + workers.text(indent: 0, colours: colours) + (now.traffic.map { TrafficText.text($0.since(before.traffic), seconds: seconds, colours: colours) } ?? "")
   }
 
   static func json(_ before: BoardSample, _ now: BoardSample) -> String {
@@ -132,6 +137,8 @@ enum TopText {
         "connections": .number(Int64(clamping: worker.connections)),
       ])
     }
-    return JSONValue.object(["generation": .number(Int64(clamping: now.generation)), "per_second": second, "now": present, "workers": .list(workers)]).text
+    var members = ["generation": JSONValue.number(Int64(clamping: now.generation)), "per_second": second, "now": present, "workers": .list(workers)]
+    if let traffic = now.traffic { members.merge(TrafficText.json(traffic.since(before.traffic), seconds: Double(max(1, now.at - before.at)) / 1000)) { $1 } }
+    return JSONValue.object(members).text
   }
 }

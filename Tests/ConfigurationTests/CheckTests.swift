@@ -183,9 +183,21 @@ import Testing
   }
 
   @Test func daemonRules() throws {
-    #expect(try loaded("{}").daemonErrors()?.description == "t:1:1: error: log.file is required to run in the background\n")
+    #expect(try loaded("{}").daemonErrors()?.description == "t:1:1: error: log.file or log.syslog is required to run in the background\n")
     let relative = try loaded(#"{"log": {"file": "a.log"}, "access_log": {"enabled": true}}"#)
     #expect(relative.daemonErrors(pidFile: "x.pid")?.errors.count == 3)
     #expect(try loaded(#"{"log": {"file": "/a.log"}}"#).daemonErrors(pidFile: "/run/x") == nil)
+    let syslog = try loaded(#"{"log": {"syslog": {}}, "access_log": {"enabled": true, "syslog": {"server": "udp:[::1]:514"}}}"#)
+    #expect(syslog.daemonErrors(pidFile: "/run/x") == nil)
+  }
+
+  @Test func syslogRules() {
+    #expect(errors(#"{"log": {"file": "/a.log", "syslog": {}}}"#) == ["t:1:38: error: log.syslog has no effect beside log.file: leave one of them out"])
+    for server in ["unix:dev/log", "udp:127.0.0.1", "udp:127.0.0.1:0", "udp:::1:514", "udp:localhost:514", "tcp:127.0.0.1:514", "/dev/log", "udp:[::1]:514x"] {
+      let found = errors("{\"access_log\": {\"syslog\": {\"server\": \"\(server)\"}}}")
+      #expect(found.count == 1 && found[0].hasPrefix("t:1:38: error: access_log.syslog.server must "), "\(server): \(found)")
+    }
+    #expect(errors(#"{"log": {"syslog": {"tag": "a b"}}}"#).first?.contains("log.syslog.tag must be 1 to 48 letters") == true)
+    #expect(errors(#"{"log": {"syslog": {"facility": "kern"}}}"#).count == 1)
   }
 }

@@ -53,7 +53,7 @@ struct ExchangePlay: ~Copyable {
   private static func makeGateway(_ plan: Plan, _ counters: consuming CounterPage, _ clock: borrowing Clock) throws -> Gateway {
     var gateway = try Gateway(
       plan, worker: WorkerIdentity(slot: 0, count: 1, generation: 1), board: nil, counters: counters, log: EventLog(level: .critical),
-      accessLog: Descriptor(owning: scripted_log()), ticketKeys: [])
+      accessLog: .descriptor(Descriptor(owning: scripted_log())), ticketKeys: [])
     gateway.turnBegan(clock, isNewSecond: true)
     gateway.add(try Descriptor(owning: scripted_listener()), index: 0, slot: nil)
     try gateway.serve(where: { _ in true })

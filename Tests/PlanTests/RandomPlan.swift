@@ -150,6 +150,19 @@ func randomPlan(_ seed: UInt64) -> Plan {
   plan.log.file = r.text()
   plan.log.maxFileSize = r.int()
   plan.log.maxFiles = r.int()
+  func syslog() -> SyslogPlan? {
+    guard r.flag() else { return nil }
+    var plan = SyslogPlan()
+    plan.server = r.text()
+    plan.facility = SyslogPlan.Facility.allCases[r.below(SyslogPlan.Facility.allCases.count)]
+    plan.tag = r.text()
+    return plan
+  }
+  plan.log.syslog = syslog()
+  plan.accessLog.syslog = syslog()
+  plan.accessLog.samplePercent = r.int()
+  plan.accessLog.alwaysFromStatus = r.int()
+  plan.accessLog.alwaysAfter = r.int()
   plan.accessLog.enabled = r.flag()
   plan.accessLog.file = r.text()
   plan.accessLog.format = r.text()
@@ -295,6 +308,12 @@ private func randomRules(_ r: inout Seeded, upstreams: Int) -> RouteRulesPlan {
   rules.bounds.requestTimeout = r.flag() ? nil : r.int()
   rules.bounds.sendTimeout = r.flag() ? nil : r.int()
   rules.rateLimitCost = r.int()
+  if r.flag() {
+    var log = RouteLogPlan()
+    log.enabled = r.flag()
+    log.samplePercent = r.int()
+    rules.accessLog = log
+  }
   rules.rewrite = r.text()
   if r.flag() {
     var cors = CORSPlan()

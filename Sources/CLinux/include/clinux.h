@@ -21,6 +21,7 @@
 
 int clx_accept(int fd, struct sockaddr_storage *address, socklen_t *length);
 int clx_socket(int family);
+int clx_datagram_socket(int family);
 int clx_set_option(int fd, int level, int name, int value);
 int clx_socket_error(int fd);
 void clx_reset_on_close(int fd);

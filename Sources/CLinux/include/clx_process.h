@@ -44,6 +44,7 @@ int clx_limit_files(void);
 const char *clx_environment(int index); /* "NAME=value"; NULL behind the last */
 void clx_error_text(int code, char *text, size_t size);
 void clx_set_name(const char *name);
+void clx_release_code(void);
 void clx_syslog(const char *program, const char *message);
 
 // Wake-ups

@@ -163,6 +163,43 @@ def test_top_works_when_nobody_answers(launch) -> None:
     assert "REQUESTS/S" in text and all(str(pid) in text for pid in workers)
 
 
+def test_top_shows_latencies_by_route_and_upstream(launch) -> None:
+    def answer(connection, asked) -> None:
+        time.sleep(0.15)
+        connection.send("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+
+    backend = Backend(answer)
+    gateway: Gateway = launch(workers=2, routes=[respond("/fixed/:id")], upstreams=[upstream(backend.port, "/api", name="shop")])
+    for command in (["top", "--json", "--interval", "2"], ["top", "--count", "1", "--interval", "2"]):
+        watching = subprocess.Popen([binaries() / "gatewayctl", *command, "-P", gateway.pid_file], stdout=subprocess.PIPE, text=True, env=clean_environment())
+        time.sleep(0.6)
+        for _ in range(3):
+            gateway.get("/fixed/7"), gateway.get("/api"), gateway.get("/missing")
+        text = watching.communicate(timeout=20)[0]
+        if "--json" in command:
+            shown = json.loads(text)
+            routes = {row["name"]: row for row in shown["routes"]}
+            assert set(routes) == {"/fixed/:id", "/api/*", "(no route)"} or set(routes) == {"/fixed/:id", "/api", "(no route)"}, routes
+            assert routes["/fixed/:id"]["failed_per_second"] == 0 and routes["/fixed/:id"]["p99_us"] < 100_000
+            shop = shown["upstreams"][0]
+            assert shop["name"] == "shop" and shop["requests_per_second"] == 2 and shop["failed_per_second"] == 2
+            assert 150_000 <= shop["p50_us"] < 400_000 and 150_000 <= shop["mean_us"] < 400_000
+            assert shown["latency"]["requests_per_second"] >= 4
+        else:
+            assert "P99" in text and "shop" in text and "/fixed/:id" in text
+    backend.stop()
+
+
+def test_top_goes_on_with_the_next_generation(launch) -> None:
+    gateway: Gateway = launch(routes=[respond("/old")])
+    gateway.get("/old")
+    gateway.reload(routes=[respond("/new")])
+    watching = subprocess.Popen([binaries() / "gatewayctl", "top", "--json", "--interval", "2", "-P", gateway.pid_file], stdout=subprocess.PIPE, text=True, env=clean_environment())
+    time.sleep(0.6)
+    gateway.get("/new")
+    assert [row["name"] for row in json.loads(watching.communicate(timeout=20)[0])["routes"]] == ["/new"]
+
+
 # logs
 
 
