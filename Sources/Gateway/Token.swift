@@ -4,7 +4,7 @@
 
 import Memory
 
-enum TokenKind: UInt32 { case client, backend, listener, foreign, probe, store }
+enum TokenKind: UInt32 { case client, backend, listener, foreign, probe }
 
 enum Token {
   @inline(__always)
@@ -22,7 +22,6 @@ enum Token {
     case 1: .backend
     case 2: .listener
     case 4: .probe
-    case 5: .store
     default: .foreign
     }
   }
