@@ -71,7 +71,7 @@ extension Gateway {
     }
   }
 
-  private func report(_ client: Handle, announcement fault: Fault) {
+  private mutating func report(_ client: Handle, announcement fault: Fault) {
     counters.count(fault: fault.rawValue)
     guard .warn >= log.level else { return }
     let peer = clients[client].address

@@ -15,7 +15,7 @@ enum ErrorForm { case text, json, call }
 extension Gateway {
   /// How the response to the head in `services.head` has to look.
   @inline(__always)
-  func contextOfHead() -> ResponseContext {
+  mutating func contextOfHead() -> ResponseContext {
     let flags = services.head.flags
     // A client that waits for 100 Continue may or may not send the body after a final answer: the connection cannot be kept.
     let persists = flags.contains(.persistent) && flags.isDisjoint(with: .expectsContinue) && !drain.isDraining
@@ -273,13 +273,13 @@ extension Gateway {
   }
 
   /// Whether the client asks for JSON rather than for text.
-  func prefersJSON(_ bytes: Span<UInt8>) -> Bool {
+  mutating func prefersJSON(_ bytes: Span<UInt8>) -> Bool {
     guard services.head.names.contains(.accept) else { return false }
     return services.head.prefersJSON(in: bytes)
   }
 
   /// In which form the request being dispatched is told of an error.
-  func errorForm(_ bytes: Span<UInt8>) -> ErrorForm { services.head.isCall(in: bytes) ? .call : prefersJSON(bytes) ? .json : .text }
+  mutating func errorForm(_ bytes: Span<UInt8>) -> ErrorForm { services.head.isCall(in: bytes) ? .call : prefersJSON(bytes) ? .json : .text }
 
   // MARK: After a local answer
 
@@ -353,7 +353,6 @@ extension Gateway {
   /// Counts a response by the class of its status, and by its route.
   @inline(__always)
   mutating func count(status: UInt16, route: Int, microseconds: Int64) {
-    // Mutating, though it changes nothing: the compiler takes very long over branches on a borrowed value of so many parts.
     traffic?.count(route: route, status: status, microseconds: microseconds)
     let counter: Counter = switch status {
     case 200..<300: .responses2xx

@@ -202,7 +202,7 @@ extension Gateway {
   }
 
   /// What the carrier of a connection knows about its end; nil: nothing.
-  func faultOfCarrier(_ backend: Handle) -> Fault? {
+  mutating func faultOfCarrier(_ backend: Handle) -> Fault? {
     guard backends.connections[backend].carriage == .secure else { return nil }
     let fault = securedBackends[backends.connections[backend].carrier].fault
     return fault == .none ? nil : fault

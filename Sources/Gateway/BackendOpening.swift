@@ -14,7 +14,7 @@ import Upstream
 extension Gateway {
   /// Whether a connection that the exchange opens may turn out to speak HTTP/2. WebSockets get HTTP/1.1, and so does who asks for it.
   @inline(__always)
-  func mayMultiplex(_ exchange: Handle?, _ pool: Int) -> Bool {
+  mutating func mayMultiplex(_ exchange: Handle?, _ pool: Int) -> Bool {
     guard backends.pools[pool].speaks != .http1, !backends.pools[pool].wantsHTTP1 else { return false }
     guard let exchange else { return true }
     return !exchanges[exchange].flags.contains(.upgrading)

@@ -144,12 +144,12 @@ extension Gateway {
   }
 
   /// What is known of the end of a stream beyond its fault, in brackets; empty: nothing.
-  func detail(ofStream backend: Handle) -> String {
+  mutating func detail(ofStream backend: Handle) -> String {
     let violation = backendSessions[backendStreams[backends.connections[backend].carrier].session].violation
     return violation == 0 ? "" : " (over HTTP/2: \(ErrorCode.name(violation)))"
   }
 
-  func report(_ session: Handle, _ level: LogPlan.Level, _ text: String) {
+  mutating func report(_ session: Handle, _ level: LogPlan.Level, _ text: String) {
     guard level >= log.level else { return }
     let upstream = backendSessions[session].upstream, address = Int(backends.connections[backendSessions[session].connection].address)
     log.write(

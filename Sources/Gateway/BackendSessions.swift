@@ -38,7 +38,7 @@ extension Gateway {
   }
 
   /// Whether requests to an endpoint go out on streams, as far as is known.
-  func seeksStreams(_ pool: Int) -> Bool {
+  mutating func seeksStreams(_ pool: Int) -> Bool {
     switch backends.pools[pool].speaks {
     case .http1: false
     case .http2: true
@@ -48,7 +48,7 @@ extension Gateway {
 
   /// How many streams a session may carry: what is configured, as far as the backend allows it. Until it has said so, the one
   /// for which the connection was opened.
-  func streamLimit(_ session: Handle) -> Int {
+  mutating func streamLimit(_ session: Handle) -> Int {
     guard backendSessions[session].hasSettings else { return 1 }
     return min(plan.upstreams[backendSessions[session].upstream].http2.maxConcurrentStreams, backendSessions[session].session.peerStreamLimit)
   }
@@ -139,7 +139,7 @@ extension Gateway {
     if backends.connections.contains(connection), backends.connections[connection].isReadable { pending.append(Token.make(.backend, connection)) }
   }
 
-  private func makeBackendSession(_ upstream: Int) -> ClientSession? {
+  private mutating func makeBackendSession(_ upstream: Int) -> ClientSession? {
     switch backendProfile {
     case .some(let profile): ClientSession(profile, ClientSettings(plan.upstreams[upstream].http2))
     case .none: nil

@@ -39,7 +39,7 @@ extension Gateway {
   }
 
   /// Whether the exchange's request goes out on a stream, where it needs no framing.
-  func isOnStream(_ exchange: Handle) -> Bool {
+  mutating func isOnStream(_ exchange: Handle) -> Bool {
     guard let backend = exchanges[exchange].backend else { return false }
     return backends.connections[backend].carriage == .stream
   }

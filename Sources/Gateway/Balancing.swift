@@ -118,7 +118,7 @@ extension Gateway {
 
   // Inlined, as a call that does not change the gateway would copy it.
   @inline(__always)
-  private func balanceKey(_ exchange: Handle, _ rule: BalanceRule, _ upstream: Int, _ bytes: Span<UInt8>) -> UInt64 {
+  private mutating func balanceKey(_ exchange: Handle, _ rule: BalanceRule, _ upstream: Int, _ bytes: Span<UInt8>) -> UInt64 {
     switch rule.kind {
     case .none: return 0
     case .clientAddress:
@@ -136,14 +136,15 @@ extension Gateway {
       }
       return 0
     case .cookie:
-      guard let value = cookie(balances.places.span[upstream].keyName, exchange, bytes) else { return 0 }
+      let name = balances.places.span[upstream].keyName
+      guard let value = cookie(name, exchange, bytes) else { return 0 }
       return BalanceKey.hash(value.text(in: bytes))
     }
   }
 
   /// Where the value of a cookie stands in the head.
   @inline(__always)
-  private func cookie(_ place: Extent, _ exchange: Handle, _ bytes: Span<UInt8>) -> Extent? {
+  private mutating func cookie(_ place: Extent, _ exchange: Handle, _ bytes: Span<UInt8>) -> Extent? {
     let name = place.text(in: balances.texts.bytes)
     for index in 0..<exchanges[exchange].head.fieldCount {
       let field = exchanges[exchange].head.field(at: index)
@@ -156,8 +157,9 @@ extension Gateway {
 
   /// The endpoint that the client's cookie names, by what is in the cookie; 0: none.
   @inline(__always)
-  private func boundEndpoint(_ exchange: Handle, _ upstream: Int, _ bytes: Span<UInt8>) -> UInt64 {
-    guard let value = cookie(balances.places.span[upstream].cookieName, exchange, bytes), value.count == 16 else { return 0 }
+  private mutating func boundEndpoint(_ exchange: Handle, _ upstream: Int, _ bytes: Span<UInt8>) -> UInt64 {
+    let name = balances.places.span[upstream].cookieName
+    guard let value = cookie(name, exchange, bytes), value.count == 16 else { return 0 }
     let digits = value.text(in: bytes)
     var word: UInt64 = 0
     for index in digits.indices {

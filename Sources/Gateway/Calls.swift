@@ -51,7 +51,7 @@ extension Gateway {
   }
 
   /// - Parameter status: -1 for none.
-  func count(callStatus status: Int16) {
+  mutating func count(callStatus status: Int16) {
     counters.add(.grpcCalls)
     let known = status >= 0 && Int(status) < CallStatus.allCases.count
     counters.add(known ? Counter(rawValue: Counter.grpcOK.rawValue + Int(status)) ?? .grpcNoStatus : .grpcNoStatus)

@@ -136,7 +136,7 @@ extension Gateway {
   }
 
   /// What X-Forwarded-Proto says, if it says one thing.
-  private func schemeTold(_ bytes: Span<UInt8>) -> Bool? {
+  private mutating func schemeTold(_ bytes: Span<UInt8>) -> Bool? {
     guard services.head.names.contains(.forwardedProto) else { return nil }
     var told: Bool?
     for index in 0..<services.head.fieldCount where services.head.field(at: index).isNamed(.forwardedProto) {
@@ -149,7 +149,7 @@ extension Gateway {
 
   /// Whether the client has made its request over TLS: to us, or to a trusted proxy that says so.
   @inline(__always)
-  func isSeenAsSecure(_ client: Handle) -> Bool {
+  mutating func isSeenAsSecure(_ client: Handle) -> Bool {
     let flags = clients[client].flags
     if flags.isDisjoint(with: [.toldSecure, .toldPlain]) { return clients[connection(of: client)].flags.contains(.secure) }
     return flags.contains(.toldSecure)

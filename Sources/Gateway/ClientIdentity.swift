@@ -12,7 +12,7 @@ extension Gateway {
   /// Whether the request in `services.head`, of which `input` holds the text, is for a host whose certificate is another than that
   /// of the name its connection was opened for (RFC 9110 §7.4).
   @inline(never)
-  func isMisdirected(_ client: Handle, _ input: borrowing Buffer) -> Bool {
+  mutating func isMisdirected(_ client: Handle, _ input: borrowing Buffer) -> Bool {
     let connection = connection(of: client)
     guard clients[connection].flags.contains(.secure), let server = server(of: Int(clients[connection].listener)), server.isDivided else { return false }
     let host = services.head.host.text(in: input.bytes)

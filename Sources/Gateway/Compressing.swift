@@ -144,7 +144,7 @@ extension Gateway {
   }
 
   /// Whether the response may be sent in another coding (RFC 9110 §7.7).
-  private func isCompressible(_ bytes: Span<UInt8>) -> Bool {
+  private mutating func isCompressible(_ bytes: Span<UInt8>) -> Bool {
     let status = services.responseHead.status.code
     guard status >= 200, status != 204, status != 206, status != 304, !services.responseHead.names.contains(.contentEncoding),
       !services.responseHead.names.contains(.contentRange), services.responseHead.names.contains(.contentType)
@@ -195,13 +195,13 @@ extension Gateway {
     services.responses.output.insert(lines.bytes, at: position)
   }
 
-  private func codingAtWork(_ exchange: Handle) -> ContentCoding {
+  private mutating func codingAtWork(_ exchange: Handle) -> ContentCoding {
     guard let encoding = exchanges[exchange].session else { return .identity }
     return encodings[encoding].encoder.coding
   }
 
   /// Names of fields of the response that are written anew, or do not hold any more.
-  func droppedForCoding(_ exchange: Handle) -> HeaderNameSet {
+  mutating func droppedForCoding(_ exchange: Handle) -> HeaderNameSet {
     let flags = exchanges[exchange].flags
     guard flags.contains(.varies) else { return [] }
     guard flags.contains(.coded) else { return HeaderNameSet(.vary) }

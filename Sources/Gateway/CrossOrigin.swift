@@ -141,7 +141,7 @@ extension Gateway {
   }
 
   /// Whether the request in `services.head` looks like a preflight.
-  func asksBeforehand(_ bytes: Span<UInt8>) -> Bool {
+  mutating func asksBeforehand(_ bytes: Span<UInt8>) -> Bool {
     services.head.method == .options && services.head.records.only("access-control-request-method", bytes) != nil
   }
 

@@ -48,7 +48,9 @@ extension Gateway {
 
   /// Whether the body's declared length is more than is allowed where the route is not known.
   var isBodyTooLong: Bool {
-    if case .length(let length) = services.head.body { actions.bounds[0].exclude(length) } else { false }
+    mutating get {
+      if case .length(let length) = services.head.body { actions.bounds[0].exclude(length) } else { false }
+    }
   }
 
   /// Brings the path into its normal form, in `services.path` where that is another one.

@@ -51,7 +51,6 @@ extension Gateway {
 
   /// Whether nothing is left to be done.
   public var isDrained: Bool {
-    // Mutating, though it changes nothing: what is lent so large a struct gets a copy of it.
     mutating get { drain.isDraining && openClients == 0 && openSessions == 0 }
   }
   public var isDraining: Bool { drain.isDraining }

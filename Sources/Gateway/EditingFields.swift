@@ -274,12 +274,12 @@ extension Gateway {
     edits.book.append(place, RequestView(head, of: bytes, path: path), &captures, &facts, to: &output)
   }
 
-  private func noteRefused(_ count: Int, _ exchange: Handle) {
+  private mutating func noteRefused(_ count: Int, _ exchange: Handle) {
     if count > 0 { noteRefused(count, route: Int(exchanges[exchange].route)) }
   }
 
   @inline(never)
-  private func noteRefused(_ count: Int, route: Int) {
+  private mutating func noteRefused(_ count: Int, route: Int) {
     counters.add(.fieldsRefused, UInt64(count))
     guard log.level <= .info else { return }
     log.write(

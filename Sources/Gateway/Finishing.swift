@@ -113,7 +113,7 @@ extension Gateway {
     finish(exchange)
   }
 
-  func report(_ exchange: Handle, _ fault: Fault) {
+  mutating func report(_ exchange: Handle, _ fault: Fault) {
     let level: LogPlan.Level =
       switch fault.row.severity {
       case 4: .error
@@ -141,11 +141,11 @@ extension Gateway {
 
   /// Parts an exchange from its connection, which goes back to the pool or is closed; then somebody who waits gets a turn.
   mutating func detach(_ exchange: Handle, _ backend: Handle, isReusable: Bool, servesWaiting: Bool = true) {
-    unsafe detach(exchange, backends.connections.pin(backend), isReusable: isReusable, servesWaiting: servesWaiting)
+    unsafe detach(exchanges.pin(exchange), backends.connections.pin(backend), isReusable: isReusable, servesWaiting: servesWaiting)
   }
 
   @inline(__always)
-  mutating func detach(_ exchange: Handle, _ backend: Pin<BackendConnection>, isReusable: Bool, servesWaiting: Bool = true) {
+  mutating func detach(_ exchange: Pin<Exchange>, _ backend: Pin<BackendConnection>, isReusable: Bool, servesWaiting: Bool = true) {
     let pool = Int(backends.connections[backend].pool), upstream = Int(backends.connections[backend].upstream)
     exchanges[exchange].backend = nil
     if isReusable {
@@ -224,10 +224,11 @@ extension Gateway {
   // MARK: The end
 
   /// Ends an exchange whose backend has been detached.
+  mutating func finish(_ exchange: Handle) { unsafe finish(exchanges.pin(exchange)) }
+
   @inline(__always)
-  mutating func finish(_ exchange: Handle) {
-    let pinned = unsafe exchanges.pin(exchange)
-    if !exchanges[pinned].flags.isDisjoint(with: [.edits, .mirror]), endsAsMirror(exchange) { return }
+  mutating func finish(_ pinned: Pin<Exchange>) {
+    if !exchanges[pinned].flags.isDisjoint(with: [.edits, .mirror]), endsAsMirror(pinned.handle) { return }
     let client = unsafe clients.pin(exchanges[pinned].client)
     counters.subtract(.requestsActive)
     counters.add(exchanges[pinned].upstream < 0 ? .requestsAnswered : .requestsForwarded)
@@ -238,7 +239,7 @@ extension Gateway {
     if exchanges[pinned].upstream >= 0 {
       traffic?.count(upstream: Int(exchanges[pinned].upstream), failed: exchanges[pinned].status >= 500 || headAt < 0, microseconds: headAt < 0 ? duration : headAt)
     }
-    if !exchanges[pinned].flags.isDisjoint(with: [.grpc, .guarded, .watched]) { finishSpecial(exchange) }
+    if !exchanges[pinned].flags.isDisjoint(with: [.grpc, .guarded, .watched]) { finishSpecial(pinned.handle) }
     if logsAccess { log(pinned, client) }
     clients[client].exchange = nil
     if limits.isActive { requestIsOver(client.handle) }

@@ -46,7 +46,7 @@ extension Gateway {
   }
 
   /// Whether more of the request body can be taken now.
-  func wantsBody(_ exchange: Handle) -> Bool {
+  mutating func wantsBody(_ exchange: Handle) -> Bool {
     if exchanges[exchange].flags.contains(.collecting) { return true }
     guard let backend = exchanges[exchange].backend, backends.connections[backend].takesBody else { return false }
     let limit = clients[exchanges[exchange].client].flags.contains(.stream) ? plan.http2.highWater : plan.http1.highWater
@@ -272,7 +272,7 @@ extension Gateway {
   }
 
   /// Whether a chunked body is too long already, or will be: a chunk is refused by its size, not when it has come.
-  private func exceedsLimit(_ exchange: Handle, _ client: Handle) -> Bool {
+  private mutating func exceedsLimit(_ exchange: Handle, _ client: Handle) -> Bool {
     bounds(client).exclude(exchanges[exchange].bodyReceived + clients[client].body.announced)
   }
 

@@ -9,6 +9,9 @@
 // Clients, exchanges and backends name each other by handles; a handle that has gone stale matches nothing,
 // so a late event is harmless. Invariant: a client's slot stays valid for the whole of an event; what has to
 // go is marked (`doom`) and removed when the event has been handled (`reap`).
+//
+// Members that branch are `mutating`, even those that only look: a borrow of so large a noncopyable struct costs a copy at
+// run time, and minutes of checking when it is compiled (a release build took six minutes, and takes one and a half).
 
 import HTTP2
 import HTTPModel

@@ -75,7 +75,7 @@ extension Gateway {
     send(client)
   }
 
-  func report(_ failure: TLSFailure, _ client: Handle) {
+  mutating func report(_ failure: TLSFailure, _ client: Handle) {
     guard .info >= log.level else { return }
     let peer = clients[client].address, address = peer.span
     let text = String(decoding: address.indices.map { address[$0] }, as: UTF8.self)

@@ -61,7 +61,7 @@ extension Gateway {
     resume(leg.admission, exchange)
   }
 
-  private func admission(of exchange: Handle) -> Admission? {
+  private mutating func admission(of exchange: Handle) -> Admission? {
     exchanges[exchange].flags.contains(.guarded) ? exchanges[exchange].admission : nil
   }
 

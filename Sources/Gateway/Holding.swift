@@ -17,7 +17,7 @@ extension Gateway {
 
   /// …and one that will hardly be used.
   @inline(__always)
-  func holdLimit(_ exchange: Handle) -> Int {
+  mutating func holdLimit(_ exchange: Handle) -> Int {
     exchanges[exchange].flags.contains(.retrying) ? actions.forwards[Int(exchanges[exchange].rule)].plan.relayBufferLimit : Self.holdLimit
   }
 

@@ -22,7 +22,7 @@ extension Gateway {
   // MARK: Beginning
 
   /// Whether the first bytes of this connection may be those of HTTP/2.
-  func mayBePreface(_ client: Handle) -> Bool {
+  mutating func mayBePreface(_ client: Handle) -> Bool {
     profile != nil && clients[client].flags.contains(.fresh) && plan.listeners[Int(clients[client].listener)].http2
   }
 
@@ -53,7 +53,7 @@ extension Gateway {
     return true
   }
 
-  private func makeSession() -> ServerSession? {
+  private mutating func makeSession() -> ServerSession? {
     switch profile {
     case .some(let profile): ServerSession(profile)
     case .none: nil
@@ -172,14 +172,14 @@ extension Gateway {
 
   /// The connection that a client is, or is a stream of.
   @inline(__always)
-  func connection(of client: Handle) -> Handle {
+  mutating func connection(of client: Handle) -> Handle {
     clients[client].flags.contains(.stream) ? streams[clients[client].carrier].connection : client
   }
 
-  func client(of stream: Int32, _ multiplexer: Handle) -> Handle? { client(of: stream, 0, multiplexer) }
+  mutating func client(of stream: Int32, _ multiplexer: Handle) -> Handle? { client(of: stream, 0, multiplexer) }
 
   /// The client of a stream that had the tag `tag`; where that is 0, it may have been given one since.
-  func client(of stream: Int32, _ tag: UInt64, _ multiplexer: Handle) -> Handle? {
+  mutating func client(of stream: Int32, _ tag: UInt64, _ multiplexer: Handle) -> Handle? {
     let tag = tag == 0 ? multiplexers[multiplexer].session.tag(of: stream) : tag
     guard tag != 0 else { return nil }
     let client = Handle(token: tag)
@@ -356,7 +356,7 @@ extension Gateway {
   // MARK: Reporting
 
   /// Counts and logs something that concerns a connection as a whole.
-  private func report(_ client: Handle, _ fault: Fault, _ detail: String) {
+  private mutating func report(_ client: Handle, _ fault: Fault, _ detail: String) {
     counters.count(fault: fault.rawValue)
     let level: LogPlan.Level = fault.row.severity >= 3 ? .warn : .info
     guard level >= log.level else { return }
@@ -364,7 +364,7 @@ extension Gateway {
     log.write(level, key: EventKey("http2 fault", Int(fault.rawValue)), "client \(peer): \(fault.row.token): \(fault.row.sentence)\(detail.isEmpty ? "" : " (\(detail))")")
   }
 
-  func report(_ client: Handle, streamError code: UInt32) {
+  mutating func report(_ client: Handle, streamError code: UInt32) {
     switch ErrorCode(rawValue: code) {
     case .refusedStream: report(client, .http2StreamRefused, "")
     case .enhanceYourCalm: report(client, .headersTooLarge, "longer than http2.max_header_list_size")

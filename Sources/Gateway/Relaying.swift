@@ -67,7 +67,7 @@ extension Gateway {
     if clients[client].flags.contains(.readable) { enqueue(client) }
   }
 
-  private func lowWater(_ client: Handle) -> Int {
+  private mutating func lowWater(_ client: Handle) -> Int {
     clients[client].flags.contains(.stream) ? plan.http2.lowWater : plan.http1.lowWater
   }
 
@@ -83,7 +83,7 @@ extension Gateway {
   }
 
   @inline(__always)
-  func wantsResponse(_ exchange: Handle) -> Bool {
+  mutating func wantsResponse(_ exchange: Handle) -> Bool {
     let backlog = clients[exchanges[exchange].client].backlog.count
     return backlog == 0 || exchanges[exchange].flags.contains(.holding)
       || backlog < actions.forwards[Int(exchanges[exchange].rule)].plan.relayBufferLimit
@@ -297,7 +297,7 @@ extension Gateway {
     let isReusable = isClean && exchanges[pinned].flags.contains(.requestComplete) && !backends.connections[backend].hasEnded
       && backends.connections[backend].backlog.isEmpty && backends.connections[backend].isPersistent && isQuiet(backend)
     if exchanges[pinned].flags.contains(.retrying) { return retryInstead(exchange, isReusable: isReusable) }
-    detach(exchange, backend, isReusable: isReusable)
-    finish(exchange)
+    detach(pinned, backend, isReusable: isReusable)
+    finish(pinned)
   }
 }

@@ -13,7 +13,7 @@ import Wire
 extension Gateway {
   @inline(never)
   mutating func answerHealth(_ client: Handle, _ route: Int, _ id: RequestID, _ length: Int, _ input: inout Buffer) {
-    let text = "{\"status\":\"ok\",\"pid\":\(masterProcess),\"uptime_seconds\":\(uptime)}\n"
+    let text = "{\"status\":\"ok\",\"pid\":\(masterProcess()),\"uptime_seconds\":\(uptime())}\n"
     answer(client, route, json: Array(text.utf8), id, length, &input)
   }
 
@@ -23,27 +23,27 @@ extension Gateway {
     answer(client, route, json: Array(stats().utf8), id, length, &input)
   }
 
-  private var masterProcess: Int64 {
+  private mutating func masterProcess() -> Int64 {
     let process = board.map { $0.value(of: .processID) } ?? 0
     return process == 0 ? Int64(Process.id) : Int64(clamping: process)
   }
 
   /// Seconds since the gateway was started; reloads do not count as starts.
-  private var uptime: Int64 {
+  private mutating func uptime() -> Int64 {
     let start = board.map { Int64(clamping: $0.value(of: .startedAt)) } ?? 0
     return start == 0 ? 0 : max(0, services.wall / 1_000_000 - start)
   }
 
-  private func total(_ counter: Counter) -> UInt64 {
+  private mutating func total(_ counter: Counter) -> UInt64 {
     board.map { $0.sum(of: counter) } ?? counters.value(of: counter)
   }
 
-  private func total(_ fault: Fault) -> UInt64 {
+  private mutating func total(_ fault: Fault) -> UInt64 {
     board.map { $0.faults(fault.rawValue) } ?? counters.faults(fault.rawValue)
   }
 
   /// The zones of rate limits, with what follows them; empty where there are none.
-  private var rateLimits: String {
+  private mutating func rateLimits() -> String {
     guard limits.plan.isActive else { return "" }
     var zones: [String] = []
     for index in 0..<limits.zones.count {
@@ -54,7 +54,7 @@ extension Gateway {
   }
 
   /// The zones of limits on what is under way, with what follows them; empty where there are none.
-  private var concurrencyLimits: String {
+  private mutating func concurrencyLimits() -> String {
     guard limits.concurrencyPlan.isActive else { return "" }
     var zones: [String] = []
     for index in 0..<limits.concurrencyZones.count {
@@ -66,7 +66,7 @@ extension Gateway {
   }
 
   /// The circuit breakers, with what follows them; empty where there are none.
-  private var breakers: String {
+  private mutating func breakers() -> String {
     guard guards.isActive else { return "" }
     var list: [String] = []
     for place in 0..<guards.guards.count {
@@ -90,7 +90,7 @@ extension Gateway {
   }
 
   /// The names of backends, as this worker knows them, with what follows them; empty where there are none.
-  private var names: String {
+  private mutating func names() -> String {
     guard let resolver else { return "" }
     let names = zip(plan.names, resolver.states).map { name, state in
       let fields = [
@@ -104,7 +104,7 @@ extension Gateway {
     return "\"dns\":{\"lookups\":\(total(.dnsLookups)),\"failures\":\(total(.dnsFailures)),\"names\":{\(names.joined(separator: ","))}},"
   }
 
-  private func stats() -> String {
+  private mutating func stats() -> String {
     var faults: [String] = []
     for fault in Fault.allCases where fault != .none {
       let count = total(fault)
@@ -127,7 +127,7 @@ extension Gateway {
     }
     let generation = board.map { $0.value(of: .generation) } ?? worker.generation
     return """
-      {"uptime_seconds":\(uptime),"generation":\(generation),\
+      {"uptime_seconds":\(uptime()),"generation":\(generation),\
       "connections":{"active":\(total(.connectionsActive)),"total_accepted":\(total(.connectionsAccepted)),"refused":\(total(.connectionsRefused)),"idle_closed":\(total(.idleCloses)),"accept_failures":\(total(.acceptFailures))},\
       "requests":{"total":\(total(.requests)),"active":\(total(.requestsActive)),"forwarded":\(total(.requestsForwarded)),"answered":\(total(.requestsAnswered)),"client_aborts":\(total(.clientAborts))},\
       "responses":{"1xx":\(total(.responses1xx)),"2xx":\(total(.responses2xx)),"3xx":\(total(.responses3xx)),"4xx":\(total(.responses4xx)),"5xx":\(total(.responses5xx))},\
@@ -140,7 +140,7 @@ extension Gateway {
       "upstream_http2":{"connections_active":\(total(.upstreamSessionsActive)),"connections":\(total(.upstreamSessions)),"streams_active":\(total(.upstreamStreamsActive)),"streams":\(total(.upstreamStreams)),"resets_received":\(total(.upstreamResetsReceived)),"resets_sent":\(total(.upstreamResetsSent)),"goaways":\(total(.upstreamGoAways)),"ping_timeouts":\(total(.upstreamPingTimeouts)),"preconnects":\(total(.upstreamPreconnects)),"preconnects_skipped":\(total(.upstreamPreconnectsSkipped))},\
       "compression":{"responses":\(total(.responsesCompressed)),"bytes_in":\(total(.compressionBytesIn)),"bytes_out":\(total(.compressionBytesOut))},\
       "proxy_protocol":{"received":\(total(.proxyHeadersReceived)),"sent":\(total(.proxyHeadersSent))},\
-      \(rateLimits)\(concurrencyLimits)\(breakers)\(names)\
+      \(rateLimits())\(concurrencyLimits())\(breakers())\(names())\
       "faults":{\(faults.joined(separator: ","))},\
       "mirrors":{"sent":\(total(.mirrorsSent)),"failed":\(total(.mirrorsFailed)),"skipped":\(total(.mirrorsSkipped))},\
       "header_rules":{"values_refused":\(total(.fieldsRefused))},\

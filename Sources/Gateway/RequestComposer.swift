@@ -73,7 +73,6 @@ enum RequestComposer {
     case .received(let text): output.append(text.text(in: bytes))
     }
     provenance(&exchange, bytes, style, peer, isSecure, &output)
-    output.append("\r\n")
   }
 
   /// How the end of the body is marked, where that is not as it was received.
@@ -138,7 +137,7 @@ enum RequestComposer {
     if start < path.count { output.append(path.extracting(droppingFirst: start)) } else { output.append("/") }
   }
 
-  /// Says through whom the request came; each line begins by ending the one before.
+  /// Says through whom the request came; each line begins by ending the one before, and the last one ends itself.
   @inline(__always)
   private static func provenance(
     _ exchange: inout Exchange, _ bytes: Span<UInt8>, _ style: RequestStyle, _ peer: Span<UInt8>, _ isSecure: Bool, _ output: inout Buffer
@@ -157,14 +156,12 @@ enum RequestComposer {
       output.append(host.text(in: bytes))
     }
     if style.contains(.via) {
+      let flags = exchange.head.flags
+      if flags.isDisjoint(with: .version2), flags.contains(.version11), !names.contains(.via) { return output.append("\r\nVia: 1.1 gateway\r\n") }
       output.append("\r\nVia: ")
       if names.contains(.via) { output.append(viaOf: exchange.head.records, bytes) }
-      let flags = exchange.head.flags
-      if flags.isDisjoint(with: .version2), flags.contains(.version11) {
-        output.append("1.1 gateway")
-      } else {
-        output.append(flags.contains(.version2) ? "2.0 gateway" : "1.0 gateway")
-      }
+      output.append(flags.contains(.version2) ? "2.0 gateway" : flags.contains(.version11) ? "1.1 gateway" : "1.0 gateway")
     }
+    output.append("\r\n")
   }
 }

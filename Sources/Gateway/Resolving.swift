@@ -39,18 +39,20 @@ extension Gateway {
 
   /// Whether to serve: at once where addresses are known of all names, after a while where they are not.
   public var readiness: ServingReadiness {
-    guard let resolver else { return .ready }
-    let waited = services.now - startedAt
-    guard plan.dns.required else { return resolver.isSettled || waited >= Self.patience ? .ready : .waiting }
-    var isComplete = true
-    for (name, state) in zip(plan.names, resolver.states) where state.addresses.isEmpty {
-      isComplete = false
-      // That there is nothing need not be heard twice.
-      if state.problem.isAnswer || waited >= Int64(plan.dns.overallTimeout) {
-        return .failed("\(name.isService ? "service" : "host") \(name.host) cannot be resolved: \(state.problem.text) (dns.required)")
+    mutating get {
+      guard let resolver else { return .ready }
+      let waited = services.now - startedAt
+      guard plan.dns.required else { return resolver.isSettled || waited >= Self.patience ? .ready : .waiting }
+      var isComplete = true
+      for (name, state) in zip(plan.names, resolver.states) where state.addresses.isEmpty {
+        isComplete = false
+        // That there is nothing need not be heard twice.
+        if state.problem.isAnswer || waited >= Int64(plan.dns.overallTimeout) {
+          return .failed("\(name.isService ? "service" : "host") \(name.host) cannot be resolved: \(state.problem.text) (dns.required)")
+        }
       }
+      return isComplete ? .ready : .waiting
     }
-    return isComplete ? .ready : .waiting
   }
 
   /// The resolver has something to do.
@@ -95,7 +97,7 @@ extension Gateway {
     return users
   }
 
-  private func endpoints(of upstream: UpstreamPlan, _ resolver: Resolver) -> (list: [Endpoint], fault: Fault) {
+  private mutating func endpoints(of upstream: UpstreamPlan, _ resolver: Resolver) -> (list: [Endpoint], fault: Fault) {
     var list: [Endpoint] = []
     var fault = Fault.dnsError
     for endpoint in upstream.allEndpoints {
@@ -121,7 +123,7 @@ extension Gateway {
   /// All workers find the same; one of them says so.
   private var loudness: LogPlan.Level { worker.slot == 0 ? .info : .debug }
 
-  private func tellAddresses(_ name: Int, _ resolver: Resolver) {
+  private mutating func tellAddresses(_ name: Int, _ resolver: Resolver) {
     let state = resolver.states[name]
     guard loudness >= log.level, !state.addresses.isEmpty else { return }
     let shown = state.addresses.prefix(8).map(\.text)
@@ -132,7 +134,7 @@ extension Gateway {
       "\(plan.names[name].host) has resolved to \(shown.joined(separator: ", "))\(rest > 0 ? " and \(rest) more" : "")\(surplus)")
   }
 
-  private func tellProblem(_ name: Int, _ resolver: Resolver) {
+  private mutating func tellProblem(_ name: Int, _ resolver: Resolver) {
     let state = resolver.states[name]
     if state.problem == .none {
       log.write(loudness, key: EventKey("name recovery", name), "\(plan.names[name].host) can be resolved again")

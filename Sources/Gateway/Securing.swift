@@ -168,7 +168,7 @@ extension Gateway {
   private static var unreadLimit: Int { 16 << 10 }
 
   /// The counter of bytes is of those on the wire: the caller adds what it is given.
-  private func moved(_ count: Int) -> Transfer {
+  private mutating func moved(_ count: Int) -> Transfer {
     counters.subtract(.bytesReceived, UInt64(count))
     return .moved(count)
   }

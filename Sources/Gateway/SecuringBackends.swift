@@ -185,7 +185,7 @@ extension Gateway {
   }
 
   /// What is known of the end of an exchange's connection beyond its fault, in brackets; empty: nothing.
-  func detail(_ exchange: Handle) -> String {
+  mutating func detail(_ exchange: Handle) -> String {
     guard let backend = exchanges[exchange].backend, backends.connections.contains(backend) else { return "" }
     if backends.connections[backend].carriage == .stream { return detail(ofStream: backend) }
     guard backends.connections[backend].carriage == .secure else { return "" }

@@ -139,7 +139,7 @@ extension Gateway {
     return nil
   }
 
-  func reportFile(_ fault: Fault, _ route: Int, _ name: Span<UInt8>) {
+  mutating func reportFile(_ fault: Fault, _ route: Int, _ name: Span<UInt8>) {
     guard fault.row.severity >= 3, .error >= log.level || fault.row.severity == 3 && .warn >= log.level else { return }
     let text = String(decoding: name.indices.map { name[$0] }, as: UTF8.self)
     log.write(

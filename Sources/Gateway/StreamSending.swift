@@ -50,7 +50,7 @@ extension Gateway {
     guard let length = services.memo.length(in: bytes) ?? takeApart(bytes) else { return 0 }
     let status = services.streamHead.status
     if plan.http2.enablePush, status.code >= 200 { makePromises(client, bytes) }
-    let isBodyless = streams[stream].flags.contains(.isHead) || status.forbidsBody || services.streamHead.body == .length(0)
+    let isBodyless = streams[stream].flags.contains(.isHead) || status.forbidsBody || services.streamHead.body == .length(0) && !mayHaveTrailers(client)
     let isTaken = multiplexers[streams[stream].multiplexer].session.respond(
       streams[stream].id, tag: client.token, services.streamHead, of: bytes.extracting(first: length), hasBody: !isBodyless, &workspace)
     if status.code >= 200 {
@@ -58,6 +58,12 @@ extension Gateway {
       if isBodyless { streams[stream].flags.insert(.isBodyless) }
     }
     return isTaken ? length : 0
+  }
+
+  /// Whether trailers may still follow the body of a response, be it empty.
+  private mutating func mayHaveTrailers(_ client: Handle) -> Bool {
+    guard let exchange = clients[client].exchange else { return false }
+    return exchanges[exchange].flags.contains(.trailers)
   }
 
   @inline(never)

@@ -77,7 +77,7 @@ extension Gateway {
   }
 
   /// When a tunnel last showed that it is alive. One that is pinged must do so on both sides.
-  private func lastSign(_ session: Handle, _ pingInterval: Int) -> Int64 {
+  private mutating func lastSign(_ session: Handle, _ pingInterval: Int) -> Int64 {
     pingInterval > 0 ? min(tunnels[session].lastUp, tunnels[session].lastDown) : max(tunnels[session].lastUp, tunnels[session].lastDown)
   }
 

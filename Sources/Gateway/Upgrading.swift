@@ -62,8 +62,10 @@ extension Gateway {
   /// Whether no WebSocket is begun, because the gateway is being stopped. A worker whose generation has been replaced still begins
   /// those whose connections it has accepted: nobody could tell their clients to go elsewhere.
   var isStopping: Bool {
-    guard drain.isDraining else { return false }
-    return board.map { $0.value(of: .generation) <= worker.generation } ?? true
+    mutating get {
+      guard drain.isDraining else { return false }
+      return board.map { $0.value(of: .generation) <= worker.generation } ?? true
+    }
   }
 
   /// Answers a request for a WebSocket with an error, and closes the connection: frames may have been sent behind it already.

@@ -162,7 +162,7 @@ extension Gateway {
   // MARK: Frames
 
   /// Whether the client has taken enough of what was sent back that more may be read from it.
-  private func wantsFrames(_ client: Handle) -> Bool {
+  private mutating func wantsFrames(_ client: Handle) -> Bool {
     clients[client].backlog.count <= plan.http1.lowWater && !clients[client].isFinished
   }
 

@@ -58,13 +58,12 @@ public enum LatencyBucket {
   public static let count = 88
   @usableFromInline static var smallest: Int { 5 }
 
-  /// The bucket of a latency in microseconds.
+  /// The bucket of a latency in microseconds, which is not negative.
   @inlinable @inline(__always)
   public static func index(of microseconds: Int64) -> Int {
-    guard microseconds >= 32 else { return 0 }
-    let exponent = 63 &- microseconds.leadingZeroBitCount
-    let quarter = Int(truncatingIfNeeded: microseconds >> Int64(exponent &- 2)) & 3
-    return min((exponent &- smallest) &* 4 &+ quarter &+ 1, count &- 1)
+    // Exponent and first two bits of the fraction stand side by side in a floating-point number.
+    let position = Int(truncatingIfNeeded: Double(microseconds).bitPattern >> 50) &- ((1023 &+ smallest) &* 4 &- 1)
+    return min(max(position, 0), count &- 1)
   }
 
   /// Microseconds that no latency in the bucket exceeds; of the last bucket, those that its latencies begin with.
@@ -232,7 +231,8 @@ public struct TrafficColumn: @unchecked Sendable, BitwiseCopyable {
     let words = unsafe record.assumingMemoryBound(to: Atomic<UInt64>.self)
     unsafe words[0].store(words[0].load(ordering: .relaxed) &+ 1, ordering: .relaxed)
     if failed { unsafe words[1].store(words[1].load(ordering: .relaxed) &+ 1, ordering: .relaxed) }
-    unsafe words[2].store(words[2].load(ordering: .relaxed) &+ UInt64(max(0, microseconds)), ordering: .relaxed)
+    let microseconds = max(0, microseconds)
+    unsafe words[2].store(words[2].load(ordering: .relaxed) &+ UInt64(microseconds), ordering: .relaxed)
     let bucket = unsafe (record + 32).assumingMemoryBound(to: Atomic<UInt32>.self) + LatencyBucket.index(of: microseconds)
     unsafe bucket.pointee.store(bucket.pointee.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
   }

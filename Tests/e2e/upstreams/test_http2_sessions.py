@@ -302,6 +302,30 @@ def test_trailers_follow_a_body_of_known_length(behind: Behind) -> None:
     assert outcome.response is not None and outcome.response.body == b"hello" and outcome.token == "-"
 
 
+@pytest.mark.parametrize("ends_with_data", [False, True])
+def test_trailers_follow_a_body_of_length_zero(behind: Behind, ends_with_data: bool) -> None:
+    """…or none do, and the stream is over all the same."""
+    def scenario(peer: Peer) -> None:
+        server = Peer2(peer)
+        while True:
+            asked = server.request()
+            server.headers(asked.stream, [(":status", "200"), ("content-type", "application/grpc"), ("content-length", "0")])
+            if ends_with_data:
+                server.data(asked.stream, b"", end=True)
+            else:
+                server.headers(asked.stream, [("grpc-status", "5"), ("x-sum", "0")], end=True)
+
+    setting = start(behind, scenario, proxy={"forward_trailers": True})
+    with Http2(setting.gateway.port) as client:
+        call = client.answer(client.request("POST", "/api", ("content-type", "application/grpc"), ("te", "trailers"), body=b"\0\0\0\0\0"))
+        plain = client.get("/api")
+    for answer in (call, plain):
+        assert answer.status == 200 and answer.body == b"" and (b"content-length", b"0") in answer.fields, answer
+        assert answer.trailers == ([] if ends_with_data else [(b"grpc-status", b"5"), (b"x-sum", b"0")]), answer
+    outcome = setting.ask()
+    assert outcome.response is not None and outcome.response.body == b"" and outcome.token == "-"
+
+
 def test_idle_connections_are_closed(behind: Behind) -> None:
     watched = Watched()
     setting = start(behind, watched, pool={"idle_timeout_sec": "300ms"})
