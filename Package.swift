@@ -39,6 +39,7 @@ let package = Package(
     .systemLibrary(name: "CBrotli", pkgConfig: "libbrotlienc", providers: [.apt(["libbrotli-dev"])]),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(name: "CCares", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
+    .systemLibrary(name: "CHiredis", pkgConfig: "hiredis", providers: [.apt(["libhiredis-dev"])]),
     // 1: bytes, system calls, the nouns of HTTP
     step("Memory", ["CLinux"]),
     step("Kernel", ["CLinux"]),
@@ -59,11 +60,12 @@ let package = Package(
     step("Policy", ["HTTPModel", "Memory", "Kernel", "CLinux", "Plan", "SharedState"]),
     // 6: backends
     step("Resolution", ["Kernel", "Plan", "SharedState", "CCares"]),
+    step("RateStore", ["Kernel", "Memory", "CHiredis"]),
     step("Upstream", ["Policy", "SharedState", "Kernel", "Memory", "HTTPModel", "Wire", "Plan"]),
     // 7: text to plan; the master and gatewayctl only, a worker is handed the plan
     step("Configuration", ["Memory", "Plan", "Policy", "Telemetry", "TLS", "HTTPModel", "Kernel", "CYAML"]),
     // 8: the life of a request
-    step("Gateway", ["HTTP2", "WebSocket", "Compression", "Upstream", "Resolution", "Policy", "SharedState", "Telemetry", "Transport", "TLS", "Wire", "HTTPModel", "Plan", "Memory", "Kernel"]),
+    step("Gateway", ["HTTP2", "WebSocket", "Compression", "Upstream", "Resolution", "RateStore", "Policy", "SharedState", "Telemetry", "Transport", "TLS", "Wire", "HTTPModel", "Plan", "Memory", "Kernel"]),
     // 9: the two roles, and what they say to each other
     step("Control", ["SharedState", "Plan", "Kernel"]),
     step("Worker", ["Gateway", "Control", "SharedState", "Telemetry", "Transport", "Plan", "Kernel", "Memory"]),
@@ -93,6 +95,7 @@ let package = Package(
     tests("Telemetry", ["Telemetry", "HTTPModel", "Memory", "Plan", "Kernel"]),
     tests("Policy", ["Policy", "Plan", "Memory", "HTTPModel", "SharedState", "Kernel"]),
     tests("Resolution", ["Resolution", "SharedState", "Plan", "Kernel"]),
+    tests("RateStore", ["RateStore", "Memory", "Kernel"]),
     tests("Upstream", ["Upstream", "Policy", "SharedState", "Plan", "Kernel", "Memory"]),
     tests("Configuration", ["Configuration", "Plan", "HTTPModel", "TLS", "TLSTestSupport"]),
     tests("Control", ["Control", "SharedState", "Plan", "Kernel"]),

@@ -52,6 +52,7 @@ extension Plan {
       if upstream.tls.enabled { plan.tls = self.tls(upstream, "upstreams[\(index)].tls", surroundings, &reading) }
       upstreams.append(plan)
     }
+    placeStores(&addresses)
     names = addresses.names
     routes = RouteExpansion(settings, &reading).routes
     for (index, route) in settings.routes.enumerated() {
@@ -86,6 +87,32 @@ extension Plan {
       plan.port = named?.port ?? plan.port
     }
     return plan
+  }
+
+  /// Where the servers are that zones of the rate limits have their buckets on. A worker has no other use for their addresses.
+  private mutating func placeStores(_ addresses: inout AddressBook) {
+    var known: [String: Int] = [:]
+    for index in rateLimit.zones.indices {
+      let text = rateLimit.zones[index].backend
+      guard !text.isEmpty, let address = try? RedisAddress(parsing: text) else { continue }
+      rateLimit.zones[index].backend = address.label
+      if let store = known[text] {
+        rateLimit.zones[index].store = store
+        continue
+      }
+      var store = RateStorePlan()
+      store.label = address.label
+      store.host = address.host
+      store.port = UInt16(clamping: address.port)
+      store.unix = address.unix
+      if store.unix.isEmpty { store.lookup = addresses.place(address.host, isService: false).lookup }
+      store.user = address.user
+      store.password = address.password
+      store.database = address.database
+      known[text] = rateLimit.stores.count
+      rateLimit.zones[index].store = rateLimit.stores.count
+      rateLimit.stores.append(store)
+    }
   }
 
   /// TLS of one listener, with its files read.

@@ -13,6 +13,16 @@ extension SettingsTable {
       .boolean("include_headers", \.includeHeaders, "Whether responses carry RateLimit-Policy and RateLimit, and refusals Retry-After."),
       .integer("max_delayed", \.maxDelayed, 1...100_000, "Requests that a worker holds at the same time because of a zone's delay; those beyond are refused."),
       .list("zones", \.zones, rateZone, "Buckets, looked at in this order until one refuses."),
+      .section("redis", \.redis, redis, "What holds for zones with a backend."),
+    ])
+
+  private static let redis = SettingTable<RedisPlan>(
+    RedisPlan(),
+    [
+      .quantity("timeout_ms", \.timeout, .milliseconds, 1...10_000, "How long a request waits for the answer of one zone; then the zone's fallback holds."),
+      .integer("failure_threshold", \.failureThreshold, 1...1000, "Failures in a row, by worker, after which no request waits for the server any more."),
+      .quantity("retry_interval_ms", \.retryInterval, .milliseconds, 10...600_000, "How long it is left alone then, and between tries."),
+      .text("key_prefix", \.keyPrefix, .keyPrefix, "What the names of all keys begin with. Gateways with the same one, the same zone names and the same server share their buckets."),
     ])
 
   private static let rateZone = SettingTable<RateZonePlan>(
@@ -32,6 +42,14 @@ extension SettingsTable {
       .integer("max_entries", \.maxEntries, 16...16_777_216, "Buckets remembered at least, 8 bytes each."),
       .texts("applies_to", \.appliesTo, .pathPrefix, "Path prefixes, on segment boundaries; none given: every path."),
       .boolean("track_keys", \.trackKeys, "Whether the keys that ask most are kept in memory, so that \"gatewayctl limits\" can name them: 256 KiB."),
+      .text(
+        "backend", \.backend, .redisAddress, mayBeEmpty: true,
+        "Redis server that has the buckets, so that several gateways share them: redis://[user:password@]host[:port][/database] or redis+unix://[user:password@]/path[?db=number]. Empty: they are in this machine's shared memory."),
+      .choice(
+        "fallback", \.fallback, [("allow", .allow), ("deny", .deny), ("local", .local)],
+        "With backend: what happens to requests while it does not answer: admitted, refused with 503, or decided by buckets in shared memory."),
+      .decimal("fallback_share", \.fallbackShare, 1...1000, "With fallback local: the part of rate and capacity that holds here meanwhile; with three gateways 0.333 keeps to the whole."),
+      .integer("batch", \.batch, 1...1_000_000, "With backend: tokens that a worker takes at once and spends within a second, so that fewer questions are asked. At most capacity."),
     ])
 }
 
@@ -63,6 +81,7 @@ extension Settings {
     }
     if rateLimit.zones.count > Self.zoneLimit { reading.reject("rate_limit.zones", "rate_limit.zones has more than \(Self.zoneLimit) zones") }
     checkRouteParameters(&reading)
+    checkBackends(&reading)
     var seen: [String: String] = [:]
     for (index, zone) in rateLimit.zones.enumerated() where !zone.name.isEmpty {
       let path = "rate_limit.zones[\(index)].name"
@@ -72,6 +91,35 @@ extension Settings {
         seen[zone.name] = path
       }
     }
+  }
+
+  /// Tokens of a bucket on a server at most: it counts billionths of them, exactly up to 2^53.
+  private static let sharedCapacityLimit = 9_000_000
+  private static let storeLimit = 16
+
+  private func checkBackends(_ reading: inout Reading) {
+    var stores: Set<String> = []
+    for (index, zone) in rateLimit.zones.enumerated() {
+      let path = "rate_limit.zones[\(index)]"
+      guard !zone.backend.isEmpty else {
+        // One that was refused has been spoken of.
+        if reading.origins["\(path).backend"] != nil, reading.errors.contains(where: { $0.path == "\(path).backend" }) { continue }
+        for key in ["fallback", "fallback_share", "batch"] where reading.origins["\(path).\(key)"] != nil {
+          reading.reject("\(path).\(key)", "\(path).\(key) has no meaning without backend")
+        }
+        continue
+      }
+      stores.insert(zone.backend)
+      if zone.capacity > Self.sharedCapacityLimit {
+        reading.reject("\(path).capacity", "\(path).capacity must be at most \(Self.sharedCapacityLimit) with backend (found \(zone.capacity))")
+      }
+      if zone.batch > zone.capacity { reading.reject("\(path).batch", "\(path).batch (\(zone.batch)) must not be greater than capacity (\(zone.capacity))") }
+      if zone.delay > 0 { reading.reject("\(path).delay", "\(path).delay has no meaning with backend: the server admits or refuses") }
+      if zone.fallback != .local, reading.origins["\(path).fallback_share"] != nil {
+        reading.reject("\(path).fallback_share", "\(path).fallback_share has no meaning without fallback \"local\"")
+      }
+    }
+    if stores.count > Self.storeLimit { reading.reject("rate_limit.zones", "rate_limit.zones name more than \(Self.storeLimit) different backends") }
   }
 
   /// A parameter that no route has is a slip of the pen: the zone would never limit anybody.

@@ -73,13 +73,18 @@ struct ClientFlags: OptionSet, BitwiseCopyable {
   /// There is nobody: it stands for the client of a copy, and what is sent to it is dropped.
   static var void: ClientFlags { ClientFlags(rawValue: 1 << 25) }
 
+  /// Its request waits before it is routed: `waiter` has it (Parking).
+  static var asking: ClientFlags { ClientFlags(rawValue: 1 << 27) }
+
   /// No further request may be begun on its socket in HTTP/1.
-  static var finished: ClientFlags { [.closing, .doomed, .lingering, .stream, .multiplexed, .delayed] }
+  static var finished: ClientFlags { [.closing, .doomed, .lingering, .stream, .multiplexed, .delayed, .asking] }
 }
 
 /// What a client's timer means when it fires.
 enum ClientWaiting: UInt8, BitwiseCopyable {
   case nothing, firstByte, idle, head, body, queue, send, linger, webSocket, token
+  /// The answer of a server that has a bucket of a rate limit.
+  case answer
   /// An HTTP/2 connection without streams: for the time being nothing; then it sleeps, and is `idle`.
   case settling
 }
@@ -112,6 +117,8 @@ struct Client: ~Copyable {
   var carrier = Handle(index: 0, generation: 0)
   /// What carries its streams; valid with `.multiplexed`.
   var multiplexer = Handle(index: 0, generation: 0)
+  /// What keeps its request while that waits; valid with `.asking`.
+  var waiter = Handle(index: 0, generation: 0)
   var input: Buffer?
   var backlog = BufferChain()
   var parser = RequestParser()
@@ -187,7 +194,7 @@ struct Client: ~Copyable {
 
   /// Whether it is to be ended now that everything has been sent.
   @inline(__always)
-  var isDone: Bool { flags.intersection([.closing, .delayed]) == .closing && backlog.isEmpty && exchange == nil }
+  var isDone: Bool { flags.intersection([.closing, .delayed, .asking]) == .closing && backlog.isEmpty && exchange == nil }
 
   init(_ socket: consuming Socket, peer: PeerText, listener: UInt16) {
     self.socket = socket

@@ -84,13 +84,14 @@ extension Gateway {
     }
     if let exchange = clients[client].exchange, !exchanges[exchange].flags.contains(.committed) { return fail(exchange, .drainDeadline) }
     if clients[client].flags.contains(.delayed) { return refuseDelayed(client) }
+    if clients[client].flags.contains(.asking) { return refuseWaiting(client) }
     doom(client)
   }
 
   /// Closes a connection on which nothing is going on. What has arrived in the meantime is served instead.
   private mutating func closeIfIdle(_ client: Handle) {
     guard clients[client].exchange == nil, clients[client].input == nil, clients[client].backlog.isEmpty,
-      clients[client].flags.isDisjoint(with: [.doomed, .lingering, .discarding, .inHead, .readable, .delayed])
+      clients[client].flags.isDisjoint(with: [.doomed, .lingering, .discarding, .inHead, .readable, .delayed, .asking])
     else { return }
     if clients[client].socket.hasInput {
       clients[client].flags.insert(.readable)

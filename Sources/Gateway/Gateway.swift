@@ -19,6 +19,7 @@ import Kernel
 import Memory
 import Plan
 import Policy
+import RateStore
 import Resolution
 import SharedState
 import TLS
@@ -208,6 +209,8 @@ public struct Gateway: ~Copyable {
   /// Who is let in, and whose word on addresses is taken.
   let addresses: AddressRules
   var limits: RateLimits
+  /// The servers that have buckets of rate limits, and the requests that wait for them.
+  var stores: RateStores
   var guards: UpstreamGuards
   /// What finds the addresses of names; nil: there are none.
   let resolver: Resolver?
@@ -309,6 +312,7 @@ public struct Gateway: ~Copyable {
     limits = RateLimits(
       plan.rateLimit, tables: rateTables, keyLimit: services.small.bufferCapacity, routes: plan.routes, captures: { captureNames[$0] },
       concurrency: plan.concurrencyLimit, concurrencyTables: concurrencyTables, column: row, clients: clientCapacity)
+    stores = RateStores(plan.rateLimit, fieldLimit: services.fieldLimit, clients: clientCapacity)
     balances = BalanceTable(plan.upstreams)
     let health = HealthChecks(plan, table: endpoints)
     hasHealth = health.isActive
@@ -410,6 +414,7 @@ public struct Gateway: ~Copyable {
     case .listener: acceptAll(Int(handle.index))
     case .foreign: return handle.index
     case .probe: probeIsReady(handle, event.readiness)
+    case .store: storeIsReady(handle, event.readiness)
     }
     if !doomed.isEmpty { reap() }
     return nil
@@ -419,6 +424,7 @@ public struct Gateway: ~Copyable {
   @inline(__always)
   public mutating func turnEnded() -> CInt {
     if !pending.isEmpty { continuePending() }
+    if stores.isActive { proceedWithStores() }
     if !launching.isEmpty { launchMirrors() }
     if !unflushed.isEmpty { flushConnections() }
     if !backends.retired.isEmpty { closeRetired() }

@@ -26,11 +26,20 @@ extension Gateway {
     var route = -1
     if case .route(let number) = match { route = number }
     services.matchedRoute = route
+    // Whoever waits has nothing left to be sent: pipelined answers go first. While the client does not take them, its request waits where it is.
+    if stores.isActive, !services.responses.output.isEmpty {
+      send(client)
+      guard clients[client].isClear else {
+        counters.subtract(.requests)
+        return false
+      }
+    }
     var path = Buffer.absent, key = Buffer.absent
     swap(&path, &services.path)
     swap(&key, &limits.key)
     var note = RateNote(), isFull = false
-    if limits.countsRequests {
+    // One that has waited for a server's answer is counted already.
+    if limits.countsRequests, stores.resumption == nil {
       isFull = isRewritten
         ? !enterRequest(client, route, path: path.bytes, input.bytes, &key)
         : !enterRequest(client, route, path: services.head.path.text(in: input.bytes), input.bytes, &key)
@@ -43,8 +52,15 @@ extension Gateway {
     swap(&path, &services.path)
     swap(&key, &limits.key)
     services.rateNote = note
+    if note.isWaiting {
+      park(client, id, length, &input)
+      return false
+    }
     if isFull { refuse(client, .concurrencyLimited, status: limits.concurrencyPlan.status, id, length, &input) }
-    if note.isRefused { refuse(client, .rateLimited, status: limits.plan.status, id, length, &input) }
+    if note.isRefused {
+      let fault: Fault = note.isUnavailable ? .rateLimitUnavailable : .rateLimited
+      refuse(client, fault, status: note.isUnavailable ? Int(fault.row.status) : limits.plan.status, id, length, &input)
+    }
     guard !isFull, !note.isRefused else { return false }
     return note.wait == 0 || !delay(client, note, id, length, &input)
   }
@@ -54,18 +70,40 @@ extension Gateway {
     let cost = limits.cost(route)
     guard cost > 0 else { return note }
     let mayWait = limits.delayedCount < Int(limits.delayed.capacity)
+    // One that has waited for a server's answer goes on where it was.
+    var first = 0, decision = StoreDecision.waiting
+    if stores.isActive, let resumption = stores.resumption.take() { (first, note, decision) = (resumption.zone, resumption.note, resumption.decision) }
     // Which key is in `key`.
     var composed: Int32 = -1
-    for index in 0..<limits.zones.count {
+    for index in first..<limits.zones.count {
       guard limits.keys.applies(limits.zones[index].rule.prefixes, to: path) else { continue }
       if limits.zones[index].rule.number != composed {
         composed = -1
         guard composeKey(limits.zones[index].rule, client, route, path: path, bytes, &key) else { continue }
         composed = limits.zones[index].rule.number
       }
-      let outcome = limits.zones[index].limiter.ask(key.bytes, cost: cost, mayWait: mayWait, microseconds: services.nowMicroseconds)
+      var asked = StoreDecision.absent
+      if limits.zones[index].isStored {
+        asked = decision == .waiting ? askStore(client, zone: index, cost: cost, key.bytes, note) : decision
+        decision = .waiting
+        if asked == .waiting {
+          note.isWaiting = true
+          return note
+        }
+        if asked == .absent, let fallback = fallBack(index) {
+          if fallback == .admit || limits.plan.dryRun { continue }
+          note = RateNote()
+          note.isRefused = true
+          note.isUnavailable = true
+          return note
+        }
+      }
+      let outcome =
+        if case .decided(let said) = asked { said } else {
+          limits.zones[index].limiter.ask(key.bytes, cost: cost, mayWait: mayWait, microseconds: services.nowMicroseconds)
+        }
       if limits.zones[index].isTracked { limits.zones[index].limiter.track(key.bytes, isRefused: !outcome.isAdmitted) }
-      if !outcome.isAdmitted || isTighter(outcome, limits.zones[index].limiter.bucket.capacity, than: note) {
+      if !outcome.isAdmitted || isTighter(outcome, limits.zones[index].capacity, than: note) {
         note.zone = Int32(index)
         note.remaining = outcome.remaining
         note.untilToken = outcome.untilToken
@@ -84,7 +122,7 @@ extension Gateway {
   @inline(__always)
   private mutating func isTighter(_ outcome: RateOutcome, _ capacity: Int64, than note: RateNote) -> Bool {
     guard note.zone >= 0 else { return true }
-    let other = limits.zones[Int(note.zone)].limiter.bucket.capacity
+    let other = limits.zones[Int(note.zone)].capacity
     return Double(outcome.remaining) * Double(other) < Double(note.remaining) * Double(capacity)
   }
 

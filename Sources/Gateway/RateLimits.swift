@@ -13,6 +13,10 @@ struct RateNote: BitwiseCopyable {
   /// Index of the zone; negative: none applied.
   var zone: Int32 = -1
   var isRefused = false
+  /// The zone is not to be asked now, and its fallback says no.
+  var isUnavailable = false
+  /// The request waits for what a zone will say.
+  var isWaiting = false
   /// Whole tokens left.
   var remaining: Int64 = 0
   /// Microseconds until there is a token, and until a refused request would be admitted.
@@ -30,6 +34,10 @@ struct RateZone: BitwiseCopyable {
   let isTracked: Bool
   /// Seconds in which an empty bucket fills: the window that RateLimit-Policy names.
   let window: Int64
+  /// Tokens in a full bucket, wherever that is.
+  let capacity: Int64
+  /// A server has its buckets; those in shared memory are for when it does not answer.
+  let isStored: Bool
 }
 
 /// A zone of the limits on what is under way.
@@ -91,7 +99,10 @@ struct RateLimits: ~Copyable {
     for (index, zone) in zonePlans.enumerated() {
       let bucket = zone.bucket
       _ = zones.append(
-        RateZone(limiter: RateLimiter(tables[index], bucket), rule: draft.rules[index], isTracked: tables[index].trackedSets > 0, window: Int64(max(1, (Double(bucket.capacity) / bucket.rate).rounded(.up)))))
+        RateZone(
+          limiter: RateLimiter(tables[index], bucket), rule: draft.rules[index], isTracked: tables[index].trackedSets > 0,
+          window: Int64(max(1, (Double(zone.capacity) / (Double(max(1, zone.rate)) / 1000)).rounded(.up))), capacity: Int64(max(1, zone.capacity)),
+          isStored: zone.store >= 0))
     }
     concurrencyZones = BoundedArray(capacity: max(1, ordered.count))
     for (place, (index, (zone, table))) in ordered.enumerated() {
@@ -122,9 +133,10 @@ struct RateLimits: ~Copyable {
   /// Appends the lines that tell the client about `note`.
   mutating func compose(_ note: RateNote) {
     lines.removeAll()
+    guard !note.isUnavailable else { return plan.includeHeaders ? composeRetry() : () }
     guard plan.includeHeaders, note.zone >= 0, Int(note.zone) < zones.count else { return }
     let zone = zones.span[Int(note.zone)]
-    let capacity = Int(clamping: zone.limiter.bucket.capacity)
+    let capacity = Int(clamping: zone.capacity)
     lines.append("RateLimit-Policy: ")
     lines.append(decimal: capacity)
     lines.append(";w=")
@@ -139,6 +151,13 @@ struct RateLimits: ~Copyable {
     guard note.isRefused else { return }
     lines.append("Retry-After: ")
     lines.append(decimal: max(1, RateLimits.seconds(note.untilAdmitted)))
+    lines.append("\r\n")
+  }
+
+  /// Says when a server that does not answer will have been tried again.
+  private mutating func composeRetry() {
+    lines.append("Retry-After: ")
+    lines.append(decimal: max(1, (plan.redis.retryInterval + 999) / 1000))
     lines.append("\r\n")
   }
 

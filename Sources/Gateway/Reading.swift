@@ -39,7 +39,7 @@ extension Gateway {
       if flags.contains(.lingering) { return dropInput(client) }
       if flags.contains(.stream) { return readStream(client) }
       if flags.contains(.multiplexed), flags.isDisjoint(with: [.closing, .doomed]) { receiveFrames(client) }
-      if flags.contains([.delayed, .ended]), plan.http1.halfClose == .cancel { doom(client) }
+      if flags.contains(.ended), !flags.isDisjoint(with: [.delayed, .asking]), plan.http1.halfClose == .cancel { doom(client) }
       return
     }
     if let exchange = clients[client].exchange {

@@ -50,7 +50,23 @@ extension Gateway {
       let refusals = limits.zones.span[index].limiter.memory.refusals
       zones.append("\(quoted(limits.plan.zones[index].name)):{\"refused\":\(refusals.made),\"dry_run_refused\":\(refusals.spared)}")
     }
-    return "\"rate_limit\":{\"refused\":\(total(.rateLimitRefusals)),\"dry_run_refused\":\(total(.rateLimitSpared)),\"held\":\(total(.requestsHeld)),\"delayed\":\(total(.requestsDelayed)),\"zones\":{\(zones.joined(separator: ","))}},"
+    return "\"rate_limit\":{\"refused\":\(total(.rateLimitRefusals)),\"dry_run_refused\":\(total(.rateLimitSpared)),\"held\":\(total(.requestsHeld)),\"delayed\":\(total(.requestsDelayed)),\"zones\":{\(zones.joined(separator: ","))}\(rateStores)},"
+  }
+
+  /// The servers that have buckets, as this worker knows them, and what all workers have asked; empty where there are none.
+  private var rateStores: String {
+    guard stores.isActive else { return "" }
+    var servers: [String] = []
+    for link in 0..<stores.links.count {
+      let state = stores.links[link].breaker.isOpen ? "given_up" : stores.links[link].connection.state == .open ? "connected" : "not_connected"
+      servers.append("\(quoted(stores.links[link].plan.label)):{\"state\":\"\(state)\",\"questions_under_way\":\(stores.links[link].connection.pendingCount)}")
+    }
+    let counts: [(String, Counter)] = [
+      ("questions", .storeQuestions), ("answers", .storeAnswers), ("answer_microseconds", .storeMicroseconds), ("timeouts", .storeTimeouts),
+      ("failures", .storeFailures), ("given_up", .storeTrips), ("connects", .storeConnects), ("held_admitted", .storeHeldAdmissions),
+      ("held_refused", .storeHeldRefusals), ("fallback_allowed", .storeAllowed), ("fallback_denied", .storeDenied), ("fallback_local", .storeLocal),
+    ]
+    return ",\"backends\":{\"servers\":{\(servers.joined(separator: ","))},\(counts.map { "\"\($0)\":\(total($1))" }.joined(separator: ","))}"
   }
 
   /// The zones of limits on what is under way, with what follows them; empty where there are none.

@@ -185,6 +185,7 @@ extension Gateway {
   }
 
   private mutating func remove(_ client: Handle) {
+    if clients[client].flags.contains(.asking) { abandonWaiting(client) }
     clientTimers.disarm(client.index)
     if let input = clients[client].input.take() {
       if input.capacity == services.large.bufferCapacity { services.large.recycle(input) } else { services.small.recycle(input) }

@@ -20,7 +20,8 @@ extension Gateway {
       return breakOff(client)
     }
     guard let exchange = clients[client].exchange else {
-      guard clients[client].flags.contains(.delayed) else { return dropData(client, stream, bytes.count) }
+      guard !clients[client].flags.isDisjoint(with: [.delayed, .asking]) else { return dropData(client, stream, bytes.count) }
+      // No more than the window: nothing is given back to it before the request is dispatched.
       streams[stream].incoming.append(bytes, &services.small)
       clients[client].flags.insert(.readable)
       return
@@ -96,7 +97,7 @@ extension Gateway {
 
   /// Goes on with a request body that was held back.
   mutating func readStream(_ client: Handle) {
-    guard clients[client].flags.isDisjoint(with: [.doomed, .delayed]) else { return }
+    guard clients[client].flags.isDisjoint(with: [.doomed, .delayed, .asking]) else { return }
     let stream = clients[client].carrier
     if let exchange = clients[client].exchange, exchanges[exchange].session != nil {
       if exchanges[exchange].flags.contains(.upgraded) { serveUpgraded(client, exchange) }
@@ -145,11 +146,13 @@ extension Gateway {
       let fault = workspace.sections[section].outcome
       if let fault = fault == .none ? collectTrailers(exchange, lines) : fault { fail(exchange, fault) }
       swap(&lines, &workspace.sections[section].bytes)
+    } else if clients[client].flags.contains(.asking) {
+      keepTrailers(client, section)
     }
     streamEnded(client)
   }
 
-  private mutating func collectTrailers(_ exchange: Handle, _ lines: borrowing Buffer) -> Fault? { collectTrailer(exchange, lines.bytes) }
+  mutating func collectTrailers(_ exchange: Handle, _ lines: borrowing Buffer) -> Fault? { collectTrailer(exchange, lines.bytes) }
 
   /// The client has ended its side of a stream.
   mutating func streamEnded(_ client: Handle) {

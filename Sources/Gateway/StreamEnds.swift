@@ -9,6 +9,7 @@ import SharedState
 extension Gateway {
   /// Takes a stream's client out, and resets the stream where it has not ended by itself.
   mutating func removeStream(_ client: Handle) {
+    if clients[client].flags.contains(.asking) { abandonWaiting(client) }
     clientTimers.disarm(client.index)
     let stream = clients[client].carrier
     counters.subtract(.http2StreamsActive)

@@ -106,6 +106,7 @@ extension Gateway {
     if acceptAgainAt > 0 { consider(acceptAgainAt - services.now) }
     if logsAccess, hasUnwrittenLines() { consider(nextAccessFlush - services.now) }
     if hasHealth { consider(delayUntilHealth()) }
+    if stores.isActive { consider(delayUntilStores()) }
     if drain.isDraining { consider(drain.nextLook - services.now) }
     return CInt(clamping: delay)
   }
@@ -142,6 +143,7 @@ extension Gateway {
       doom(client)
     case .linger: doom(client)
     case .token: tokenIsThere(client)
+    case .answer: answerIsLate(client)
     case .webSocket: if let exchange = clients[client].exchange { webSocketTimerFired(client, exchange) }
     }
   }

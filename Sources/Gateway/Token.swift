@@ -4,7 +4,7 @@
 
 import Memory
 
-enum TokenKind: UInt32 { case client, backend, listener, foreign, probe }
+enum TokenKind: UInt32 { case client, backend, listener, foreign, probe, store }
 
 enum Token {
   @inline(__always)
@@ -22,6 +22,7 @@ enum Token {
     case 1: .backend
     case 2: .listener
     case 4: .probe
+    case 5: .store
     default: .foreign
     }
   }

@@ -72,7 +72,7 @@ public enum Fault: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   // The upstream's guard.
   case upstreamOverloaded
   // Policies again.
-  case concurrencyLimited, clientConnectionLimit
+  case concurrencyLimited, clientConnectionLimit, rateLimitUnavailable
 
   /// The row of the table.
   public var row: FaultRow { FaultRow.table[Int(rawValue)] }
@@ -187,6 +187,7 @@ public struct FaultRow: Sendable {
     row(.upstreamOverloaded, "upstream_request_limit", .gateway, .never, 503, 2, "As many requests to the upstream are under way as circuit_breaker.max_requests or adaptive_concurrency allow."),
     row(.concurrencyLimited, "concurrency_limited", .client, .never, 429, 2, "As many requests of the request's key are under way as a zone of concurrency_limit allows; the status is concurrency_limit.status_code."),
     row(.clientConnectionLimit, "client_connection_limit", .client, .never, 429, 2, "The client's address has as many connections open as a zone of concurrency_limit allows; the status is concurrency_limit.status_code."),
+    row(.rateLimitUnavailable, "rate_limit_unavailable", .gateway, .never, 503, 3, "The server that has a zone's buckets has not answered in time, and the zone's fallback is \"deny\"."),
   ]
 
   private static func row(

@@ -118,6 +118,13 @@ struct Inventory: Equatable {
     var bare = Plan()
     bare.rateLimit = plan.rateLimit
     bare.concurrencyLimit = plan.concurrencyLimit
+    // …nor a password.
+    bare.rateLimit.stores = []
+    for index in bare.rateLimit.zones.indices {
+      // What the table means hangs on whether there is one, not on which.
+      if !bare.rateLimit.zones[index].backend.isEmpty { bare.rateLimit.zones[index].backend = "redis:" }
+      bare.rateLimit.zones[index].store = -1
+    }
     meaning = bare.encoded()
   }
 

@@ -36,6 +36,11 @@ extension Master {
     json.field("rate_per_1000_sec", zone.rate)
     json.field("capacity", zone.capacity)
     json.field("delay", zone.delay)
+    if !zone.backend.isEmpty {
+      json.field("backend", zone.backend)
+      json.field("backend_away", limiter.memory.storeIsAway)
+      json.field("fallback", "\(zone.fallback)")
+    }
     json.field("dry_run", isDryRun)
     json.field("refused", refusals.made)
     json.field("dry_run_refused", refusals.spared)

@@ -45,7 +45,7 @@ final class RateSegment {
   }
 
   private func serves(_ other: RateZonePlan) -> Bool {
-    zone.key == other.key && zone.ipv6Prefix == other.ipv6Prefix && zone.rate == other.rate && zone.capacity == other.capacity && zone.delay == other.delay && zone.trackKeys == other.trackKeys
+    zone.key == other.key && zone.ipv6Prefix == other.ipv6Prefix && zone.bucket == other.bucket && zone.trackKeys == other.trackKeys
       && zone.maxEntries == other.maxEntries
   }
 }

@@ -23,7 +23,7 @@ public enum PlanError: Error, Equatable, Sendable {
 extension Plan {
   static let magic: [UInt8] = Array("GWPLAN\r\n".utf8)
   /// To be raised with every change of the fields.
-  static let version: UInt32 = 28
+  static let version: UInt32 = 29
   static let headerSize = 20
 
   /// The plan as bytes.
@@ -64,7 +64,8 @@ extension Plan {
 
   /// Whether indices and counts are such that a worker can rely on them.
   private var isSound: Bool {
-    workers >= 1 && upstreams.allSatisfy { $0.isSound(names.count) }
+    workers >= 1 && rateLimit.zones.allSatisfy { $0.store < rateLimit.stores.count } && rateLimit.stores.allSatisfy { $0.lookup < names.count }
+      && upstreams.allSatisfy { $0.isSound(names.count) }
       && routes.allSatisfy { route in
         guard route.rules.split.arms.allSatisfy({ upstreams.indices.contains($0.upstream) }) else { return false }
         if let mirror = route.rules.mirror, !upstreams.indices.contains(mirror.upstream) { return false }

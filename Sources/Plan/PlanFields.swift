@@ -41,6 +41,8 @@ extension RateLimitPlan {
     coder.code(&includeHeaders)
     coder.code(&maxDelayed)
     coder.code(&zones, blank: RateZonePlan()) { $0.code(with: &$1) }
+    redis.code(with: &coder)
+    coder.code(&stores, blank: RateStorePlan()) { $0.code(with: &$1) }
   }
 }
 
@@ -138,6 +140,33 @@ extension RateZonePlan {
     coder.code(&maxEntries)
     coder.code(&appliesTo)
     coder.code(&trackKeys)
+    coder.code(&backend)
+    coder.code(&fallback, of: Fallback.allCases.count)
+    coder.code(&fallbackShare)
+    coder.code(&batch)
+    coder.code(&store)
+  }
+}
+
+extension RedisPlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&timeout)
+    coder.code(&failureThreshold)
+    coder.code(&retryInterval)
+    coder.code(&keyPrefix)
+  }
+}
+
+extension RateStorePlan {
+  mutating func code<Coder: PlanCoder>(with coder: inout Coder) {
+    coder.code(&label)
+    coder.code(&host)
+    coder.code(&port)
+    coder.code(&unix)
+    coder.code(&lookup)
+    coder.code(&user)
+    coder.code(&password)
+    coder.code(&database)
   }
 }
 

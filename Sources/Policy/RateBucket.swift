@@ -8,12 +8,16 @@
 import Plan
 
 extension RateZonePlan {
-  /// The zone's rate and capacity.
-  public var bucket: RateBucket { RateBucket(rate: Double(rate) / 1000, capacity: Int64(capacity), delay: Int64(delay)) }
+  /// The zone's rate and capacity in shared memory: where its buckets are elsewhere, the share that holds without them.
+  public var bucket: RateBucket {
+    guard !backend.isEmpty || store >= 0 else { return RateBucket(rate: Double(rate) / 1000, capacity: Int64(capacity), delay: Int64(delay)) }
+    let share = Double(min(max(fallbackShare, 1), 1000)) / 1000
+    return RateBucket(rate: Double(rate) / 1000 * share, capacity: max(1, Int64(Double(capacity) * share)))
+  }
 }
 
 /// A zone's rate and capacity.
-public struct RateBucket: Sendable, BitwiseCopyable {
+public struct RateBucket: Equatable, Sendable, BitwiseCopyable {
   /// Bits of a moment.
   static let momentBits = 42
   static let momentMask: UInt64 = 1 << 42 - 1

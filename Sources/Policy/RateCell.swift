@@ -12,7 +12,7 @@ import Memory
 import SharedState
 
 /// What a rate decision gave.
-public struct RateOutcome: Equatable, Sendable {
+public struct RateOutcome: Equatable, Sendable, BitwiseCopyable {
   public var isAdmitted: Bool
   /// Whole tokens left.
   public var remaining: Int64
@@ -21,6 +21,15 @@ public struct RateOutcome: Equatable, Sendable {
   public var untilAdmitted: Int64
   /// Microseconds until the token that the request has taken is there: so long it is to be held.
   public var wait: Int64 = 0
+
+  @inlinable
+  public init(isAdmitted: Bool, remaining: Int64, untilToken: Int64, untilAdmitted: Int64, wait: Int64 = 0) {
+    self.isAdmitted = isAdmitted
+    self.remaining = remaining
+    self.untilToken = untilToken
+    self.untilAdmitted = untilAdmitted
+    self.wait = wait
+  }
 }
 
 /// One zone: its cells and what is allowed.

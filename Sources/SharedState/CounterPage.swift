@@ -70,6 +70,10 @@ public enum Counter: Int, Sendable, CaseIterable {
   case concurrencyRefusals, concurrencySpared, connectionExcessRefusals, connectionExcessSpared
   // Requests that rate limits hold, a gauge, and all that were held.
   case requestsHeld, requestsDelayed
+  // Rate limits on other machines: questions sent, and answered; waits that ended without; questions that failed otherwise; what became of requests without an
+  // answer; those decided by what earlier answers had left; microseconds from questions to answers; connections begun; times that a server was given up.
+  case storeQuestions, storeAnswers, storeTimeouts, storeFailures, storeAllowed, storeDenied, storeLocal, storeHeldAdmissions, storeHeldRefusals
+  case storeMicroseconds, storeConnects, storeTrips
 
   /// Whether the counter is a gauge, to be cleared when its worker has gone.
   public var isGauge: Bool {

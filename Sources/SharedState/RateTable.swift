@@ -30,7 +30,7 @@ public struct RateTable: RateMemory, @unchecked Sendable, BitwiseCopyable {
   /// Differs when the places of things or the meaning of a word do.
   public static var layout: UInt64 { LayoutHash.of([Int(version), headerBytes, ways, HeaderCell.decayedAt.rawValue, TrackedCell.text.rawValue, trackedBytes]) }
 
-  private enum HeaderCell: Int { case magic, version, sets, seedLow, seedHigh, sweptAt, refusals, wouldBeRefusals, trackedSets, decayedAt }
+  private enum HeaderCell: Int { case magic, version, sets, seedLow, seedHigh, sweptAt, refusals, wouldBeRefusals, trackedSets, decayedAt, storeIsAway }
 
   @usableFromInline let cells: UnsafeMutablePointer<Atomic<UInt64>>
   public let setCount: Int
@@ -109,6 +109,14 @@ public struct RateTable: RateMemory, @unchecked Sendable, BitwiseCopyable {
     guard now - Int64(clamping: last) >= interval else { return false }
     return unsafe header(.decayedAt).pointee.compareExchange(expected: last, desired: UInt64(clamping: now), ordering: .relaxed).exchanged
   }
+
+  /// Notes that the server that has the zone's buckets does not answer, or does again. True for the one process that is first to find it.
+  public func markStore(isAway: Bool) -> Bool {
+    unsafe header(.storeIsAway).pointee.compareExchange(expected: isAway ? 0 : 1, desired: isAway ? 1 : 0, ordering: .relaxed).exchanged
+  }
+
+  /// Whether that was noted.
+  public var storeIsAway: Bool { unsafe header(.storeIsAway).pointee.load(ordering: .relaxed) == 1 }
 
   /// Claims the duty to look through the table when that was last done `interval` ago; nil: it is not time, or somebody else
   /// does it. Microseconds of the monotonic clock.

@@ -42,10 +42,11 @@ struct ValidateCommand: ParsableCommand {
 struct ConfigCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "config", abstract: "Print the effective configuration.",
-    discussion: "Defaults, file, environment and flags taken together, as JSON that loads to the same configuration.")
+    discussion: "Defaults, file, environment and flags taken together, as JSON that loads to the same configuration. Passwords are shown as ***, which does not load.")
 
   @OptionGroup var options: ConfigurationOptions
   @OptionGroup var endpoints: EndpointOptions
+  @Flag(help: "Show passwords as they are.") var showSecrets = false
 
   func run() throws {
     switch options.load(endpoints) {
@@ -54,7 +55,7 @@ struct ConfigCommand: ParsableCommand {
       throw Outcome.failed
     case .success(let loaded):
       for warning in loaded.warnings { Terminal.complain(warning.warning) }
-      Terminal.print(loaded.settings.dump())
+      Terminal.print((showSecrets ? loaded.settings : loaded.settings.hidingSecrets).dump())
     }
   }
 }

@@ -9,7 +9,7 @@ struct LimitsCommand: ParsableCommand {
     abstract: "Show the zones of rate and concurrency limits.",
     discussion: """
       Keys are named only of zones with track_keys: those that ask most, lately (counts are halved every five minutes). A count that begins with "<" may be \
-      too high, because its key has taken the place of another.
+      too high, because its key has taken the place of another. Keys of a zone with a backend are counted as the fallback's buckets have them, not as the server has.
       """)
 
   @OptionGroup var instance: InstanceOptions
@@ -73,7 +73,11 @@ enum LimitsText {
     return parts.joined(separator: "\n\n")
   }
 
-  private static func name(_ zone: JSONValue) -> Cell { Cell((zone["zone"].string ?? "-") + (zone["dry_run"].bool == true ? " (dry run)" : "")) }
+  private static func name(_ zone: JSONValue) -> Cell {
+    let text = (zone["zone"].string ?? "-") + (zone["dry_run"].bool == true ? " (dry run)" : "")
+    guard let backend = zone["backend"].string else { return Cell(text) }
+    return zone["backend_away"].bool == true ? Cell("\(text) (\(backend) is away: \(zone["fallback"].string ?? "-"))", .bad) : Cell("\(text) (on \(backend))")
+  }
 
   private static func number(_ value: JSONValue, _ name: String) -> Cell { Cell(value[name].number.map { "\($0)" } ?? "-") }
 

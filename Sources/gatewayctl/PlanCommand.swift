@@ -21,7 +21,7 @@ struct PlanCommand: ParsableCommand {
       Terminal.complain("what runs was loaded by another version: there is nothing to compare with until the next reload")
       throw Outcome.failed
     }
-    let changes = SettingsDifference.between(old, new)
+    let changes = SettingsDifference.between(old, new).map(\.hidingPasswords)
     if output.isJSON {
       let list = changes.map { JSONValue.object(["path": .string($0.path), "old": $0.old ?? .null, "new": $0.new ?? .null]) }
       return Terminal.print(JSONValue.object(["changes": .list(list)]).text)

@@ -63,3 +63,25 @@ enum SettingsDifference {
     return names.compactMap { $0 }
   }
 }
+
+extension SettingChange {
+  /// The same, but passwords in addresses (`redis://user:password@host`) cannot be seen; where nothing else differs, both look alike.
+  var hidingPasswords: SettingChange { SettingChange(path: path, old: old.map(Self.hide), new: new.map(Self.hide)) }
+
+  private static func hide(_ value: JSONValue) -> JSONValue {
+    switch value {
+    case .string(let text): .string(hide(text))
+    case .list(let elements): .list(elements.map(hide))
+    case .object(let members): .object(members.mapValues(hide))
+    default: value
+    }
+  }
+
+  private static func hide(_ text: String) -> String {
+    guard text.hasPrefix("redis://") || text.hasPrefix("redis+unix://"), let slashes = text.firstIndex(of: "/") else { return text }
+    let authority = text[text.index(slashes, offsetBy: 2)...]
+    let end = authority.firstIndex(of: "/") ?? authority.endIndex
+    guard let at = authority[..<end].lastIndex(of: "@"), let colon = authority[..<at].firstIndex(of: ":") else { return text }
+    return text[...colon] + "***" + text[at...]
+  }
+}

@@ -80,6 +80,14 @@ import Testing
     plan.upstreams[0].endpoints = [endpoint]
     #expect(throws: PlanError.self) { try Plan(decoding: plan.encoded()) }
     plan.upstreams = []
+    plan.rateLimit.zones = [RateZonePlan()]
+    plan.rateLimit.zones[0].store = plan.rateLimit.stores.count
+    #expect(throws: PlanError.self) { try Plan(decoding: plan.encoded()) }
+    plan.rateLimit.stores.append(RateStorePlan())
+    #expect(throws: Never.self) { try Plan(decoding: plan.encoded()) }
+    plan.rateLimit.stores[0].lookup = plan.names.count
+    #expect(throws: PlanError.self) { try Plan(decoding: plan.encoded()) }
+    plan.rateLimit = RateLimitPlan()
     plan.workers = 0
     #expect(throws: PlanError.self) { try Plan(decoding: plan.encoded()) }
   }
@@ -89,12 +97,14 @@ import Testing
     func count(_ value: Any) -> Int { Mirror(reflecting: value).children.count }
     let plan = Plan()
     #expect(count(plan) == 24)
-    #expect(count(plan.rateLimit) == 6)
+    #expect(count(plan.rateLimit) == 8)
     #expect(count(plan.concurrencyLimit) == 4)
     #expect(count(ConcurrencyZonePlan()) == 7)
     #expect(count(plan.dns) == 11)
     #expect(count(NamePlan(host: "")) == 2)
-    #expect(count(RateZonePlan()) == 9)
+    #expect(count(RateZonePlan()) == 14)
+    #expect(count(RedisPlan()) == 4)
+    #expect(count(RateStorePlan()) == 8)
     #expect(count(plan.limits) == 5)
     #expect(count(plan.timeouts) == 6)
     #expect(count(plan.http1) == 3)

@@ -93,8 +93,16 @@ func randomPlan(_ seed: UInt64) -> Plan {
     zone.ipv6Prefix = r.int()
     zone.maxEntries = r.int()
     zone.appliesTo = r.texts()
+    zone.backend = r.text()
+    zone.fallback = RateZonePlan.Fallback.allCases[r.below(3)]
+    zone.fallbackShare = r.int()
+    zone.batch = r.int()
     return zone
   }
+  plan.rateLimit.redis.timeout = r.int()
+  plan.rateLimit.redis.failureThreshold = r.int()
+  plan.rateLimit.redis.retryInterval = r.int()
+  plan.rateLimit.redis.keyPrefix = r.text()
   plan.dns.family = DNSPlan.Family.allCases[r.below(4)]
   plan.dns.servers = r.texts()
   plan.dns.resolveTimeout = r.int()
@@ -107,6 +115,19 @@ func randomPlan(_ seed: UInt64) -> Plan {
   plan.dns.staleLimit = r.int()
   plan.dns.required = r.flag()
   plan.names = (0..<r.below(4)).map { _ in NamePlan(host: r.text(), isService: r.flag()) }
+  plan.rateLimit.stores = (0..<r.below(3)).map { _ in
+    var store = RateStorePlan()
+    store.label = r.text()
+    store.host = r.text()
+    store.port = UInt16(r.below(65536))
+    store.unix = r.text()
+    store.lookup = r.below(plan.names.count + 1) - 1
+    store.user = r.text()
+    store.password = r.text()
+    store.database = r.int()
+    return store
+  }
+  for index in plan.rateLimit.zones.indices { plan.rateLimit.zones[index].store = r.below(plan.rateLimit.stores.count + 1) - 1 }
   plan.clientAddress.trusted = r.ranges()
   plan.clientAddress.source = r.flag() ? .xForwardedFor : .forwarded
   plan.access = r.rules()
