@@ -104,9 +104,10 @@ extension Settings {
       guard !zone.backend.isEmpty else {
         // One that was refused has been spoken of.
         if reading.origins["\(path).backend"] != nil, reading.errors.contains(where: { $0.path == "\(path).backend" }) { continue }
-        for key in ["fallback", "fallback_share", "batch"] where reading.origins["\(path).\(key)"] != nil {
-          reading.reject("\(path).\(key)", "\(path).\(key) has no meaning without backend")
-        }
+        // (The defaults may be written down, as in the output of `gatewayctl config`.)
+        let usual = RateZonePlan()
+        let changed = [("fallback", zone.fallback != usual.fallback), ("fallback_share", zone.fallbackShare != usual.fallbackShare), ("batch", zone.batch != usual.batch)]
+        for (key, isChanged) in changed where isChanged { reading.reject("\(path).\(key)", "\(path).\(key) has no meaning without backend") }
         continue
       }
       stores.insert(zone.backend)

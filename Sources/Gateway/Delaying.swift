@@ -81,10 +81,8 @@ extension Gateway {
     route(pinned, request.id, request.length, &bytes)
     services.heldFor = 0
     if clients[client].flags.contains(.stream) {
-      send(client)
       services.small.recycle(bytes)
-      // What has come of its body meanwhile.
-      if clients[client].flags.contains(.readable) || streams[clients[client].carrier].flags.contains(.ended) { readStream(client) }
+      goOn(stream: client)
     } else {
       goOn(pinned, &bytes)
       put(pinned, bytes)

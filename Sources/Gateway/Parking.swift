@@ -44,7 +44,6 @@ extension Gateway {
   mutating func resume(_ waiter: Handle) {
     guard stores.waiters.contains(waiter) else { return }
     let client = stores.waiters[waiter].client
-    let trailers = stores.waiters[waiter].trailers.take()
     let resumption = Resumption(zone: Int(stores.waiters[waiter].zone), note: stores.waiters[waiter].note, decision: stores.waiters[waiter].decision)
     let since = stores.waiters[waiter].since
     var bytes = Buffer.absent
@@ -58,36 +57,11 @@ extension Gateway {
     stores.resumption = nil
     if clients[client].flags.contains(.stream) {
       services.small.recycle(bytes)
-      return goOn(stream: client, trailers)
+      return goOn(stream: client)
     }
     goOn(pinned, &bytes)
     put(pinned, bytes)
     if clients[client].flags.contains(.readable) { enqueue(client) }
-  }
-
-  /// What has come on a stream meanwhile is passed on.
-  private mutating func goOn(stream client: Handle, _ trailers: consuming Buffer?) {
-    if clients[client].flags.contains(.asking) {
-      stores.waiters[clients[client].waiter].trailers = trailers
-      return
-    }
-    send(client)
-    if let lines = trailers {
-      if let exchange = clients[client].exchange, let fault = collectTrailers(exchange, lines) { fail(exchange, fault) }
-      services.small.recycle(lines)
-    }
-    readStream(client)
-  }
-
-  /// Keeps the trailers of a request that waits.
-  mutating func keepTrailers(_ client: Handle, _ section: Int) {
-    guard workspace.sections[section].outcome == .none else { return }
-    var lines = Buffer.absent
-    swap(&lines, &workspace.sections[section].bytes)
-    var copy = services.small.take()
-    if copy.freeCapacity >= lines.count { copy.append(lines.bytes) }
-    swap(&lines, &workspace.sections[section].bytes)
-    stores.waiters[clients[client].waiter].trailers = consume copy
   }
 
   /// The worker drains no longer: a request that waits is answered.
@@ -117,7 +91,6 @@ extension Gateway {
 
   private mutating func release(_ waiter: Handle) {
     // As exchanges: a few are kept with their storage.
-    if let lines = stores.waiters[waiter].trailers.take() { services.small.recycle(lines) }
     if stores.waiters.parkedCount >= 256 { stores.waiters[waiter].head = RequestHead(fieldLimit: 0) }
     stores.waiters.park(waiter)
   }

@@ -12,6 +12,26 @@ import SharedState
 import Telemetry
 import Wire
 
+/// One request's way through the zones.
+private struct ZoneRound: BitwiseCopyable {
+  let cost: Int64
+  let mayWait: Bool
+  /// The rule whose key is at hand; negative: none.
+  var composed: Int32 = -1
+  /// Its hash with the seed of the last table that has been asked: tables made by one master share theirs.
+  var isHashed = false
+  var hash: UInt64 = 0
+  var seed: (low: UInt64, high: UInt64) = (0, 0)
+  /// What has been said so far, and tokens of the full bucket of the zone that has.
+  var note = RateNote()
+  var tightest: Int64 = 0
+
+  init(cost: Int64, mayWait: Bool) {
+    self.cost = cost
+    self.mayWait = mayWait
+  }
+}
+
 extension Gateway {
   /// Asks the zones about the head in `services.head`. False when the request was refused, and answered.
   /// - Parameter isRewritten: the path is the one in `services.path`.
@@ -66,64 +86,94 @@ extension Gateway {
   }
 
   private mutating func ask(_ client: Handle, _ route: Int, path: Span<UInt8>, _ bytes: Span<UInt8>, _ key: inout Buffer) -> RateNote {
-    var note = RateNote()
-    let cost = limits.cost(route)
-    guard cost > 0 else { return note }
-    let mayWait = limits.delayedCount < Int(limits.delayed.capacity)
+    var round = ZoneRound(cost: limits.cost(route), mayWait: limits.delayedCount < Int(limits.delayed.capacity))
+    guard round.cost > 0 else { return round.note }
+    if stores.isActive { return askWithStores(client, route, path: path, bytes, &key, round) }
+    for index in 0..<limits.zones.count where composes(index, client, route, path: path, bytes, &key, &round) {
+      let outcome = take(index, key.bytes, &round)
+      note(outcome, of: index, &round)
+      guard outcome.isAdmitted else { break }
+    }
+    return round.note
+  }
+
+  /// As `ask`, where servers have the buckets of some zones.
+  @inline(never)
+  private mutating func askWithStores(
+    _ client: Handle, _ route: Int, path: Span<UInt8>, _ bytes: Span<UInt8>, _ key: inout Buffer, _ beginning: ZoneRound
+  ) -> RateNote {
+    var round = beginning, first = 0, decision = StoreDecision.waiting
     // One that has waited for a server's answer goes on where it was.
-    var first = 0, decision = StoreDecision.waiting
-    if stores.isActive, let resumption = stores.resumption.take() { (first, note, decision) = (resumption.zone, resumption.note, resumption.decision) }
-    // Which key is in `key`.
-    var composed: Int32 = -1
-    for index in first..<limits.zones.count {
-      guard limits.keys.applies(limits.zones[index].rule.prefixes, to: path) else { continue }
-      if limits.zones[index].rule.number != composed {
-        composed = -1
-        guard composeKey(limits.zones[index].rule, client, route, path: path, bytes, &key) else { continue }
-        composed = limits.zones[index].rule.number
-      }
+    if let resumption = stores.resumption.take() {
+      (first, round.note, decision) = (resumption.zone, resumption.note, resumption.decision)
+      if round.note.zone >= 0 { round.tightest = limits.zones[Int(round.note.zone)].capacity }
+    }
+    for index in first..<limits.zones.count where composes(index, client, route, path: path, bytes, &key, &round) {
       var asked = StoreDecision.absent
       if limits.zones[index].isStored {
-        asked = decision == .waiting ? askStore(client, zone: index, cost: cost, key.bytes, note) : decision
+        asked = decision == .waiting ? askStore(client, zone: index, cost: round.cost, key.bytes, round.note) : decision
         decision = .waiting
         if asked == .waiting {
-          note.isWaiting = true
-          return note
+          round.note.isWaiting = true
+          return round.note
         }
         if asked == .absent, let fallback = fallBack(index) {
           if fallback == .admit || limits.plan.dryRun { continue }
-          note = RateNote()
+          var note = RateNote()
           note.isRefused = true
           note.isUnavailable = true
           return note
         }
       }
-      let outcome =
-        if case .decided(let said) = asked { said } else {
-          limits.zones[index].limiter.ask(key.bytes, cost: cost, mayWait: mayWait, microseconds: services.nowMicroseconds)
-        }
-      if limits.zones[index].isTracked { limits.zones[index].limiter.track(key.bytes, isRefused: !outcome.isAdmitted) }
-      if !outcome.isAdmitted || isTighter(outcome, limits.zones[index].capacity, than: note) {
-        note.zone = Int32(index)
-        note.remaining = outcome.remaining
-        note.untilToken = outcome.untilToken
-        note.untilAdmitted = outcome.untilAdmitted
-      }
-      if outcome.wait > note.wait, !limits.plan.dryRun { note.wait = outcome.wait }
-      guard !outcome.isAdmitted else { continue }
-      noteRefusal(index)
-      note.isRefused = !limits.plan.dryRun
-      return note
+      let outcome = if case .decided(let said) = asked { said } else { take(index, key.bytes, &round) }
+      note(outcome, of: index, &round)
+      guard outcome.isAdmitted else { break }
     }
-    return note
+    return round.note
   }
 
-  // Mutating, as `composeKey` is, though it changes nothing: what is borrowed from so large a struct is copied.
+  /// Whether a zone applies, and its key, which is in `key` then, can be put together.
   @inline(__always)
-  private mutating func isTighter(_ outcome: RateOutcome, _ capacity: Int64, than note: RateNote) -> Bool {
-    guard note.zone >= 0 else { return true }
-    let other = limits.zones[Int(note.zone)].capacity
-    return Double(outcome.remaining) * Double(other) < Double(note.remaining) * Double(capacity)
+  private mutating func composes(
+    _ index: Int, _ client: Handle, _ route: Int, path: Span<UInt8>, _ bytes: Span<UInt8>, _ key: inout Buffer, _ round: inout ZoneRound
+  ) -> Bool {
+    guard limits.keys.applies(limits.zones[index].rule.prefixes, to: path) else { return false }
+    if limits.zones[index].rule.number == round.composed { return true }
+    round.composed = -1
+    guard composeKey(limits.zones[index].rule, client, route, path: path, bytes, &key) else { return false }
+    round.composed = limits.zones[index].rule.number
+    round.isHashed = false
+    return true
+  }
+
+  /// Asks the cells of a zone.
+  @inline(__always)
+  private mutating func take(_ index: Int, _ key: Span<UInt8>, _ round: inout ZoneRound) -> RateOutcome {
+    if !round.isHashed || limits.zones[index].limiter.memory.seed != round.seed {
+      round.seed = limits.zones[index].limiter.memory.seed
+      round.hash = limits.zones[index].limiter.hash(key)
+      round.isHashed = true
+    }
+    let outcome = limits.zones[index].limiter.ask(round.hash, cost: round.cost, mayWait: round.mayWait, microseconds: services.nowMicroseconds)
+    if limits.zones[index].isTracked { limits.zones[index].limiter.track(round.hash, key, isRefused: !outcome.isAdmitted) }
+    return outcome
+  }
+
+  /// Takes down what a zone has said: the tightest, or the one that refuses, is told.
+  @inline(__always)
+  private mutating func note(_ outcome: RateOutcome, of index: Int, _ round: inout ZoneRound) {
+    let capacity = limits.zones[index].capacity
+    if !outcome.isAdmitted || round.note.zone < 0 || Double(outcome.remaining) * Double(round.tightest) < Double(round.note.remaining) * Double(capacity) {
+      round.tightest = capacity
+      round.note.zone = Int32(truncatingIfNeeded: index)
+      round.note.remaining = outcome.remaining
+      round.note.untilToken = outcome.untilToken
+      round.note.untilAdmitted = outcome.untilAdmitted
+    }
+    if outcome.wait > round.note.wait, !limits.plan.dryRun { round.note.wait = outcome.wait }
+    guard !outcome.isAdmitted else { return }
+    noteRefusal(index)
+    round.note.isRefused = !limits.plan.dryRun
   }
 
   @inline(never)

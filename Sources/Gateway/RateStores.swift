@@ -91,8 +91,6 @@ struct Waiter: ~Copyable {
   var id = RequestID.generated(0)
   /// Milliseconds of the monotonic clock: since when it waits.
   var since: Int64 = 0
-  /// Trailers of a request on a stream that have come meanwhile.
-  var trailers: Buffer?
 
   init(fieldLimit: Int) { head = RequestHead(fieldLimit: fieldLimit) }
 }

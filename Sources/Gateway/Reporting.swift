@@ -50,11 +50,11 @@ extension Gateway {
       let refusals = limits.zones.span[index].limiter.memory.refusals
       zones.append("\(quoted(limits.plan.zones[index].name)):{\"refused\":\(refusals.made),\"dry_run_refused\":\(refusals.spared)}")
     }
-    return "\"rate_limit\":{\"refused\":\(total(.rateLimitRefusals)),\"dry_run_refused\":\(total(.rateLimitSpared)),\"held\":\(total(.requestsHeld)),\"delayed\":\(total(.requestsDelayed)),\"zones\":{\(zones.joined(separator: ","))}\(rateStores)},"
+    return "\"rate_limit\":{\"refused\":\(total(.rateLimitRefusals)),\"dry_run_refused\":\(total(.rateLimitSpared)),\"held\":\(total(.requestsHeld)),\"delayed\":\(total(.requestsDelayed)),\"zones\":{\(zones.joined(separator: ","))}\(rateStores())},"
   }
 
   /// The servers that have buckets, as this worker knows them, and what all workers have asked; empty where there are none.
-  private var rateStores: String {
+  private mutating func rateStores() -> String {
     guard stores.isActive else { return "" }
     var servers: [String] = []
     for link in 0..<stores.links.count {

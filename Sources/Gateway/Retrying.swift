@@ -19,6 +19,16 @@ extension Gateway {
   /// asks the upstream's guard. False: the exchange has failed.
   @inline(never)
   mutating func guardExchange(_ exchange: Handle) -> Bool {
+    if actions.forwards[Int(exchanges[exchange].rule)].isSpecial { mark(exchange) }
+    guard guards.isActive else { return true }
+    let client = exchanges[exchange].client
+    // A body is not collected for one who will not have it.
+    if actions.forwards[Int(exchanges[exchange].rule)].collectsRequest, !clients[client].body.isComplete { return !isRefusedEarly(exchange) }
+    return admitAttempt(exchange, isRetry: false)
+  }
+
+  @inline(never)
+  private mutating func mark(_ exchange: Handle) {
     let plan = actions.forwards[Int(exchanges[exchange].rule)].plan
     let balance = actions.forwards[Int(exchanges[exchange].rule)].balance
     if balance.isActive { noteBalance(exchange, balance) }
@@ -27,15 +37,8 @@ extension Gateway {
       limit(exchange, until: services.now - services.heldFor + Int64(plan.timeout))
       if exchanges[exchange].deadline != before { exchanges[exchange].flags.remove(.deadlineIsCalls) }
     }
-    if actions.forwards[Int(exchanges[exchange].rule)].rewrites { exchanges[exchange].flags.insert(.rewrites) }
-    if actions.forwards[Int(exchanges[exchange].rule)].compresses { exchanges[exchange].flags.insert(.mayCompress) }
-    if actions.forwards[Int(exchanges[exchange].rule)].hasEdits { exchanges[exchange].flags.insert(.edits) }
+    exchanges[exchange].flags.formUnion(actions.forwards[Int(exchanges[exchange].rule)].marks)
     if plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 { prepare(exchange, plan) }
-    guard guards.isActive else { return true }
-    let client = exchanges[exchange].client
-    // A body is not collected for one who will not have it.
-    if actions.forwards[Int(exchanges[exchange].rule)].collectsRequest, !clients[client].body.isComplete { return !isRefusedEarly(exchange) }
-    return admitAttempt(exchange, isRetry: false)
   }
 
   /// Makes an exchange one that can be sent again.

@@ -52,19 +52,18 @@ struct ForwardRule: BitwiseCopyable {
   /// Whether its exchanges have a limit of their own, are retried or hedged, have their heads changed or their responses rewritten, go where
   /// something of them says, or have to be let through by their upstream's guard.
   let isGuarded: Bool
+  /// As `isGuarded`, but for what the upstream's guard does.
+  let isSpecial: Bool
+  /// With which its exchanges begin.
+  let marks: ExchangeFlags
   /// What of a request its upstream's balancing goes by.
   let balance: BalanceRule
-  /// Whether the route has header rules.
-  let hasEdits: Bool
   /// Whether what is said of a request's way depends on its peer, or is said in Forwarded (ForwardedWay).
   let tellsWay: Bool
   /// Whether connections to the upstream begin with a header of the PROXY protocol.
   let announces: Bool
-  /// Whether responses are compressed where they and the client allow it.
-  let compresses: Bool
-  /// What is rewritten in responses; meaningful with `rewrites`.
+  /// What is rewritten in the responses of exchanges with the mark `.rewrites`.
   let rewriter: ResponseRewriter
-  let rewrites: Bool
   /// Fields of the request that are not copied to the backend.
   let dropped: HeaderNameSet
   /// Fields of the response that are not copied to the client.
@@ -73,20 +72,23 @@ struct ForwardRule: BitwiseCopyable {
   /// - Parameters:
   ///   - judges: what a request says of its way is believed only of trusted proxies.
   ///   - hasEdits: the route has header rules.
+  ///   - compresses: responses are compressed where they and the client allow it.
   ///   - captures: the names of the route's.
   init(_ plan: ForwardPlan, _ upstream: UpstreamPlan, judges: Bool, hasEdits: Bool, compresses: Bool, captures: [String]) {
     balance = BalanceRule(upstream.balance, captures: captures)
     announces = upstream.proxyProtocol != .off
-    self.compresses = compresses
     tellsWay = judges || plan.setForwarded
     self.plan = plan
-    self.hasEdits = hasEdits
     style = RequestStyle(plan)
     collectsRequest = upstream.requestMode == .buffered
     rewriter = ResponseRewriter(location: plan.rewriteLocation, cookiePath: plan.rewriteCookiePath)
-    rewrites = plan.rewriteLocation || plan.rewriteCookiePath
-    isGuarded =
-      plan.timeout > 0 || plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 || rewrites || hasEdits || compresses || balance.isActive || upstream.breaker.enabled
+    var marks: ExchangeFlags = []
+    if plan.rewriteLocation || plan.rewriteCookiePath { marks.insert(.rewrites) }
+    if compresses { marks.insert(.mayCompress) }
+    if hasEdits { marks.insert(.edits) }
+    self.marks = marks
+    isSpecial = plan.timeout > 0 || plan.retry.maxRetries > 0 || plan.hedgeDelay > 0 || !marks.isEmpty || balance.isActive
+    isGuarded = isSpecial || upstream.breaker.enabled
     var dropped: HeaderNameSet = HeaderNameSet.hopByHop
     dropped.formUnion([HeaderNameSet(.host), HeaderNameSet(.expect), HeaderNameSet(.requestID)])
     // Nobody but the gateway says who a client is.

@@ -51,6 +51,8 @@ struct Stream: ~Copyable {
   var origin: Buffer?
   /// The trailers of the response, as lines.
   var trailers: Buffer?
+  /// Those of the request, when they have come while it is held.
+  var requestTrailers: Buffer?
   /// Neighbours in the list of the connection's streams, as clients.
   var next: Handle?
   var previous: Handle?
@@ -80,6 +82,7 @@ struct Stream: ~Copyable {
   mutating func vacate() {
     origin = nil
     trailers = nil
+    requestTrailers = nil
   }
 
   /// Counts body bytes that have come; false when they are more than were declared.

@@ -146,10 +146,28 @@ extension Gateway {
       let fault = workspace.sections[section].outcome
       if let fault = fault == .none ? collectTrailers(exchange, lines) : fault { fail(exchange, fault) }
       swap(&lines, &workspace.sections[section].bytes)
-    } else if clients[client].flags.contains(.asking) {
-      keepTrailers(client, section)
+    } else if !clients[client].flags.isDisjoint(with: [.delayed, .asking]) {
+      guard workspace.sections[section].outcome == .none else { return breakOff(client) }
+      var lines = Buffer.absent
+      swap(&lines, &workspace.sections[section].bytes)
+      var copy = Buffer(capacity: lines.count)
+      copy.append(lines.bytes)
+      streams[clients[client].carrier].requestTrailers = consume copy
+      swap(&lines, &workspace.sections[section].bytes)
     }
     streamEnded(client)
+  }
+
+  /// A request that was held has been routed: what has come of it meanwhile is passed on.
+  mutating func goOn(stream client: Handle) {
+    guard clients[client].flags.isDisjoint(with: [.delayed, .asking]) else { return }
+    send(client)
+    if let lines = streams[clients[client].carrier].requestTrailers.take(),
+      let exchange = clients[client].exchange, let fault = collectTrailers(exchange, lines)
+    {
+      return fail(exchange, fault)
+    }
+    readStream(client)
   }
 
   mutating func collectTrailers(_ exchange: Handle, _ lines: borrowing Buffer) -> Fault? { collectTrailer(exchange, lines.bytes) }

@@ -14,11 +14,12 @@ final class RateSegment {
   let file: SharedFile
   let limiter: RateLimiter<RateTable>
 
-  /// - Parameter previous: the segment of a zone of the same name, if there is one.
-  init(_ zone: RateZonePlan, previous: RateSegment?, now: Int64) throws(Errno) {
+  /// - Parameters:
+  ///   - previous: the segment of a zone of the same name, if there is one.
+  ///   - seed: of the hash, where no entries are taken over.
+  init(_ zone: RateZonePlan, previous: RateSegment?, seed: (low: UInt64, high: UInt64), now: Int64) throws(Errno) {
     let previous = previous.flatMap { $0.zone.key == zone.key && $0.zone.ipv6Prefix == zone.ipv6Prefix ? $0 : nil }
-    var random = SystemRandomNumberGenerator()
-    let seed = previous?.limiter.memory.seed ?? (low: random.next(), high: random.next())
+    let seed = previous?.limiter.memory.seed ?? seed
     let file = try RateTable.create(entries: zone.maxEntries, isTracked: zone.trackKeys, seed: seed, now: now)
     limiter = RateLimiter(try RateTable(file), zone.bucket)
     self.file = SharedFile(file)
@@ -36,10 +37,12 @@ final class RateSegment {
   /// The segments for `plan`: those of `previous` whose zones are unchanged but for what they apply to, and new ones.
   static func make(for plan: RateLimitPlan, previous: [RateSegment]) throws(Errno) -> [RateSegment] {
     guard plan.isActive else { return [] }
-    var segments: [RateSegment] = []
+    var segments: [RateSegment] = [], random = SystemRandomNumberGenerator()
+    // One for all: what several zones ask for with one key is hashed once.
+    let seed = previous.first?.limiter.memory.seed ?? (low: random.next(), high: random.next())
     for zone in plan.zones {
       let known = previous.first { $0.zone.name == zone.name }
-      if let known, known.serves(zone) { segments.append(known) } else { segments.append(try RateSegment(zone, previous: known, now: Clock().now)) }
+      if let known, known.serves(zone) { segments.append(known) } else { segments.append(try RateSegment(zone, previous: known, seed: seed, now: Clock().now)) }
     }
     return segments
   }

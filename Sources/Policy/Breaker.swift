@@ -166,6 +166,30 @@ public struct Breaker<Memory: BreakerMemory> {
   /// - Parameter microseconds: of the monotonic clock.
   @inline(__always)
   public func report(_ admission: Admission, _ outcome: AttemptOutcome, row: Int, microseconds: Int64) -> BreakerTransition? {
+    isCounted(admission, outcome, microseconds) ? nil : reportElse(admission, outcome, row, microseconds)
+  }
+
+  /// Takes a success at a breaker that is closed and has not seen a failure for as long as it looks back: it is counted, and nothing follows.
+  /// False: it is something else.
+  @inline(__always)
+  private func isCounted(_ admission: Admission, _ outcome: AttemptOutcome, _ microseconds: Int64) -> Bool {
+    let word = memory.load(BreakerCell.state), generation = BreakerState.generation(in: word)
+    guard admission.probe < 0, outcome == .success, BreakerState.isClosed(word), generation == UInt64(admission.generation), rate > 0,
+      memory.load(BreakerCell.streak) & 0xffff_ffff == 0
+    else { return false }
+    let width = min(max(1, Int64(clamping: memory.load(BreakerCell.width))), 1 << 40), span = width &* Int64(BreakerCell.windowCount)
+    let last = Int64(bitPattern: memory.load(BreakerCell.reportedAt))
+    guard microseconds &- last <= span, microseconds &- Int64(bitPattern: memory.load(BreakerCell.failedAt)) > span else { return false }
+    let stretch = UInt64(bitPattern: microseconds / width)
+    let place = BreakerCell.window + Int(truncatingIfNeeded: stretch & UInt64(BreakerCell.windowCount - 1))
+    let cell = WindowCell(word: memory.load(place))
+    guard cell.owner == WindowCell.owner(stretch: stretch, generation: generation) else { return false }
+    if microseconds > last { memory.store(BreakerCell.reportedAt, UInt64(bitPattern: microseconds)) }
+    return memory.exchange(place, expected: cell.word, desired: cell.adding(isFailure: false).word)
+  }
+
+  @inline(never)
+  private func reportElse(_ admission: Admission, _ outcome: AttemptOutcome, _ row: Int, _ microseconds: Int64) -> BreakerTransition? {
     if admission.probe >= 0 { return endProbe(admission, outcome, row, microseconds / 1000) }
     guard outcome != .neutral else { return nil }
     let word = memory.load(BreakerCell.state)

@@ -24,7 +24,7 @@ public struct RateBucket: Equatable, Sendable, BitwiseCopyable {
   /// Farther in the past than this, a moment could be mistaken for one in the future.
   static let horizon: Int64 = 1 << 40
 
-  /// Units of one token.
+  /// Units of one token: a power of two.
   public let token: Int64
   /// Units of a full bucket.
   public let full: Int64
@@ -77,7 +77,8 @@ public struct RateBucket: Equatable, Sendable, BitwiseCopyable {
   }
 
   /// Whole tokens left with `debt` units missing.
-  func tokens(debt: Int64) -> Int64 { max(0, full - max(0, debt)) / token }
+  @inline(__always)
+  func tokens(debt: Int64) -> Int64 { max(0, full &- max(0, debt)) >> Int64(token.trailingZeroBitCount) }
 
   /// Microseconds until `units` have passed, rounded up.
   func microseconds(_ units: Int64) -> Int64 {

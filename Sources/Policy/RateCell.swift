@@ -52,6 +52,22 @@ public struct RateLimiter<Memory: RateMemory> {
     let tag = RateCell.tag(of: hash)
     let now = bucket.moment(microseconds)
     let price = min(max(0, cost), bucket.capacity) &* bucket.token
+    // As it nearly always is: the key is known, and is left with a token.
+    for way in 0..<RateTable.ways {
+      let word = memory.load(set: set, way: way)
+      guard RateCell.tag(in: word) == tag else { continue }
+      let debt = max(0, RateBucket.distance(RateCell.moment(word), from: now)) &+ price
+      guard cost <= bucket.capacity, debt &+ bucket.token <= bucket.full,
+        memory.exchange(set: set, way: way, expected: word, desired: RateCell.word(tag, now &+ UInt64(bitPattern: debt)))
+      else { break }
+      return RateOutcome(isAdmitted: true, remaining: bucket.tokens(debt: debt), untilToken: 0, untilAdmitted: 0)
+    }
+    return takeElse(set, tag, now, price, cost, mayWait)
+  }
+
+  /// Finds out about everything else.
+  @inline(never)
+  private func takeElse(_ set: Int, _ tag: UInt64, _ now: UInt64, _ price: Int64, _ cost: Int64, _ mayWait: Bool) -> RateOutcome {
     let depth = mayWait ? bucket.depth : bucket.full
     // Each failed exchange is another process's success. Nobody loses a thousand times in a row.
     for _ in 0..<1000 {
@@ -92,18 +108,19 @@ public struct RateLimiter<Memory: RateMemory> {
 extension RateLimiter: BitwiseCopyable where Memory: BitwiseCopyable {}
 
 extension RateLimiter where Memory == RateTable {
-  /// `take` for `key`, made for the shared cells: one call for those who are in other modules.
-  public func ask(_ key: Span<UInt8>, cost: Int64, mayWait: Bool, microseconds: Int64) -> RateOutcome {
-    take(hash(key), cost: cost, mayWait: mayWait, microseconds: microseconds)
+  /// `take`, made for the shared cells: one call for those who are in other modules.
+  /// - Parameter hash: of the key (`hash`).
+  public func ask(_ hash: UInt64, cost: Int64, mayWait: Bool, microseconds: Int64) -> RateOutcome {
+    take(hash, cost: cost, mayWait: mayWait, microseconds: microseconds)
   }
 
-  /// The keyed hash of `key`, for `take`.
+  /// The keyed hash of `key`, for `take`. Tables with the same seed have the same.
   public func hash(_ key: Span<UInt8>) -> UInt64 {
     unsafe key.withUnsafeBytes { unsafe clx_siphash(memory.seed.low, memory.seed.high, $0.baseAddress, $0.count) }
   }
 
   /// Notes that `key` has asked, where keys are kept.
-  public func track(_ key: Span<UInt8>, isRefused: Bool) { memory.track(hash(key), key, isRefused: isRefused) }
+  public func track(_ hash: UInt64, _ key: Span<UInt8>, isRefused: Bool) { memory.track(hash, key, isRefused: isRefused) }
 
   /// Keys that are known, those of them whose bucket is not full, and those that have less than a token.
   public func population(microseconds: Int64) -> (known: Int, owing: Int, short: Int) {

@@ -58,11 +58,11 @@ public enum LatencyBucket {
   public static let count = 88
   @usableFromInline static var smallest: Int { 5 }
 
-  /// The bucket of a latency in microseconds, which is not negative.
+  /// The bucket of a latency in microseconds.
   @inlinable @inline(__always)
   public static func index(of microseconds: Int64) -> Int {
     // Exponent and first two bits of the fraction stand side by side in a floating-point number.
-    let position = Int(truncatingIfNeeded: Double(microseconds).bitPattern >> 50) &- ((1023 &+ smallest) &* 4 &- 1)
+    let position = Int(truncatingIfNeeded: Double(max(0, microseconds)).bitPattern >> 50) &- ((1023 &+ smallest) &* 4 &- 1)
     return min(max(position, 0), count &- 1)
   }
 

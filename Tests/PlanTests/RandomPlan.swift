@@ -79,6 +79,10 @@ func randomPlan(_ seed: UInt64) -> Plan {
     zone.ipv6Prefix = r.int()
     zone.maxEntries = r.int()
     zone.appliesTo = r.texts()
+    zone.backend = r.text()
+    zone.fallback = RateZonePlan.Fallback.allCases[r.below(3)]
+    zone.fallbackShare = r.int()
+    zone.batch = r.int()
     return zone
   }
   plan.concurrencyLimit.enabled = r.flag()
@@ -93,10 +97,6 @@ func randomPlan(_ seed: UInt64) -> Plan {
     zone.ipv6Prefix = r.int()
     zone.maxEntries = r.int()
     zone.appliesTo = r.texts()
-    zone.backend = r.text()
-    zone.fallback = RateZonePlan.Fallback.allCases[r.below(3)]
-    zone.fallbackShare = r.int()
-    zone.batch = r.int()
     return zone
   }
   plan.rateLimit.redis.timeout = r.int()

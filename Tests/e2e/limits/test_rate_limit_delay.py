@@ -114,6 +114,24 @@ def test_http2_streams_wait_for_themselves(launch, backend: Backend) -> None:
     assert backend.last.body == b"x" * 40_000
 
 
+def test_trailers_wait_with_their_request(launch, backend: Backend) -> None:
+    gateway: Gateway = launch(rate_limit=limits(), upstreams=[upstream(backend.port)])
+    with Http2(gateway.port) as client:
+        streams = []
+        for number in range(2):
+            stream = client.request("POST", "/api", ("te", "trailers"), end=False)
+            client.data(stream, b"body", end=False)
+            client.headers([("x-check", str(number))], stream=stream)
+            streams.append(stream)
+        # Those of the third, which is held as well, are no trailers.
+        bad = client.request("POST", "/api", end=False)
+        client.headers([(":path", "/")], stream=bad)
+        assert [client.answer(stream).status for stream in streams] == [200, 200]
+        assert client.answer(bad).reset == 1
+    assert [request.body for request in backend.requests] == [b"body", b"body"]
+    assert [[(name.lower(), value) for name, value in request.trailers] for request in backend.requests] == [[(b"x-check", b"0")], [(b"x-check", b"1")]]
+
+
 def test_http2_streams_that_are_reset_are_dropped(launch) -> None:
     gateway: Gateway = launch(rate_limit=limits(rate=1, key_type="header:x-key"), routes=[respond("/")])
     with Http2(gateway.port) as client:
