@@ -174,18 +174,8 @@ enum RateCell {
   static func word(_ tag: UInt64, _ moment: UInt64) -> UInt64 { tag << UInt64(RateBucket.momentBits) | moment & RateBucket.momentMask }
 
   /// The key's own word, or else the one with the earliest moment.
-  @inline(__always)
-  static func find(_ tag: UInt64, _ now: UInt64, in memory: some RateMemory, _ set: Int) -> Place {
-    for way in 0..<RateTable.ways {
-      let word = memory.load(set: set, way: way)
-      if self.tag(in: word) == tag { return Place(way: way, word: word, distance: RateBucket.distance(moment(word), from: now)) }
-    }
-    return findOldest(tag, now, in: memory, set)
-  }
-
-  /// As `find`, for a key that is hardly there. It is looked for again: what has changed since must not be missed.
   @inline(never)
-  private static func findOldest(_ tag: UInt64, _ now: UInt64, in memory: some RateMemory, _ set: Int) -> Place {
+  static func find(_ tag: UInt64, _ now: UInt64, in memory: some RateMemory, _ set: Int) -> Place {
     var oldest = Place(way: 0, word: 0, distance: .max)
     for way in 0..<RateTable.ways {
       let word = memory.load(set: set, way: way)
