@@ -152,7 +152,7 @@ extension Gateway {
 
   @inline(never)
   mutating func keepRest(_ handle: Handle, _ cipher: borrowing Buffer) {
-    var rest = cipher.count <= services.small.bufferCapacity ? services.small.take() : Buffer(capacity: cipher.count)
+    var rest = services.buffer(for: cipher.count)
     rest.append(cipher.bytes)
     securedBackends[handle].rest = consume rest
   }

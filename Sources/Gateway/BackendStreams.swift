@@ -92,9 +92,9 @@ extension Gateway {
 
   /// Keeps the trailers of a request for the end of the stream.
   mutating func keepRequestTrailers(_ exchange: Handle) -> Fault? {
-    guard let lines = exchanges[exchange].trailers.take(), let backend = exchanges[exchange].backend else { return nil }
-    var section = Buffer(capacity: 2 * lines.count + 64)
-    let fault = Trailers.append(lines, announcedIn: nil, to: &section, scratch: &services.head)
+    guard var lines = exchanges[exchange].trailers.take(), let backend = exchanges[exchange].backend else { return nil }
+    var section = services.buffer(for: 2 * lines.count + 64)
+    let fault = Trailers.append(&lines, announcedIn: nil, to: &section, scratch: &services.head)
     services.small.recycle(lines)
     if let fault { return fault }
     if !section.isEmpty { backendStreams[backends.connections[backend].carrier].trailers = consume section }
@@ -107,10 +107,12 @@ extension Gateway {
     guard var lines = backendStreams[stream].trailers.take() else { return }
     queueSession(session)
     lines.append("\r\n")
-    var head = RequestHead(fieldLimit: 256)
-    guard case .complete = TrailerParser.parse(lines.bytes, into: &head),
-      backendSessions[session].session.sendTrailers(id, head.records, of: lines.bytes, &backendWorkspace)
-    else {
+    var isSent = false
+    if case .complete = TrailerParser.parse(lines.bytes, into: &services.head) {
+      isSent = backendSessions[session].session.sendTrailers(id, services.head, of: lines.bytes, &backendWorkspace)
+    }
+    services.small.recycle(lines)
+    guard isSent else {
       backendStreams[stream].fault = .proxyInternalError
       return pending.append(Token.make(.backend, backend))
     }

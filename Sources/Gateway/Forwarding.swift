@@ -298,7 +298,8 @@ extension Gateway {
     if exchanges[exchange].trailers == nil { exchanges[exchange].trailers = services.small.take() }
     let room = exchanges[exchange].trailers?.freeCapacity ?? 0
     let size = exchanges[exchange].trailers?.count ?? 0
-    guard line.count <= room, size + line.count <= services.headLimit else { return .headersTooLarge }
+    // (The empty line follows.)
+    guard line.count + 2 <= room, size + line.count <= services.headLimit else { return .headersTooLarge }
     exchanges[exchange].trailers?.append(line)
     return nil
   }
@@ -307,8 +308,8 @@ extension Gateway {
   mutating func endChunkedRequest(_ exchange: Handle) -> Fault? {
     if isOnStream(exchange) { return keepRequestTrailers(exchange) }
     services.request.append("0\r\n")
-    if let lines = exchanges[exchange].trailers.take() {
-      let fault = Trailers.append(lines, announcedIn: nil, to: &services.request, scratch: &services.head)
+    if var lines = exchanges[exchange].trailers.take() {
+      let fault = Trailers.append(&lines, announcedIn: nil, to: &services.request, scratch: &services.head)
       services.small.recycle(lines)
       if let fault { return fault }
     }

@@ -95,6 +95,9 @@ struct Services: ~Copyable {
     // …with what the gateway adds to a request, and what rules do.
     backendHead = RequestHead(fieldLimit: fieldLimit + 128)
   }
+
+  /// A buffer with room for `count` bytes: from the pool, to which it goes back, where those of the pool are large enough.
+  mutating func buffer(for count: Int) -> Buffer { count <= small.bufferCapacity ? small.take() : Buffer(capacity: count) }
 }
 
 /// One worker's gateway.

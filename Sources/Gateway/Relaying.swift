@@ -267,8 +267,8 @@ extension Gateway {
   mutating func endChunks(_ exchange: Handle) -> Fault? {
     guard exchanges[exchange].flags.contains(.chunked) else { return keepStreamTrailers(exchange) }
     services.responses.output.append("0\r\n")
-    if let lines = exchanges[exchange].trailers.take(), let announced = exchanges[exchange].heldHead.take() {
-      let fault = Trailers.append(lines, announcedIn: announced.bytes, to: &services.responses.output, scratch: &services.head)
+    if var lines = exchanges[exchange].trailers.take(), let announced = exchanges[exchange].heldHead.take() {
+      let fault = Trailers.append(&lines, announcedIn: announced.bytes, to: &services.responses.output, scratch: &services.head)
       services.small.recycle(lines)
       if fault != nil { return .responseProtocolError }
     }

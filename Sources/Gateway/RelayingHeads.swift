@@ -196,7 +196,7 @@ extension Gateway {
 
   /// Remembers which trailers were announced. On a stream they need not be, and nobody announces those of a call.
   private mutating func keepAnnouncement(_ exchange: Handle, _ bytes: Span<UInt8>, _ framing: RelayFraming) {
-    guard services.responseHead.flags.contains(.announcesTrailers) || exchanges[exchange].flags.contains(.grpc) else {
+    guard services.responseHead.flags.contains(.announcesTrailers) || exchanges[exchange].flags.contains(.grpc) && framing != .stream else {
       if framing == .stream { exchanges[exchange].flags.insert(.trailers) }
       return
     }

@@ -175,7 +175,7 @@ extension Gateway {
 
   @inline(never)
   mutating func keepClientRest(_ handle: Handle, _ cipher: borrowing Buffer) {
-    var rest = cipher.count <= services.small.bufferCapacity ? services.small.take() : Buffer(capacity: cipher.count)
+    var rest = services.buffer(for: cipher.count)
     rest.append(cipher.bytes)
     secured[handle].rest = consume rest
   }

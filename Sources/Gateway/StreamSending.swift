@@ -111,14 +111,14 @@ extension Gateway {
 
   /// Keeps the trailers of a response for the end of the stream.
   mutating func keepStreamTrailers(_ exchange: Handle) -> Fault? {
-    guard let lines = exchanges[exchange].trailers.take() else { return nil }
-    var section = Buffer(capacity: 2 * lines.count + 64)
+    guard var lines = exchanges[exchange].trailers.take() else { return nil }
+    var section = services.buffer(for: 2 * lines.count + 64)
     let isCall = exchanges[exchange].flags.contains(.grpc)
     let fault: Fault?
     if let announced = exchanges[exchange].heldHead.take(), !isCall {
-      fault = Trailers.append(lines, announcedIn: announced.bytes, to: &section, scratch: &services.head)
+      fault = Trailers.append(&lines, announcedIn: announced.bytes, to: &section, scratch: &services.head)
     } else {
-      fault = Trailers.append(lines, announcedIn: nil, to: &section, scratch: &services.head)
+      fault = Trailers.append(&lines, announcedIn: nil, to: &section, scratch: &services.head)
     }
     services.small.recycle(lines)
     if fault != nil { return .responseProtocolError }
@@ -132,10 +132,12 @@ extension Gateway {
     guard clients.contains(client), var lines = streams[clients[client].carrier].trailers.take() else { return }
     queueOutput(streams[clients[client].carrier].connection)
     lines.append("\r\n")
-    var head = RequestHead(fieldLimit: 256)
-    guard case .complete = TrailerParser.parse(lines.bytes, into: &head),
-      multiplexers[multiplexer].session.sendTrailers(id, head.records, of: lines.bytes, &workspace)
-    else {
+    var isSent = false
+    if case .complete = TrailerParser.parse(lines.bytes, into: &services.head) {
+      isSent = multiplexers[multiplexer].session.sendTrailers(id, services.head, of: lines.bytes, &workspace)
+    }
+    services.small.recycle(lines)
+    guard isSent else {
       streams[clients[client].carrier].code = .internalError
       return doom(client)
     }

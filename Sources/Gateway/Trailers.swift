@@ -7,22 +7,20 @@ import Wire
 enum Trailers {
   /// Parses trailer lines and appends those that may be passed on.
   /// - Parameters:
-  ///   - lines: whole lines with their ends, without the empty line.
+  ///   - lines: whole lines with their ends, without the empty line, for which there is room behind them.
   ///   - announced: names that were announced, as a comma-separated list; nil: all count as announced.
   ///   - scratch: a head whose fields are free to use.
   /// - Returns: why the section must be refused, if it must.
   @inline(never)
-  static func append(_ lines: borrowing Buffer, announcedIn announced: Span<UInt8>?, to output: inout Buffer, scratch: inout RequestHead) -> Fault? {
-    var section = Buffer(capacity: lines.count + 2)
-    section.append(lines.bytes)
-    section.append("\r\n")
-    guard output.freeCapacity >= 2 * section.count + 16 else { return .headersTooLarge }
-    switch TrailerParser.parse(section.bytes, into: &scratch) {
-    case .complete(section.count): break
+  static func append(_ lines: inout Buffer, announcedIn announced: Span<UInt8>?, to output: inout Buffer, scratch: inout RequestHead) -> Fault? {
+    lines.append("\r\n")
+    guard output.freeCapacity >= 2 * lines.count + 16 else { return .headersTooLarge }
+    switch TrailerParser.parse(lines.bytes, into: &scratch) {
+    case .complete(lines.count): break
     case .rejected(let fault): return fault
     default: return .httpRequestError
     }
-    let list = scratch.headers(in: section.bytes)
+    let list = scratch.headers(in: lines.bytes)
     for index in 0..<list.count where isAllowed(list.records[index].name, list.name(at: index)) {
       if let announced, !announced.listContains(list.name(at: index)) { continue }
       output.append(field: list.name(at: index), list.value(at: index))

@@ -117,10 +117,10 @@ public struct ClientSession: ~Copyable {
   }
 
   /// Sends the trailers that `wantsTrailers` asked for, which end the request.
-  public mutating func sendTrailers(_ stream: Int32, _ fields: Span<HeaderField>, of bytes: Span<UInt8>, _ workspace: inout ClientWorkspace) -> Bool {
+  public mutating func sendTrailers(_ stream: Int32, _ head: borrowing RequestHead, of bytes: Span<UInt8>, _ workspace: inout ClientWorkspace) -> Bool {
     unsafe bytes.withUnsafeBufferPointer { text in
       unsafe workspace.fields.removeAll()
-      guard let base = text.baseAddress, unsafe workspace.fields.append(fields, base) else { return false }
+      guard let base = text.baseAddress, unsafe workspace.fields.append(head.records, base) else { return false }
       return unsafe workspace.fields.span.withUnsafeBufferPointer {
         unsafe nghttp2_submit_trailer(session, stream, $0.baseAddress, $0.count) == 0
       }

@@ -331,10 +331,10 @@ public struct ServerSession: ~Copyable {
   // MARK: Trailers
 
   /// Sends the trailers that `wantsTrailers` asked for, which end the stream.
-  public mutating func sendTrailers(_ stream: Int32, _ fields: Span<HeaderField>, of bytes: Span<UInt8>, _ workspace: inout Workspace) -> Bool {
+  public mutating func sendTrailers(_ stream: Int32, _ head: borrowing RequestHead, of bytes: Span<UInt8>, _ workspace: inout Workspace) -> Bool {
     wake()
     return unsafe bytes.withUnsafeBufferPointer { text in
-      guard let base = text.baseAddress, unsafe workspace.collect(fields, base) else { return false }
+      guard let base = text.baseAddress, unsafe workspace.collect(head.records, base) else { return false }
       return unsafe workspace.fields.span.withUnsafeBufferPointer {
         unsafe nghttp2_submit_trailer(session, stream, $0.baseAddress, $0.count) == 0
       }

@@ -15,7 +15,9 @@ struct ScriptedClient: ~Copyable {
   var sent = 0
   /// Whether it has finished sending, or gone: what it gets from then on may be cut.
   var hasFinished = false
-  var hasGone = false
+  private(set) var hasGone = false
+  /// Whether the gateway had finished sending, in good order, when the client went.
+  private var wasEnded = false
   /// …or has cancelled something.
   var cancelled: Set<Int> = []
   var http2: HTTP2Client?
@@ -51,6 +53,19 @@ struct ScriptedClient: ~Copyable {
     requests.append(request)
   }
 
+  /// The client goes, with a reset or without.
+  mutating func leave(resetting: Bool) {
+    if !hasGone { wasEnded = isEnded }
+    hasGone = true
+    if resetting { scripted_reset(CInt(end)) } else { scripted_leave(CInt(end)) }
+  }
+
+  /// Whether the gateway has finished sending, in good order.
+  private var isEnded: Bool {
+    let left = scripted_left(CInt(end))
+    return left & CInt(SCRIPTED_ENDED | SCRIPTED_CLOSED) != 0 && left & CInt(SCRIPTED_WAS_RESET) == 0
+  }
+
   /// Whether the gateway can know what is asked for.
   func hasAsked(_ tag: Int) -> Bool { isHTTP2 || requests.contains { $0.tag == tag && $0.headEnd <= sent } }
 
@@ -73,8 +88,8 @@ struct ScriptedClient: ~Copyable {
 
   mutating func answers() throws(Violation) -> [Int: Answer] {
     if isHTTP2 { return http2?.answers ?? [:] }
-    let left = scripted_left(CInt(end))
-    let hasEnded = left & CInt(SCRIPTED_ENDED | SCRIPTED_CLOSED) != 0 && left & CInt(SCRIPTED_WAS_RESET) == 0
+    // A gateway whose client has gone need not show it that something is missing.
+    let hasEnded = hasGone ? wasEnded : isEnded
     let known = requests.map { request in
       var request = request
       // Of a head that is not over nothing is known yet.

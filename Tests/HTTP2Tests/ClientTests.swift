@@ -118,7 +118,7 @@ import Wire
     let lines = Array("x-sum: 1\r\n\r\n".utf8)
     var head = RequestHead()
     _ = TrailerParser.parse(lines.span, into: &head)
-    let isTaken = talk.session.sendTrailers(stream, head.records, of: lines.span, &talk.workspace)
+    let isTaken = talk.session.sendTrailers(stream, head, of: lines.span, &talk.workspace)
     #expect(isTaken)
     events = []
     #expect(talk.produce(&events).map(\.flags) == [Frame.endHeaders | Frame.endStream])

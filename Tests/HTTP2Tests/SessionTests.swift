@@ -80,7 +80,7 @@ import Wire
     let lines = Array("X-Sum: 1\r\n\r\n".utf8)
     var head = RequestHead()
     _ = TrailerParser.parse(lines.span, into: &head)
-    let isTaken = talk.session.sendTrailers(1, head.records, of: lines.span, &talk.workspace)
+    let isTaken = talk.session.sendTrailers(1, head, of: lines.span, &talk.workspace)
     #expect(isTaken)
     let frames = talk.produce(&events)
     #expect(frames.map(\.type) == [Frame.headers] && frames[0].flags == Frame.endHeaders | Frame.endStream)
