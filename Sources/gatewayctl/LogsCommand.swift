@@ -29,6 +29,8 @@ struct LogsCommand: ParsableCommand {
   @Option(name: .customLong("status"), help: ArgumentHelp("Only requests with this status, or class of it: 404, 5xx.", valueName: "status"))
   var status: String?
 
+  @OptionGroup var output: JSONOptions
+
   @Option(name: .customLong("contains"), help: ArgumentHelp("Only lines with this text.", valueName: "text"))
   var contains: String?
 
@@ -50,18 +52,20 @@ struct LogsCommand: ParsableCommand {
       Terminal.complain("\(path) cannot be read: \(Errno.current.text)")
       throw Outcome.failed
     }
-    for line in file.lines().filter(filter.passes).suffix(lines?.value ?? 20) { Terminal.print(line) }
+    for line in file.lines().filter(filter.passes).suffix(lines?.value ?? 20) { show(line) }
     while follow {
-      for line in file.lines() where filter.passes(line) { Terminal.print(line) }
+      for line in file.lines() where filter.passes(line) { show(line) }
       Poll.pause(milliseconds: 200)
       guard file.isReplaced || !gateway.isRunning else { continue }
       // What was written before it was replaced comes first.
-      for line in file.lines() where filter.passes(line) { Terminal.print(line) }
+      for line in file.lines() where filter.passes(line) { show(line) }
       guard gateway.isRunning else { return }
       if let now = try? gateway.status()["logs"][isAccess ? "access" : "error"].string, !now.isEmpty { path = now }
       if let next = LogTail(path) { file = next }
     }
   }
+
+  private func show(_ line: String) { Terminal.print(output.isJSON ? LogLine.json(line) : line) }
 }
 
 /// A log file that is read as it grows.
@@ -90,40 +94,5 @@ struct LogTail: ~Copyable {
     let lines = rest[..<end].split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map { Cell(String(decoding: $0, as: UTF8.self)).text }
     rest = Array(rest[(end + 1)...])
     return lines
-  }
-}
-
-/// Which lines are wanted. Pure.
-struct LogFilter {
-  static let levels = ["trace", "debug", "info", "warn", "error", "critical"]
-
-  var level: String?
-  var status: String?
-  var text: String?
-
-  func passes(_ line: String) -> Bool {
-    if let text, !line.contains(text) { return false }
-    if let level, let least = Self.levels.firstIndex(of: level) {
-      guard let found = Self.levels.firstIndex(where: { line.contains("] [\($0)] ") }), found >= least else { return false }
-    }
-    if let status, let wanted = Self.pattern(status) {
-      guard let found = Self.status(in: line), wanted.contains(found) else { return false }
-    }
-    return true
-  }
-
-  /// The statuses that `404` or `5xx` stands for.
-  static func pattern(_ text: String) -> ClosedRange<Int>? {
-    if text.count == 3, text.hasSuffix("xx"), let first = text.first?.wholeNumberValue, 1...5 ~= first { return first * 100...first * 100 + 99 }
-    guard let number = Int(text), 100...599 ~= number else { return nil }
-    return number...number
-  }
-
-  /// The status in a line of the access log: JSON, or the common format.
-  static func status(in line: String) -> Int? {
-    if line.hasPrefix("{") { return JSONValue(line).flatMap { $0["http.response.status_code"].number ?? $0["status"].number }.map { Int(clamping: $0) } }
-    let parts = line.split(separator: "\"", omittingEmptySubsequences: false)
-    guard parts.count > 2 else { return nil }
-    return parts[2].split(separator: " ").first.flatMap { Int($0) }
   }
 }

@@ -211,6 +211,9 @@ def test_logs_are_filtered_and_followed_over_a_rotation(launch, tmp_path: Path) 
     lines = gateway.ctl("logs", "--access", "--status", "5xx").stdout.splitlines()
     assert len(lines) == 1 and "/bad" in lines[0]
     assert len(gateway.ctl("logs", "--access", "-n", "2").stdout.splitlines()) == 2
+    assert [json.loads(line)["url.path"] for line in gateway.ctl("logs", "--access", "-n", "2", "--json").stdout.splitlines()] == ["/bad", "/nowhere"]
+    events = [json.loads(line) for line in gateway.ctl("logs", "--json", "-n", "100").stdout.splitlines()]
+    assert all(set(event) == {"time", "level", "message"} for event in events) and any("serves with" in event["message"] for event in events)
     assert "serves with" in gateway.ctl("logs", "--level", "info").stdout and gateway.ctl("logs", "--level", "critical").stdout == ""
     with subprocess.Popen([binaries() / "gatewayctl", "logs", "--access", "-f", "-n", "0", "-P", gateway.pid_file], stdout=subprocess.PIPE, text=True, env=clean_environment()) as follower:
         assert follower.stdout
