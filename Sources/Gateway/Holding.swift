@@ -53,7 +53,7 @@ extension Gateway {
   mutating func hold(_ exchange: Handle, _ client: Handle, _ bytes: Span<UInt8>) {
     exchanges[exchange].flags.insert(services.responseHead.flags.contains(.version2) ? [.holding, .heldFromHTTP2] : .holding)
     clients[client].flags.insert(.holding)
-    var copy = Buffer(capacity: bytes.count)
+    var copy = services.buffer(for: bytes.count)
     copy.append(bytes)
     exchanges[exchange].heldHead = consume copy
   }
@@ -75,18 +75,25 @@ extension Gateway {
     return true
   }
 
+  /// Composes the head of a response that was collected.
+  private mutating func composeHeld(_ exchange: Handle, _ head: borrowing Buffer) -> Fault? {
+    var parser = ResponseParser()
+    guard case .complete = parser.parse(head.bytes, into: &services.responseHead) else { return .proxyInternalError }
+    if exchanges[exchange].flags.contains(.heldFromHTTP2) { services.responseHead.flags.insert(.version2) }
+    exchanges[exchange].flags.remove([.holding, .untilClose, .heldFromHTTP2])
+    var framing = RelayFraming.length(clients[exchanges[exchange].client].backlog.count)
+    if case .length = services.responseHead.body, exchanges[exchange].flags.isDisjoint(with: .compressing) { framing = .asReceived }
+    return composeHead(exchange, head.bytes, framing)
+  }
+
   /// Sends a response that was collected: its length is known now.
   @inline(never)
   mutating func releaseHeld(_ exchange: Handle) -> Fault? {
     let client = exchanges[exchange].client
     guard let head = exchanges[exchange].heldHead.take() else { return .proxyInternalError }
-    var parser = ResponseParser()
-    guard case .complete = parser.parse(head.bytes, into: &services.responseHead) else { return .proxyInternalError }
-    if exchanges[exchange].flags.contains(.heldFromHTTP2) { services.responseHead.flags.insert(.version2) }
-    exchanges[exchange].flags.remove([.holding, .untilClose, .heldFromHTTP2])
-    var framing = RelayFraming.length(clients[client].backlog.count)
-    if case .length = services.responseHead.body, exchanges[exchange].flags.isDisjoint(with: .compressing) { framing = .asReceived }
-    if let fault = composeHead(exchange, head.bytes, framing) { return fault }
+    let fault = composeHeld(exchange, head)
+    services.small.recycle(head)
+    if let fault { return fault }
     clients[client].flags.remove(.holding)
     exchanges[exchange].flags.insert(.committed)
     // The head goes before what was collected, and with its first piece where that is taken at once.

@@ -114,11 +114,11 @@ extension Gateway {
     guard var lines = exchanges[exchange].trailers.take() else { return nil }
     var section = services.buffer(for: 2 * lines.count + 64)
     let isCall = exchanges[exchange].flags.contains(.grpc)
+    if isCall { exchanges[exchange].heldHead = nil }
     let fault: Fault?
-    if let announced = exchanges[exchange].heldHead.take(), !isCall {
-      fault = Trailers.append(&lines, announcedIn: announced.bytes, to: &section, scratch: &services.head)
-    } else {
-      fault = Trailers.append(&lines, announcedIn: nil, to: &section, scratch: &services.head)
+    switch exchanges[exchange].heldHead {
+    case .some(let announced): fault = Trailers.append(&lines, announcedIn: announced.bytes, to: &section, scratch: &services.head)
+    case .none: fault = Trailers.append(&lines, announcedIn: nil, to: &section, scratch: &services.head)
     }
     services.small.recycle(lines)
     if fault != nil { return .responseProtocolError }
@@ -127,7 +127,7 @@ extension Gateway {
     return nil
   }
 
-  /// All DATA of a stream is out: its trailers end it.
+  /// All DATA of a stream is out: its trailers end it. Nothing when they have been handed in.
   mutating func sendTrailers(_ multiplexer: Handle, _ client: Handle, _ id: Int32) {
     guard clients.contains(client), var lines = streams[clients[client].carrier].trailers.take() else { return }
     queueOutput(streams[clients[client].carrier].connection)
@@ -184,7 +184,12 @@ extension Gateway {
     let multiplexer = clients[client].multiplexer
     for _ in 0..<Self.writeBudget {
       guard clients[client].backlog.isEmpty else { return }
-      let outcome = Self.collect(&multiplexers[multiplexer], &clients, &streams, &services, &frames, &workspace, &relieved)
+      frames.removeAll()
+      var outcome = Self.collect(&multiplexers[multiplexer], &clients, &streams, &services, &frames, &workspace, &relieved)
+      if workspace.wantsTrailers, outcome != .failed {
+        submitTrailers(multiplexer)
+        outcome = Self.collect(&multiplexers[multiplexer], &clients, &streams, &services, &frames, &workspace, &relieved)
+      }
       let isEmpty = frames.isEmpty
       if !isEmpty { writeOut(client) }
       actOnEvents(client, multiplexer, Span())
@@ -202,6 +207,14 @@ extension Gateway {
     queueOutput(client)
   }
 
+  /// Hands in the trailers that have been asked for while frames were put together: they go in the same write as the DATA before them.
+  @inline(never)
+  private mutating func submitTrailers(_ multiplexer: Handle) {
+    for position in 0..<workspace.eventCount {
+      if case .wantsTrailers(let tag, let stream) = workspace.event(at: position) { sendTrailers(multiplexer, Handle(token: tag), stream) }
+    }
+  }
+
   /// Everything has been said; what has not gone yet is sent before the connection is closed.
   private mutating func end(_ client: Handle) {
     clients[client].flags.formUnion([.closing, .mustLinger])
@@ -212,8 +225,7 @@ extension Gateway {
     _ multiplexer: inout Multiplexer, _ clients: inout Slab<Client>, _ streams: inout Slab<Stream>, _ services: inout Services,
     _ frames: inout Buffer, _ workspace: inout Workspace, _ relieved: inout TokenQueue
   ) -> ProduceOutcome {
-    frames.removeAll()
-    return multiplexer.session.produce(into: &frames, limit: frameLimit, &workspace) { tag, take, output in
+    multiplexer.session.produce(into: &frames, limit: frameLimit, &workspace) { tag, take, output in
       let client = Handle(token: tag)
       guard clients.contains(client), clients[client].flags.isDisjoint(with: .doomed) else { return BodyState(count: 0, isComplete: false, hasTrailers: false) }
       if take > 0 {

@@ -2,8 +2,9 @@
 //
 // nghttp2 does framing, header compression, flow control and the state of streams; whoever owns the session decides what a
 // response means. Each request is given a number of the owner's (its tag, not 0), by which events name its stream.
-// Invariants: the context outlives the nghttp2 session; the pointers in it are set only while a method here runs.
+// Invariants: the context and the arena, in which nghttp2 keeps the session, outlive it; the pointers in it are set only while a method here runs.
 
+import CLinux
 import CNghttp2
 import HTTPModel
 import Memory
@@ -14,22 +15,30 @@ import Wire
 public struct ClientSession: ~Copyable {
   private let session: OpaquePointer
   private let context: UnsafeMutablePointer<ClientContext>
+  /// Its blocks are of few sizes and short lives, which an arena serves faster than malloc does.
+  private let arena: UnsafeMutablePointer<Arena>
 
   /// Makes a session and lets it say its preface and SETTINGS. Nil when there is no memory.
   public init?(_ profile: borrowing ClientProfile, _ settings: ClientSettings) {
     guard let option = unsafe profile.makeOption(settings) else { return nil }
     defer { unsafe nghttp2_option_del(option) }
+    guard let base = unsafe clx_reserve(Arena.size) else { return nil }
+    let arena = unsafe Arena.make(at: base)
+    var functions = unsafe Arena.functions(arena)
     let context = UnsafeMutablePointer<ClientContext>.allocate(capacity: 1)
     unsafe context.initialize(to: ClientContext(settings))
     var session: OpaquePointer?
-    guard unsafe nghttp2_session_client_new2(&session, profile.callbacks, context, option) == 0, let session = unsafe session else {
+    guard unsafe nghttp2_session_client_new3(&session, profile.callbacks, context, option, &functions) == 0, let session = unsafe session else {
       unsafe context.deinitialize(count: 1)
       unsafe context.deallocate()
+      unsafe clx_release(base, Arena.size)
       return nil
     }
+    unsafe arena.pointee.framePlaceIsFree = false
     unsafe context.pointee.session = session
     unsafe self.session = session
     unsafe self.context = context
+    unsafe self.arena = arena
     submit(settings)
   }
 
@@ -37,6 +46,7 @@ public struct ClientSession: ~Copyable {
     unsafe nghttp2_session_del(session)
     unsafe context.deinitialize(count: 1)
     unsafe context.deallocate()
+    unsafe clx_release(arena, Arena.size)
   }
 
   private func submit(_ settings: ClientSettings) {

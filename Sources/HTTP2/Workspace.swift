@@ -55,6 +55,8 @@ public struct Workspace: ~Copyable {
   public var answers = PreparedAnswers()
   /// Prepared answers on streams without a tag of which something has not gone yet, at most.
   public var openAnswers = 0
+  /// Whether there is a `wantsTrailers` among the events.
+  public private(set) var wantsTrailers = false
   private let capacity: Int
   private let fieldLimit: Int
 
@@ -74,9 +76,13 @@ public struct Workspace: ~Copyable {
   public mutating func clear() {
     events.removeAll()
     used = 0
+    wantsTrailers = false
   }
 
-  mutating func append(_ event: SessionEvent) { events.append(event) }
+  mutating func append(_ event: SessionEvent) {
+    if case .wantsTrailers = event { wantsTrailers = true }
+    events.append(event)
+  }
 
   /// The place for another section.
   mutating func takeSection(_ stream: Int32, isTrailers: Bool, knowsProtocol: Bool) -> Int {
