@@ -32,8 +32,8 @@ private func readAnswer(_ bytes: [UInt8], _ position: inout Int, to request: Sen
     let lines = Array(bytes[position..<headEnd]).pieces(between: lineEnd)
     position = headEnd + 4
     let line = text(lines[0])
-    // Whoever asks in HTTP/1.0 is answered in it.
-    guard line.hasPrefix("HTTP/1.\(request.step.isVersion10 ? 0 : 1) "), line.utf8.count >= 12, let status = Int(line.dropFirst(9).prefix(3)), 100...599 ~= status else {
+    // Whoever asks in HTTP/1.0 is answered in it, unless it had not been said yet.
+    guard line.hasPrefix("HTTP/1.\(request.step.isVersion10 ? 0 : 1) ") || line.hasPrefix("HTTP/1.1 408 "), line.utf8.count >= 12, let status = Int(line.dropFirst(9).prefix(3)), 100...599 ~= status else {
       throw Violation(description: "a status line: \(line)")
     }
     var fields: [(name: String, value: String)] = []

@@ -538,7 +538,7 @@ def test_wrong_password(launch, tmp_path: Path) -> None:
         assert statuses(gateway, 4) == [200, 200, 200, 429]
         gateway.reload(rate_limit=limits(zone(f"redis://127.0.0.1:{server.port}", fallback="deny")))
         until(lambda: timed(gateway)[0] == 503, what="the server is not used")
-        assert "NOAUTH" in gateway.log
+        until(lambda: "NOAUTH" in gateway.log, what="the reason")
     finally:
         server.kill()
 
