@@ -56,7 +56,8 @@ private func readAnswer(_ bytes: [UInt8], _ position: inout Int, to request: Sen
     let lengths = values("content-length"), codings = values("transfer-encoding")
     try require(lengths.count <= 1 && codings.count <= 1 && (lengths.isEmpty || codings.isEmpty), "two lengths")
     try require(values("date").count <= 1 && values("via").count <= 2, "fields that are repeated")
-    if request.step.method == "HEAD" || status == 204 || status == 304 {
+    // (A 408 is given before it is known what was asked.)
+    if request.step.method == "HEAD" && status != 408 || status == 204 || status == 304 {
       try require(status != 204 || (lengths.isEmpty && codings.isEmpty), "204 with a length")
       answer.isWhole = true
       return isClosing

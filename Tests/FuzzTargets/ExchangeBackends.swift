@@ -28,7 +28,8 @@ struct ScriptedBackend {
   /// The requests that have come to it in order, as far as their heads are here: stream (0 over HTTP/1.1), method and tag.
   func requests() throws(Violation) -> [(stream: Int, method: String, tag: Int)] {
     let bytes = sentBytes(end)
-    return isHTTP2 ? try http2Requests(bytes) : try http1Requests(bytes)
+    var isMidway = false
+    return isHTTP2 ? try http2Requests(bytes) : try http1Requests(bytes, &isMidway)
   }
 
   private func http2Requests(_ bytes: [UInt8]) throws(Violation) -> [(stream: Int, method: String, tag: Int)] {
@@ -45,11 +46,15 @@ struct ScriptedBackend {
     return result
   }
 
-  private func http1Requests(_ bytes: [UInt8]) throws(Violation) -> [(stream: Int, method: String, tag: Int)] {
+  /// - Parameter isMidway: the last head is not all there.
+  private func http1Requests(_ bytes: [UInt8], _ isMidway: inout Bool) throws(Violation) -> [(stream: Int, method: String, tag: Int)] {
     var result: [(stream: Int, method: String, tag: Int)] = []
     var position = 0
     while position < bytes.count {
-      guard let headEnd = bytes.position(of: lineEnd + lineEnd, from: position) else { return result }
+      guard let headEnd = bytes.position(of: lineEnd + lineEnd, from: position) else {
+        isMidway = true
+        return result
+      }
       let lines = Array(bytes[position..<headEnd]).pieces(between: lineEnd).map { text($0) }
       position = headEnd + 4
       let parts = lines[0].split(separator: " ", omittingEmptySubsequences: false)
@@ -110,7 +115,10 @@ struct ScriptedBackend {
 
   /// Puts a response to the next request that has none behind what is unsent.
   mutating func respond(_ step: ResponseStep, id: Int) throws(Violation) {
-    let requests = try requests()
+    var isMidway = false
+    let requests = try http1Requests(sentBytes(end), &isMidway)
+    // An answer to a head that is still on its way is one, but nobody here knows to what.
+    if isMidway, responses.count >= requests.count { isWild = true }
     // Whatever comes behind a response that has no other end belongs to it.
     if responses.last?.endsByClosing == true { isWild = true }
     let tag = responses.count < requests.count ? requests[responses.count].tag : -1

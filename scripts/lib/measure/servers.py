@@ -217,6 +217,9 @@ _NGINX_BACKEND = _NGINX_COMMON + """
 
 def _write_nginx(template: str, settings: Settings, name: str) -> list[str]:
     file = settings.directory / f"{name}.conf"
+    if settings.zones:
+        # What `return` answers, limit_req is never asked about.
+        template = template.replace('return 200 "{answer}";', "empty_gif;", 1)
     file.write_text(template.format(
         directory=settings.directory, port=settings.port, tls_port=settings.tls_port, h2_port=settings.h2_port, chain=certificate()[0], key=certificate()[1], suites=SUITES,
         backend=settings.backend, answer=ANSWER,
