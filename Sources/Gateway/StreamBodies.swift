@@ -188,6 +188,8 @@ extension Gateway {
   private mutating func bodyEnded(_ client: Handle) {
     if clients[client].flags.contains(.discarding) { clients[client].flags.remove(.discarding) }
     guard let exchange = clients[client].exchange, !clients[client].body.isComplete else { return }
+    // Nothing goes before the head: while there is no connection that takes it, the end waits, as a body would.
+    guard wantsBody(exchange) else { return clients[client].flags.formUnion(.readable) }
     _ = clients[client].body.streamEnded()
     var position = 0
     if let fault = passBody(exchange, Span(), &position) { return fail(exchange, fault) }

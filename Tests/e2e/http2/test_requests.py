@@ -262,3 +262,26 @@ def test_pieces_of_any_size(gateway: Gateway, backend: Backend) -> None:
         for byte in PREFACE + settings_frame({}) + frame(HEADERS, END_HEADERS | END_STREAM, 1, block(fields)):
             client.send(bytes([byte]))
         assert client.answer(1).body == b"hello"
+
+
+def test_an_empty_body_ends_behind_its_head(launch, backend: Backend) -> None:
+    """…also where it has ended before there is a connection that takes the head."""
+
+    def slow(connection: Connection, asked: Request) -> None:
+        connection.read_body(asked)
+        time.sleep(0.2)
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    backend.answer = slow
+    gateway = launch(upstreams=[upstream(backend.port, pool={"max_connections": 1, "max_idle_connections": 1})])
+    with Http2(gateway.port) as client:
+        streams = []
+        for trailers in (False, True, False):
+            stream = client.request("POST", "/api", ("te", "trailers"), end=False)
+            if trailers:
+                client.headers([("x-check", "1")], stream=stream)
+            else:
+                client.data(stream, b"")
+            streams.append(stream)
+        assert [client.answer(stream).status for stream in streams] == [200, 200, 200]
+    assert [request.body for request in backend.requests[-3:]] == [b"", b"", b""]
