@@ -104,12 +104,17 @@ extension Gateway {
   mutating func dropDelayed(_ client: Handle) {
     var bytes = Buffer.absent
     guard let request = release(client, &bytes) else { return }
+    noteGivenUp(client, request.id, request.length, bytes)
+  }
+
+  /// Takes down that a client has given up a request which was not routed yet, with the head in `services.head`.
+  mutating func noteGivenUp(_ client: Handle, _ id: RequestID, _ length: Int, _ bytes: consuming Buffer) {
     let fault: Fault = clients[client].flags.contains(.stalled) ? .clientStalled : drain.isOver ? .drainDeadline : .clientAborted
     counters.count(fault: fault.rawValue)
     if fault == .clientAborted { counters.add(.clientAborts) }
     counters.add(.requestsAnswered)
     count(status: 499, route: -1, microseconds: services.nowMicroseconds &- clients[client].requestStart)
-    if logsAccess { logLocal(client, 499, fault, route: -1, request.id, sent: 0, body: 0, request.length, bytes.bytes) }
+    if logsAccess { logLocal(client, 499, fault, route: -1, id, sent: 0, body: 0, length, bytes.bytes) }
     services.small.recycle(bytes)
   }
 }

@@ -80,13 +80,7 @@ extension Gateway {
     guard stores.waiters.contains(clients[client].waiter) else { return }
     var bytes = Buffer.absent
     let request = unpark(client, &bytes)
-    let fault: Fault = clients[client].flags.contains(.stalled) ? .clientStalled : drain.isOver ? .drainDeadline : .clientAborted
-    counters.count(fault: fault.rawValue)
-    if fault == .clientAborted { counters.add(.clientAborts) }
-    counters.add(.requestsAnswered)
-    count(status: 499, route: -1, microseconds: services.nowMicroseconds &- clients[client].requestStart)
-    if logsAccess { logLocal(client, 499, fault, route: -1, request.id, sent: 0, body: 0, request.length, bytes.bytes) }
-    services.small.recycle(bytes)
+    noteGivenUp(client, request.id, request.length, bytes)
   }
 
   private mutating func release(_ waiter: Handle) {

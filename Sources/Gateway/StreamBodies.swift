@@ -188,12 +188,19 @@ extension Gateway {
   private mutating func bodyEnded(_ client: Handle) {
     if clients[client].flags.contains(.discarding) { clients[client].flags.remove(.discarding) }
     guard let exchange = clients[client].exchange, !clients[client].body.isComplete else { return }
-    // Nothing goes before the head: while there is no connection that takes it, the end waits, as a body would.
-    guard wantsBody(exchange) else { return clients[client].flags.formUnion(.readable) }
+    // Nothing goes before the head: while there is no connection that has taken it, the end waits, as a body would.
+    if exchanges[exchange].upstream >= 0, !hasHeadGone(exchange) { return clients[client].flags.formUnion(.readable) }
     _ = clients[client].body.streamEnded()
     var position = 0
     if let fault = passBody(exchange, Span(), &position) { return fail(exchange, fault) }
     bodyIsComplete(exchange)
+  }
+
+  /// Whether there is somewhere for the end of a body: a connection that has the head, or what is collected.
+  private mutating func hasHeadGone(_ exchange: Handle) -> Bool {
+    if exchanges[exchange].flags.contains(.collecting) { return true }
+    guard let backend = exchanges[exchange].backend else { return false }
+    return backends.connections[backend].takesBody
   }
 
   /// The response is out while the request still goes on. What still comes of it is dropped, unless it was refused or cannot

@@ -86,7 +86,9 @@ public struct ReplyReader: ~Copyable {
     case chr_integers where unsafe answer.pointee.count == 4:
       let numbers = unsafe answer.pointee.numbers
       let verdict = StoreVerdict(taken: numbers.0, remaining: numbers.1, untilToken: numbers.2, untilAdmitted: numbers.3)
-      let isSound = verdict.taken >= 0 && verdict.remaining >= 0 && verdict.untilToken >= 0 && verdict.untilAdmitted >= 0
+      // No number that could overflow when another one is added.
+      let sound: ClosedRange<Int64> = 0...1 << 60
+      let isSound = sound.contains(verdict.taken) && sound.contains(verdict.remaining) && sound.contains(verdict.untilToken) && sound.contains(verdict.untilAdmitted)
       return isSound ? .verdict(verdict) : .other
     case chr_text: return .text(text)
     case chr_error: return .error(text)

@@ -35,7 +35,7 @@ import Testing
 
   @Test(arguments: [
     "*3\r\n:1\r\n:2\r\n:3\r\n", "*5\r\n:1\r\n:2\r\n:3\r\n:4\r\n:5\r\n", "*4\r\n:1\r\n:2\r\n:3\r\n$1\r\nx\r\n", "*4\r\n:1\r\n:2\r\n:3\r\n*1\r\n:4\r\n",
-    "*4\r\n:-1\r\n:2\r\n:3\r\n:4\r\n", "*4\r\n:1\r\n:2\r\n:3\r\n$-1\r\n", "*-1\r\n", "*9\r\n" + String(repeating: ":1\r\n", count: 9),
+    "*4\r\n:-1\r\n:2\r\n:3\r\n:4\r\n", "*4\r\n:1\r\n:9223372036854775807\r\n:3\r\n:4\r\n", "*4\r\n:1\r\n:2\r\n:3\r\n$-1\r\n", "*-1\r\n", "*9\r\n" + String(repeating: ":1\r\n", count: 9),
   ])
   func otherReplies(_ text: String) { #expect(Self.readings(text) == [.reply(.other)]) }
 
