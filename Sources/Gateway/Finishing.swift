@@ -86,7 +86,7 @@ extension Gateway {
   /// The client is closed while its exchange runs.
   mutating func abandon(_ exchange: Handle) {
     if exchanges[exchange].flags.contains(.mirror) { return failMirror(exchange) }
-    if exchanges[exchange].fault == .none, !hasBareHead(exchange) || !clients[exchanges[exchange].client].backlog.isEmpty {
+    if exchanges[exchange].fault == .none, !clients[exchanges[exchange].client].backlog.isEmpty || !hasBareHead(exchange) && !hasWholeBody(exchange) {
       let fault: Fault = clients[exchanges[exchange].client].flags.contains(.stalled) ? .clientStalled : drain.isOver ? .drainDeadline : .clientAborted
       exchanges[exchange].fault = fault
       counters.count(fault: fault.rawValue)
@@ -105,6 +105,17 @@ extension Gateway {
     let flags = exchanges[exchange].flags, status = Status(exchanges[exchange].status)
     return flags.contains([.committed, .hasHead, .requestComplete]) && !flags.contains(.upgraded)
       && (exchanges[exchange].head.method == .head || status.code >= 200 && status.forbidsBody)
+  }
+
+  /// Whether an HTTP/1.1 client has been sent a body of the length it was told, and only the end of the backend's stream has not come
+  /// yet: for the client the response is over, and it may close (RFC 9112 §6.3).
+  private mutating func hasWholeBody(_ exchange: Handle) -> Bool {
+    let flags = exchanges[exchange].flags
+    guard let backend = exchanges[exchange].backend, flags.contains([.committed, .hasHead, .requestComplete]),
+      flags.isDisjoint(with: [.holding, .chunked, .trailers, .untilClose, .compressing, .upgraded]),
+      !clients[exchanges[exchange].client].flags.contains(.stream), backends.connections[backend].carriage == .stream
+    else { return false }
+    return backends.connections[backend].body.isComplete && services.responses.output.isEmpty
   }
 
   /// Nothing is missing from such a response, whatever becomes of its backend.

@@ -432,6 +432,34 @@ def test_a_client_that_goes_cancels_its_stream(behind: Behind) -> None:
     assert codes == [8] and setting.ask().status == 200 and len(setting.backend.connections) == 1
 
 
+@pytest.mark.parametrize(("missing", "token"), [(0, "-"), (1, "client_aborted")])
+def test_a_client_that_has_all_may_go(behind: Behind, missing: int, token: str) -> None:
+    """A body of known length is over with its last byte, whether or not the backend has ended its stream."""
+    resets: list[int] = []
+
+    def scenario(peer: Peer) -> None:
+        server = Peer2(peer)
+        asked = server.request()
+        server.headers(asked.stream, [(":status", "200"), ("content-length", str(5 + missing))])
+        server.data(asked.stream, b"hello", end=False)
+        while asked.reset is None:
+            server.step()
+        resets.append(asked.reset)
+        server.drain()
+
+    setting = start(behind, scenario, proxy={"buffering": "never"})
+    with Client(setting.gateway.port) as client:
+        client.send(request("GET", "/api", "X-Request-Id: whole"))
+        received = b""
+        while not received.endswith(b"hello"):
+            received += client.sock.recv(65536)
+        client.reset()
+    entry = setting.entry("whole")
+    assert entry.get("error.type", "-") == token and entry["http.response.status_code"] == 200
+    until(lambda: resets, what="the reset of the stream")
+    assert resets == [8] and setting.stats()["faults"] == ({token: 1} if missing else {})
+
+
 def test_a_stop_says_goodbye(behind: Behind) -> None:
     watched = Watched()
     setting = start(behind, watched)
