@@ -57,6 +57,8 @@ struct ExchangeFlags: OptionSet, BitwiseCopyable {
   static var sticky: ExchangeFlags { ExchangeFlags(rawValue: 1 << 32) }
   /// How the attempt under way ends says something about its endpoint.
   static var watched: ExchangeFlags { ExchangeFlags(rawValue: 1 << 33) }
+  /// All of the response has been handed over; what waits in the client's backlog is all that is left to do.
+  static var delivering: ExchangeFlags { ExchangeFlags(rawValue: 1 << 34) }
   /// Some statuses are retried.
   static var watchesStatus: ExchangeFlags { ExchangeFlags(rawValue: 1 << 18) }
   /// It is a copy of a request, for which nobody waits.

@@ -86,6 +86,10 @@ extension Gateway {
   /// The client is closed while its exchange runs.
   mutating func abandon(_ exchange: Handle) {
     if exchanges[exchange].flags.contains(.mirror) { return failMirror(exchange) }
+    // What still waits has not been sent.
+    let unsent = clients[exchanges[exchange].client].backlog.count
+    exchanges[exchange].sent = max(0, exchanges[exchange].sent - unsent)
+    exchanges[exchange].bodySent = max(0, exchanges[exchange].bodySent - unsent)
     if exchanges[exchange].fault == .none, !clients[exchanges[exchange].client].backlog.isEmpty || !hasBareHead(exchange) && !hasWholeBody(exchange) {
       let fault: Fault = clients[exchanges[exchange].client].flags.contains(.stalled) ? .clientStalled : drain.isOver ? .drainDeadline : .clientAborted
       exchanges[exchange].fault = fault
@@ -241,6 +245,7 @@ extension Gateway {
   mutating func finish(_ pinned: Pin<Exchange>) {
     if !exchanges[pinned].flags.isDisjoint(with: [.edits, .mirror]), endsAsMirror(pinned.handle) { return }
     let client = unsafe clients.pin(exchanges[pinned].client)
+    if !clients[client].backlog.isEmpty, awaitsDelivery(pinned.handle) { return }
     counters.subtract(.requestsActive)
     counters.add(exchanges[pinned].upstream < 0 ? .requestsAnswered : .requestsForwarded)
     let headAt = exchanges[pinned].headAt
@@ -267,6 +272,37 @@ extension Gateway {
     }
     setClientTimer(client, .idle, plan.timeouts.idle)
     if hasMore || clients[client].input != nil || clients[client].flags.contains(.readable) { enqueue(client.handle) }
+  }
+
+  /// Everything of the response is here, and some of it waits for the client: the exchange ends when that has gone, or the client has, so
+  /// that its line in the log tells which. (Of a stream's response the last bytes go with the turn; nobody waits for those.)
+  /// - Returns: false when it ends now.
+  @inline(never)
+  private mutating func awaitsDelivery(_ exchange: Handle) -> Bool {
+    let client = exchanges[exchange].client, isStream = clients[client].flags.contains(.stream)
+    guard !exchanges[exchange].flags.contains(.upgraded), clients[client].flags.isDisjoint(with: [.doomed, .void]),
+      !isStream || clients[client].backlog.count > 16_384 && clients[client].body.isComplete
+    else { return false }
+    // What the backend did is known; what the client will do is not the backend's.
+    if exchanges[exchange].flags.contains(.watched) { judge(exchange, exchanges[exchange].fault, exchanges[exchange].status) }
+    reportAttempt(exchange)
+    exchanges[exchange].deadline = 0
+    exchanges[exchange].flags.remove(.collecting)
+    exchanges[exchange].flags.formUnion([.committed, .delivering])
+    clients[client].flags.remove([.holding, .owesContinue, .pouring])
+    if isStream {
+      streams[clients[client].carrier].flags.insert(.over)
+      streamHasMore(client)
+    } else {
+      flushAfterExchange(client)
+    }
+    return true
+  }
+
+  /// Nothing of the response of a client waits any more: if that was all that its exchange waited for, it ends.
+  mutating func noteDelivery(_ client: Handle) {
+    guard clients[client].backlog.isEmpty, let exchange = clients[client].exchange, exchanges[exchange].flags.contains(.delivering) else { return }
+    finish(exchange)
   }
 
   /// Ends what not every exchange is: a call, an attempt that its upstream's guard has let through, or one that says something about its endpoint.

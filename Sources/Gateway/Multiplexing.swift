@@ -152,6 +152,7 @@ extension Gateway {
         guard clients.contains(client) else { continue }
         let record = clients[client].carrier
         streams[record].flags.insert(.closed)
+        if code == 0 { noteDelivery(client) }
         // A WebSocket that both sides have ended may still have something to pass on; its exchange will come to its end by itself.
         // (A stream that the client's END_STREAM has closed is not found by its number any more.)
         if code == 0, streams[record].flags.contains(.over), let exchange = clients[client].exchange, exchanges[exchange].session != nil {

@@ -46,7 +46,7 @@ extension Gateway {
       if !clients[client].body.isComplete { return receiveBody(client, exchange) }
       if exchanges[exchange].flags.contains(.upgraded) { return serveUpgraded(client, exchange) }
       // A FIN while the answer is awaited may be a half-close or the end: TCP cannot tell, so a setting does.
-      if flags.contains(.ended), plan.http1.halfClose == .cancel { doom(client) }
+      if flags.contains(.ended), plan.http1.halfClose == .cancel, !exchanges[exchange].flags.contains(.delivering) { doom(client) }
       return
     }
     // Answers that the client does not take hold back its next requests.

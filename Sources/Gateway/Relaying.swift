@@ -74,6 +74,7 @@ extension Gateway {
   /// The client has taken response bytes: its backend may be read again.
   mutating func resumeResponse(_ exchange: Handle) {
     guard let backend = exchanges[exchange].backend else {
+      if exchanges[exchange].flags.contains(.delivering) { return noteDelivery(exchanges[exchange].client) }
       if exchanges[exchange].flags.contains(.file) { sendFile(exchange) }
       return
     }

@@ -207,6 +207,7 @@ extension Gateway {
   /// be of use any more: then the client is told not to go on (RFC 9113 §8.1).
   mutating func responseWent(_ multiplexer: Handle, _ id: Int32) {
     guard let client = client(of: id, multiplexer) else { return }
+    noteDelivery(client)
     // A WebSocket may be over in one direction only.
     if let exchange = clients[client].exchange, exchanges[exchange].session != nil { return }
     guard clients[client].flags.contains(.discarding) else {

@@ -232,11 +232,10 @@ extension Gateway {
         move(take, &clients[client].backlog, &services, &output)
         relieved.append(tag)
       }
-      // Once its exchange is over, all there is of a response is in the backlog.
+      // Once its exchange is over, or will be with it, all there is of a response is in the backlog.
+      let isComplete = clients[client].exchange == nil || streams[clients[client].carrier].flags.contains(.over)
       return BodyState(
-        count: clients[client].backlog.count,
-        isComplete: clients[client].exchange == nil || streams[clients[client].carrier].flags.contains(.over),
-        hasTrailers: clients[client].exchange == nil && hasTrailers(streams[clients[client].carrier]))
+        count: clients[client].backlog.count, isComplete: isComplete, hasTrailers: isComplete && hasTrailers(streams[clients[client].carrier]))
     }
   }
 

@@ -86,6 +86,27 @@ def test_a_client_without_window_costs_no_memory(gateway: Gateway, backend: Back
     until(lambda: "client_stalled" in gateway.log, what="the fault in the log")
 
 
+@pytest.mark.parametrize("then", ["cancels", "stalls", "reads"])
+def test_what_waits_for_a_stream_belongs_to_its_exchange(launch, backend: Backend, then: str) -> None:  # type: ignore[no-untyped-def]
+    """The backend has sent everything, and is free again; what becomes of the rest is in the log all the same."""
+    gateway = launch(access_log=True, upstreams=[upstream(backend.port)], send_timeout_sec="1s")
+    body = b"x" * 60_000
+    backend.answer = reply(body=body)
+    with Http2(gateway.port, settings={4: 20_000}, windows=False) as client:
+        stream = client.request("GET", "/api")
+        client.until(lambda: len(client.answers[stream].body) == 20_000, "the first window")
+        until(lambda: json.loads(gateway.get("/stats").body)["upstream_connections"]["idle"] == 1, what="the backend's connection")
+        if then == "cancels":
+            client.reset(stream)
+        elif then == "reads":
+            client.give(40_000, stream)
+            assert client.answer(stream).body == body
+        entry = until(lambda: [one for one in gateway.access_entries(1) if one["url.path"] == "/api"], what="the line")[0]
+    token = {"cancels": "client_aborted", "stalls": "client_stalled"}.get(then)
+    assert entry.get("error.type") == token and entry["http.response.status_code"] == 200
+    assert entry["http.response.body.size"] == (len(body) if then == "reads" else 20_000)
+
+
 def test_a_slow_backend_holds_the_client_back(gateway: Gateway, backend: Backend) -> None:
     backend.answer = lambda connection, request: time.sleep(1.5)
     backend.listener.setsockopt(1, 8, 16_384)  # SO_RCVBUF, for connections made from now on

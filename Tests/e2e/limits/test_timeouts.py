@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -10,13 +11,15 @@ from support.backend import Backend, head
 from support.client import Client, request
 from support.configuration import respond, upstream
 from support.gateway import Gateway
+from support.wait import until
 
 
 @pytest.fixture
 def gateway(launch, backend: Backend) -> Gateway:
     return launch(access_log=True, request_timeout_sec="400ms", idle_timeout_sec="600ms", send_timeout_sec="500ms", max_body_size=0,
                   routes=[respond("/")],
-                  upstreams=[upstream(backend.port), upstream(backend.port, "/buffered", "buffered", request_mode="buffered")])
+                  upstreams=[upstream(backend.port), upstream(backend.port, "/buffered", "buffered", request_mode="buffered"),
+                             upstream(backend.port, "/collected", "collected", buffering="always")])
 
 
 def test_head_that_does_not_end(gateway: Gateway) -> None:
@@ -109,6 +112,27 @@ def test_client_that_reads_nothing_is_given_up(gateway: Gateway, backend: Backen
         client.send(request("GET", "/api"))
         assert backend.wait_connections().ended.wait(5), "the backend is kept for a client that reads nothing"
         assert gateway.access_entries()[0]["error.type"] == "client_stalled"
+
+
+@pytest.mark.parametrize(("then", "token"), [("stalls", "client_stalled"), ("goes", "client_aborted"), ("reads", "-")])
+def test_what_waits_for_the_client_belongs_to_the_exchange(gateway: Gateway, backend: Backend, then: str, token: str) -> None:
+    """The backend has sent everything, and is free again; what becomes of the rest is in the log all the same."""
+    body = b"x" * 16_000_000
+    backend.answer = lambda connection, asked: connection.send(head(200, f"Content-Length: {len(body)}") + body)
+    with Client(gateway.port, receive_buffer=4096) as client:
+        client.send(request("GET", "/collected"))
+        until(lambda: json.loads(gateway.get("/stats").body)["upstream_connections"]["idle"] == 1, what="the backend's connection")
+        if then == "goes":
+            client.reset()
+        elif then == "reads":
+            time.sleep(0.3)
+            assert client.read().body == body
+        entry = until(lambda: [one for one in gateway.access_entries(1) if one["url.path"] == "/collected"], what="the line")[0]
+    assert entry.get("error.type", "-") == token and entry["http.response.status_code"] == 200
+    if then == "reads":
+        assert entry["http.response.body.size"] == len(body) and entry["http.server.request.duration"] > 0.25
+    else:
+        assert entry["http.response.body.size"] < len(body) - 1_000_000
 
 
 def test_client_that_reads_slowly_is_not(gateway: Gateway, backend: Backend) -> None:
