@@ -59,7 +59,9 @@ extension Gateway {
       }
       var next = clients.nextHandle(from: 0)
       while let client = next {
-        if !clients[client].flags.contains(.holding) { result.clientBacklog = max(result.clientBacklog, clients[client].backlog.count) }
+        // What has been collected may be long, and is still there when it is on its way.
+        let isWhole = clients[client].exchange.map { exchanges[$0].flags.contains(.delivering) } ?? false
+        if !isWhole, !clients[client].flags.contains(.holding) { result.clientBacklog = max(result.clientBacklog, clients[client].backlog.count) }
         next = clients.nextHandle(from: client.index + 1)
       }
       next = backends.connections.nextHandle(from: 0)

@@ -61,6 +61,50 @@ private func inventory(_ segments: [SegmentEntry] = []) -> Inventory {
   #expect(inheritance.notes.filter { $0.level == .warn }.count == 3)
 }
 
+/// The segments that lie beside the scoreboard, and whose rows are its rows: what is in `file` of kind `kind` with `layout`, as it is taken over.
+private func takeOver(_ kind: SegmentKind, _ name: String, layout: UInt64, _ file: SharedFile, withBoard: Bool = true) throws -> Inheritance {
+  let board = SharedFile(try Scoreboard.create())
+  let boards = withBoard ? [SegmentEntry(kind: SegmentKind.scoreboard.rawValue, name: "", layout: Scoreboard.layout, file: 1)] : []
+  var plan = zonedPlan()
+  var zone = ConcurrencyZonePlan()
+  zone.name = "few"
+  plan.concurrencyLimit.enabled = true
+  plan.concurrencyLimit.zones = [zone]
+  var inheritance = Inheritance()
+  inheritance.take(Inventory([], boards + [SegmentEntry(kind: kind.rawValue, name: name, layout: layout, file: 2)], meaningOf: plan)) {
+    $0 == 1 ? board : $0 == 2 ? file : nil
+  }
+  return inheritance
+}
+
+@Test func endpointsBreakersAndConcurrencyAreTakenOverByTheirLayout() throws {
+  let endpoints = SharedFile(try EndpointTable.create(rows: 64, columns: 16))
+  let breakers = SharedFile(try BreakerTable.create())
+  let few = SharedFile(try ConcurrencyTable.create(entries: 64, columns: 16, seed: (low: 1, high: 2)))
+  func warnings(_ inheritance: Inheritance, _ text: String) -> Int { inheritance.notes.filter { $0.level == .warn && $0.text.contains(text) }.count }
+
+  #expect(try takeOver(.endpoints, "", layout: EndpointTable.layout, endpoints).endpoints?.file === endpoints)
+  #expect(try takeOver(.breakers, "", layout: BreakerTable.layout, breakers).breakers === breakers)
+  #expect(try takeOver(.concurrencyZone, "few", layout: ConcurrencyTable.layout, few).concurrency.map { $0.file.descriptor.raw } == [few.descriptor.raw])
+
+  let otherEndpoints = try takeOver(.endpoints, "", layout: EndpointTable.layout ^ 1, endpoints)
+  #expect(otherEndpoints.endpoints == nil && warnings(otherEndpoints, "the table of endpoints") == 1)
+  let otherBreakers = try takeOver(.breakers, "", layout: BreakerTable.layout ^ 1, breakers)
+  #expect(otherBreakers.breakers == nil && warnings(otherBreakers, "they begin closed") == 1)
+  let otherFew = try takeOver(.concurrencyZone, "few", layout: ConcurrencyTable.layout ^ 1, few)
+  #expect(otherFew.concurrency.isEmpty && warnings(otherFew, "concurrency limit \"few\"") == 1)
+
+  // A file that is something else than its entry says.
+  #expect(try takeOver(.endpoints, "", layout: EndpointTable.layout, breakers).endpoints == nil)
+  #expect(try takeOver(.breakers, "", layout: BreakerTable.layout, endpoints).breakers == nil)
+  #expect(try takeOver(.concurrencyZone, "few", layout: ConcurrencyTable.layout, endpoints).concurrency.isEmpty)
+
+  // Without the scoreboard that they belong to, their rows mean nothing.
+  #expect(try takeOver(.endpoints, "", layout: EndpointTable.layout, endpoints, withBoard: false).endpoints == nil)
+  #expect(try takeOver(.breakers, "", layout: BreakerTable.layout, breakers, withBoard: false).breakers == nil)
+  #expect(try takeOver(.concurrencyZone, "few", layout: ConcurrencyTable.layout, few, withBoard: false).concurrency.isEmpty)
+}
+
 @Test func aSegmentThatIsNotWhatTheListSaysIsNotTrusted() throws {
   let table = SharedFile(try RateTable.create(entries: 100, seed: (low: 1, high: 2), now: 0))
   let list = inventory([SegmentEntry(kind: 1, name: "", layout: Scoreboard.layout, file: 1)])
