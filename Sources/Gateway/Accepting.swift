@@ -68,7 +68,7 @@ extension Gateway {
   private mutating func admit(_ socket: consuming Socket, _ address: SocketAddress, listener: Int) {
     counters.add(.connectionsAccepted)
     let limit = plan.limits.maxConnections
-    guard limit == 0 || connectionsOfAllWorkers < limit, !drain.isHurried else { return refuse(socket, listener: listener) }
+    guard limit == 0 || connectionsOfAllWorkers < limit else { return refuse(socket, listener: listener) }
     let peer = PeerText(address)
     var counted = Hold.none
     if limits.countsConnections, !enterConnection(peer, listener: listener, &counted) { return refuse(socket, listener: listener, .clientConnectionLimit) }

@@ -34,7 +34,8 @@ extension Gateway {
   /// - Parameters:
   ///   - milliseconds: until what is left is cut off.
   ///   - hurry: close idle connections at once.
-  public mutating func beginDrain(milliseconds: Int, hurry: Bool) {
+  ///   - leavesQueue: connections that nobody has accepted are for another process, which has the listening sockets as well.
+  public mutating func beginDrain(milliseconds: Int, hurry: Bool, leavesQueue: Bool = false) {
     let wasDraining = drain.isDraining
     drain.isDraining = true
     drain.isHurried = drain.isHurried || hurry
@@ -43,7 +44,7 @@ extension Gateway {
     drain.idleUntil = drain.isHurried ? services.now : wasDraining ? drain.idleUntil : min(drain.deadline, services.now + Self.idleGrace)
     drain.nextLook = services.now
     if !wasDraining {
-      cease(where: { _ in true }, acceptingRest: true)
+      cease(where: { _ in true }, acceptingRest: !leavesQueue)
       // Those who come when the last holder has let go are refused, rather than left waiting.
       listeners = Stack()
     }

@@ -131,6 +131,14 @@ struct Worker: ~Copyable, ReactorDelegate {
     if !servedSlots.isEmpty { adopt(servedSlots) }
   }
 
+  /// It has siblings or a successor then, who serve its sockets.
+  private var hasMaster: Bool {
+    switch channel {
+    case .some: true
+    case .none: false
+    }
+  }
+
   private func report(_ message: WorkerReport) {
     switch channel {
     case .some(let channel): channel.send(message)
@@ -147,7 +155,9 @@ struct Worker: ~Copyable, ReactorDelegate {
         // The master is gone: finish what is in flight, and leave no orphan.
         gateway.log.write(.warn, "the master has gone: draining")
         channel = nil
-        return drain(milliseconds: drainMilliseconds, hurry: true)
+        // A service manager keeps the sockets for the next master, and may end us any moment.
+        let isKept = !(Process.environment("NOTIFY_SOCKET") ?? "").isEmpty
+        return drain(milliseconds: drainMilliseconds, hurry: true, leavesQueue: isKept)
       }
     }
   }
@@ -204,9 +214,9 @@ struct Worker: ~Copyable, ReactorDelegate {
     }
   }
 
-  private mutating func drain(milliseconds: Int, hurry: Bool) {
+  private mutating func drain(milliseconds: Int, hurry: Bool, leavesQueue: Bool = false) {
     board.set(.draining, row: row)
-    gateway.beginDrain(milliseconds: milliseconds, hurry: hurry)
+    gateway.beginDrain(milliseconds: milliseconds, hurry: hurry, leavesQueue: leavesQueue)
     report(.ceased)
   }
 
@@ -218,7 +228,7 @@ struct Worker: ~Copyable, ReactorDelegate {
       case Signal.terminate, Signal.interrupt, Signal.quit:
         // A second one means now. One that comes when the master has already said to drain was meant for all
         // processes alike, as a service manager sends it, and adds nothing.
-        if hasBeenSignalled { isOver = true } else if !gateway.isDraining { drain(milliseconds: drainMilliseconds, hurry: true) }
+        if hasBeenSignalled { isOver = true } else if !gateway.isDraining { drain(milliseconds: drainMilliseconds, hurry: true, leavesQueue: hasMaster) }
         hasBeenSignalled = true
       default: break
       }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
@@ -44,6 +45,22 @@ def test_requests_in_flight_are_finished(launch, backend: Backend) -> None:
         response = client.read()
         assert response.text == "done" and response.closes
     until(lambda: not proc.alive(worker), 5, "the worker to go")
+
+
+def test_those_who_wait_are_answered(launch) -> None:
+    """Nobody else could do it: the last to hold their socket would leave them to a reset."""
+    gateway: Gateway = launch(routes=[respond("/")])
+    worker = gateway.worker
+    os.kill(worker, signal.SIGSTOP)
+    clients = [gateway.connect() for _ in range(300)]
+    for client in clients:
+        client.send(request("GET", "/", "Connection: close"))
+    gateway.signal(signal.SIGKILL)
+    gateway.wait_exit()
+    os.kill(worker, signal.SIGCONT)
+    for client in clients:
+        assert client.read().status == 200
+        client.close()
 
 
 def test_the_drain_deadline_holds(launch, backend: Backend) -> None:

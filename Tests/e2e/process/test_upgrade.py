@@ -16,7 +16,7 @@ from support import proc
 from support.backend import Backend, hang, reply
 from support.client import Client, request
 from support.configuration import respond, upstream
-from support.gateway import Gateway, binaries
+from support.gateway import Gateway, binaries, stamped
 from support.load import Load
 from support.names import Dnsmasq, servers
 from support.wait import until
@@ -28,15 +28,6 @@ LIMIT = {"enabled": True, "zones": [{"name": "all", "rate": 0.01, "capacity": 5,
 def newer(tmp_path: Path) -> Path:
     """The same program, stamped with another version."""
     return stamped(tmp_path / "gatewayd-1.0.1", "1.0.1")
-
-
-def stamped(path: Path, version: str) -> Path:
-    data = (binaries() / "gatewayd").read_bytes()
-    mark = b"gateway version "
-    assert data.count(mark + b"1.0.0") == 1
-    path.write_bytes(data.replace(mark + b"1.0.0", mark + version.encode()))
-    path.chmod(0o755)
-    return path
 
 
 def script(path: Path, text: str) -> Path:

@@ -84,6 +84,21 @@ def test_one_that_keeps_dying_does_not_keep_the_master_busy(launch) -> None:
     until(lambda: gateway.get("/").status == 200, 10, what="service again")
 
 
+def test_those_who_wait_for_one_that_is_told_to_go(launch) -> None:
+    """They were answered 503 once, with too many connections as the reason."""
+    gateway: Gateway = launch(workers=1, routes=[respond("/")])
+    worker = gateway.worker
+    os.kill(worker, signal.SIGSTOP)
+    clients = [gateway.connect() for _ in range(300)]
+    for client in clients:
+        client.send(request("GET", "/", "Connection: close"))
+    os.kill(worker, signal.SIGTERM)
+    os.kill(worker, signal.SIGCONT)
+    for client in clients:
+        assert client.read().status == 200
+        client.close()
+
+
 def test_one_that_is_told_to_go_is_covered_and_replaced(launch, backend: Backend) -> None:
     backend.answer = hang
     gateway: Gateway = launch(workers=2, shutdown_drain_timeout_sec=30, upstreams=[upstream(backend.port)], routes=[respond("/")])

@@ -27,6 +27,16 @@ def binaries() -> Path:
     return Path(os.environ.get("GATEWAY_BIN_DIR", ROOT / ".build" / "release")).resolve()
 
 
+def stamped(path: Path, version: str) -> Path:
+    """Writes the same program with another version."""
+    data = (binaries() / "gatewayd").read_bytes()
+    mark = b"gateway version "
+    assert data.count(mark + b"1.0.0") == 1
+    path.write_bytes(data.replace(mark + b"1.0.0", mark + version.encode()))
+    path.chmod(0o755)
+    return path
+
+
 def clean_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """The environment without variables that would change the configuration."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("GATEWAY_", "REACTOR_", "NOTIFY_", "LISTEN_", "WATCHDOG_"))}

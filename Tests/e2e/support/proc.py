@@ -24,6 +24,11 @@ def alive(pid: int) -> bool:
     return state not in "ZX"
 
 
+def status(pid: int) -> dict[str, str]:
+    """The fields of its status."""
+    return dict((name, value.strip()) for name, _, value in (line.partition(":") for line in Path(f"/proc/{pid}/status").read_text().splitlines()))
+
+
 def memory(pid: int, field: str = "VmRSS") -> int:
     """Bytes of `VmRSS` (resident now) or `VmHWM` (the most so far)."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 
@@ -10,6 +11,7 @@ import pytest
 
 from support import proc
 from support.backend import Backend, reply
+from support.client import request
 from support.configuration import respond
 from support.names import Dnsmasq, servers
 from support.service import Service, ServiceManager
@@ -49,6 +51,27 @@ def test_queue_buckets_and_totals(service, manager: ServiceManager, number: int)
     assert "taken over from version" in gateway.log
     status = json.loads(gateway.ctl("status", "--json").stdout)
     assert status["generation"] == 2 and status["listeners"][0]["sockets"] == 2
+
+
+def test_workers_whose_master_is_gone_leave_the_queue(service, manager: ServiceManager) -> None:
+    """The service manager may kill them any moment, and those who wait are better off with the next master."""
+    gateway: Service = service(workers=1, routes=[respond("/", "old")])
+    worker = gateway.worker
+    os.kill(worker, signal.SIGSTOP)
+    waiting = [gateway.connect() for _ in range(300)]
+    for client in waiting:
+        client.send(request("GET", "/", "Connection: close"))
+    gateway.signal(signal.SIGKILL)
+    ended(gateway)
+    os.kill(worker, signal.SIGCONT)
+    until(lambda: not proc.alive(worker), 10, "the worker to end")
+    gateway.write(routes=[respond("/", "new")])
+    gateway.start()
+    answers = [client.read().text for client in waiting]
+    # What the worker had accepted before it noticed is its own.
+    assert set(answers) <= {"old", "new"} and answers.count("new") > 100
+    for client in waiting:
+        client.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
