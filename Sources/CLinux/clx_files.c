@@ -25,6 +25,19 @@ int clx_open_below(int directory, const char *name, int links) {
   return -1;
 }
 
+int clx_open_part(int directory, const char *name, int reads) {
+  int flags = reads ? O_RDONLY | O_NONBLOCK | O_NOCTTY : O_PATH | O_DIRECTORY;
+  return openat(directory, name, flags | O_NOFOLLOW | O_CLOEXEC);
+}
+
+int clx_open_any(int directory, const char *name) { return openat(directory, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC); }
+
+int clx_has_open_below(void) {
+  struct open_how how = {.flags = O_PATH};
+  /* There is no such descriptor, which is what a kernel says that has looked. */
+  return syscall(SYS_openat2, -1, ".", &how, sizeof how) >= 0 || errno == EBADF;
+}
+
 int clx_look_at(int fd, struct clx_file *file) {
   struct stat facts;
   if (fstat(fd, &facts) != 0) return -1;

@@ -1,7 +1,7 @@
 // OpenFile — files below a directory, opened so that no name leads out of it, and sent without passing through memory.
 //
-// Invariant: a name is resolved by the kernel, as a whole and relative to the directory (openat2 with RESOLVE_BENEATH); nothing is looked
-// at by name twice, so that nothing can be exchanged in between.
+// Invariant: a name is resolved by the kernel, as a whole and relative to the directory (openat2 with RESOLVE_BENEATH), or step by step
+// where that cannot be had (FolderWalk); nothing is looked at by name twice, so that nothing can be exchanged in between.
 
 import CLinux
 
@@ -22,9 +22,16 @@ public struct Folder: ~Copyable {
   /// Opens what is called `name`, which ends in a NUL, for reading; whatever it is.
   public func open(_ name: Span<UInt8>, _ links: Links) throws(Errno) -> OpenFile {
     precondition(name.count > 0 && name[name.count - 1] == 0)
+    guard Self.hasOpenBelow else { return try OpenFile(FolderWalk.open(descriptor, name, links)) }
     let raw = unsafe name.withUnsafeBytes { unsafe clx_open_below(descriptor.raw, $0.baseAddress?.assumingMemoryBound(to: CChar.self), links.rawValue) }
     return try OpenFile(Descriptor(owning: raw))
   }
+
+  /// Whether the kernel resolves whole names, and lets us ask for it.
+  private static let hasOpenBelow = clx_has_open_below() != 0
+
+  /// As `open`, step by step; for tests.
+  package func walk(_ name: Span<UInt8>, _ links: Links) throws(Errno) -> OpenFile { try OpenFile(FolderWalk.open(descriptor, name, links)) }
 }
 
 /// A file opened for reading.

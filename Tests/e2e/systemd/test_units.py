@@ -15,11 +15,11 @@ pytestmark = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="sys
 UNITS = sorted((ROOT / "systemd").glob("gatewayd*"))
 
 
-def test_exposure_is_at_most_1_6() -> None:
+def test_exposure_is_at_most_1_5() -> None:
     for unit in (unit for unit in UNITS if unit.suffix == ".service"):
-        done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=16", str(unit)], capture_output=True, text=True)
+        done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=15", str(unit)], capture_output=True, text=True)
         level = re.search(r"Overall exposure level for .*: ([0-9.]+)", done.stdout)
-        assert level and float(level[1]) <= 1.6, done.stdout[-500:] + done.stderr
+        assert level and float(level[1]) <= 1.5, done.stdout[-500:] + done.stderr
         assert done.returncode == 0
 
 
