@@ -21,7 +21,7 @@ extension Gateway {
     if exchanges[exchange].flags.contains(.mirror) { return failMirror(exchange) }
     var denial: RetryDenial?
     if retries(exchange, fault, &denial) || fallsBack(exchange, fault) { return }
-    if hasBareHead(exchange) { return endBareHead(exchange) }
+    if hasBareHead(exchange, whateverIsSent: fault.row.side == .upstream) { return endBareHead(exchange) }
     if exchanges[exchange].flags.contains(.hedged) { settleHedge(exchange, hasAnswer: false) }
     counters.count(fault: fault.rawValue)
     if fault.row.side == .upstream { counters.add(.upstreamFailures) }
@@ -105,9 +105,10 @@ extension Gateway {
   }
 
   /// Whether the response is a head without a body that has been passed on, and only the backend has not said yet that it is over.
-  private mutating func hasBareHead(_ exchange: Handle) -> Bool {
+  /// - Parameter whateverIsSent: also where the client has not sent all of its request, which nobody needs any more.
+  private mutating func hasBareHead(_ exchange: Handle, whateverIsSent: Bool = false) -> Bool {
     let flags = exchanges[exchange].flags, status = Status(exchanges[exchange].status)
-    return flags.contains([.committed, .hasHead, .requestComplete]) && !flags.contains(.upgraded)
+    return flags.contains([.committed, .hasHead]) && (whateverIsSent || flags.contains(.requestComplete)) && !flags.contains(.upgraded)
       && (exchanges[exchange].head.method == .head || status.code >= 200 && status.forbidsBody)
   }
 
