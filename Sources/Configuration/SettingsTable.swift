@@ -323,7 +323,7 @@ enum SettingsTable {
         "How long the backend may take nothing of a request that waits for it. Where it is not given, response_timeout_ms holds, or 30000 without that."),
       .quantity("response_timeout_ms", \.responseTimeout, .milliseconds, 10...day, zero: "none", "How long the backend may take to answer with a header."),
       .choice("buffering", \.buffering, [("auto", .auto), ("always", .always), ("never", .never)], "Whether a response is collected before it is sent on."),
-      .quantity("relay_buffer_limit_bytes", \.relayBufferLimit, .bytes, 16_384...67_108_864, "What is held of a response that the client takes slowly."),
+      .quantity("relay_buffer_limit_bytes", \.relayBufferLimit, .bytes, 16_384...67_108_864, "What is held of a response that the client takes slowly; 256 KiB at most while its rest is known to be longer, as that does not free the backend."),
       .quantity(
         "auto_stream_content_length_threshold_bytes", \.autoStreamThreshold, .bytes, 0...67_108_864,
         "With buffering \"auto\", size from which a response is not collected; at most relay_buffer_limit_bytes."),

@@ -76,6 +76,9 @@ struct ClientFlags: OptionSet, BitwiseCopyable {
   /// Its request waits before it is routed: `waiter` has it (Parking).
   static var asking: ClientFlags { ClientFlags(rawValue: 1 << 27) }
 
+  /// What its socket holds unsent is limited (`limitUnsent`).
+  static var limited: ClientFlags { ClientFlags(rawValue: 1 << 26) }
+
   /// No further request may be begun on its socket in HTTP/1.
   static var finished: ClientFlags { [.closing, .doomed, .lingering, .stream, .multiplexed, .delayed, .asking] }
 }

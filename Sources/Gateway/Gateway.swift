@@ -169,6 +169,8 @@ public struct Gateway: ~Copyable {
   var ranges = BoundedArray<ByteRange>(capacity: 16)
   /// Pipes through which long responses go.
   var pipes: Slab<Pipe>
+  /// Those of them that are large, in use or not.
+  var largePipes = 0
   var services: Services
   var clientTimers: TimerWheel
   var backendTimers: TimerWheel

@@ -79,16 +79,25 @@ extension Gateway {
       return
     }
     guard backends.connections[backend].isReadable else { return }
-    let limit = actions.forwards[Int(exchanges[exchange].rule)].plan.relayBufferLimit
-    if clients[exchanges[exchange].client].backlog.count <= limit / 2 { receiveResponse(backend) }
+    if clients[exchanges[exchange].client].backlog.count <= relayLimit(exchange) / 2 { receiveResponse(backend) }
   }
 
   @inline(__always)
   mutating func wantsResponse(_ exchange: Handle) -> Bool {
     let backlog = clients[exchanges[exchange].client].backlog.count
-    return backlog == 0 || exchanges[exchange].flags.contains(.holding)
-      || backlog < actions.forwards[Int(exchanges[exchange].rule)].plan.relayBufferLimit
+    return backlog == 0 || exchanges[exchange].flags.contains(.holding) || backlog < relayLimit(exchange)
   }
+
+  /// What may wait for the client of a response. To have read all of it frees the backend; where that cannot be, a part is enough.
+  @inline(never)
+  private mutating func relayLimit(_ exchange: Handle) -> Int {
+    let limit = actions.forwards[Int(exchanges[exchange].rule)].plan.relayBufferLimit
+    guard let backend = exchanges[exchange].backend, backends.connections[backend].body.remainingLength > limit else { return limit }
+    return min(limit, Self.partLimit)
+  }
+
+  /// Bytes of a response that wait for the client while its rest is too long to be held.
+  private static var partLimit: Int { 256 << 10 }
 
   // MARK: Receiving
 

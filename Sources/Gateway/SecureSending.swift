@@ -62,7 +62,7 @@ extension Gateway {
       }
       counters.add(.bytesSent, UInt64(sent))
       if sent == ciphertext.output.count { return }
-      setSendTimer(client)
+      beginWaiting(client)
     }
     clients[client].backlog.append(copying: ciphertext.output, from: sent, &services.large)
   }

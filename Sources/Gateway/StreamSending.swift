@@ -282,7 +282,7 @@ extension Gateway {
 
   private mutating func keepFrames(_ client: Handle, from start: Int) {
     clients[client].backlog.append(copying: frames, from: start, &services.large)
-    setSendTimer(client)
+    beginWaiting(client)
   }
 
   /// Streams whose backlog has shrunk may ask their backends for more.
