@@ -45,7 +45,6 @@ extension Gateway {
   mutating func sendFile(_ exchange: Handle) {
     guard let session = exchanges[exchange].session else { return }
     let client = exchanges[exchange].client
-    if files[session].end - files[session].position > Self.filePiece { limitUnsent(client) }
     for _ in 0..<Self.fileBudget {
       guard clients[client].flags.isDisjoint(with: .doomed) else { return }
       if files[session].position == files[session].end {

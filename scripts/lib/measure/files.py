@@ -105,7 +105,7 @@ RECIPES = [Recipe("gateway", _gateway), Recipe("nginx", _nginx)]
 
 def measure(names: list[str], directory: Path, *, connections: int, rounds: int, seconds: int) -> None:
     cases = [case for case in CASES if not names or case.name in names]
-    print(f"Medians of {rounds} alternating runs of {seconds} s with {connections} connections, 4 for compression; one worker each, files in the page cache.")
+    print(f"Medians of {rounds} alternating runs of {seconds} s with {connections} connections, one for compression; one worker each, files in the page cache.")
     print("CPU is user + system time of the worker per request; for text the last column is per MB of it.")
     for cores, (place, other) in pinnings().items():
         print(f"\nServer on core {place}, load generator on core {other}")
@@ -114,7 +114,7 @@ def measure(names: list[str], directory: Path, *, connections: int, rounds: int,
             servers = [stack.enter_context(Server(recipe, Settings(directory / f"files-{recipe.name}-{cores}", free_port(), 0), cpus=place)) for recipe in RECIPES]
             for case in cases:
                 # What is under way at the end of a run is not counted: of long work it has to be little.
-                count = 4 if case.name.startswith("gzip") else connections
+                count = 1 if case.name.startswith("gzip") else connections
                 results = [[wrk(server, case, count, seconds, other) for server in servers] for _ in range(rounds + 1)][1:]
                 medians = [median([round_[index] for round_ in results]) for index in range(len(servers))]
                 each = "".join(f" {result.cpu / 1000 / (case.size / 1e6):>13.2f}" for result in medians) if case.name.startswith("gzip") else ""
