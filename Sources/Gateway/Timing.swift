@@ -182,6 +182,8 @@ extension Gateway {
   }
 
   private mutating func exchangeTimerFired(_ exchange: Handle) {
+    // What is left is the client's to take, within its own limit.
+    if exchanges[exchange].flags.contains(.delivering) { return }
     let deadline = exchanges[exchange].deadline
     if deadline > 0, deadline <= services.now {
       fail(exchange, exchanges[exchange].flags.contains(.deadlineIsCalls) ? .grpcDeadlineExceeded : .exchangeTimeout)
