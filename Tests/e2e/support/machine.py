@@ -131,7 +131,10 @@ class Machine:
                 raise Refused(f"the namespaces cannot be made: {self.output.strip()}")
             #: The process id of its first process, as this machine sees it.
             self.pid = proc.children(self._process.pid)[0]
-            until(lambda: (self.root / "run/systemd/private").exists(), 15, "systemd to answer")
+            try:
+                until(lambda: (self.root / "run/systemd/private").exists(), 15, "systemd to answer")
+            except AssertionError as error:
+                raise Refused(f"systemd does not come up: {self.output.strip()}") from error
             self.run("systemctl", "is-system-running", "--wait")
         except BaseException:
             self.close()
