@@ -54,13 +54,18 @@ struct FileRule: ~Copyable {
     return buffer
   }
 
+  /// False when the directory itself could not be opened the last time.
+  private(set) var hasRoot = true
+
   /// Opens what is called `name`, which ends in a NUL, below the directory.
   /// - Parameter now: milliseconds of the monotonic clock.
   mutating func open(_ name: Span<UInt8>, now: Int64) throws(Errno) -> OpenFile {
     if openedAt == .min || now - openedAt >= Self.lifetime {
+      hasRoot = false
       folder = try Folder(root.bytes)
       openedAt = now
     }
+    hasRoot = true
     switch folder {
     case .some(let folder): return try folder.open(name, links)
     case .none: throw .interrupted

@@ -167,6 +167,8 @@ public struct Gateway: ~Copyable {
   /// Files on their way, and the ranges that are asked for.
   var files: Slab<FileBody>
   var ranges = BoundedArray<ByteRange>(capacity: 16)
+  /// Why the last file that was looked for could not be opened.
+  var lastFileError: Errno?
   /// Pipes through which long responses go.
   var pipes: Slab<Pipe>
   /// Those of them that are large, in use or not.

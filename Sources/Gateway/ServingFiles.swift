@@ -108,6 +108,7 @@ extension Gateway {
   private mutating func open(_ rule: Int, _ name: inout Buffer) -> FileLookup {
     name.append(0)
     defer { name.truncate(to: name.count - 1) }
+    lastFileError = nil
     do throws(Errno) {
       let file = try actions.files[rule].open(name.bytes, now: services.now)
       switch file.kind {
@@ -116,7 +117,9 @@ extension Gateway {
       case .other: return .failed(.fileForbidden)
       }
     } catch {
-      return .failed(Fault(opening: error))
+      lastFileError = error
+      // Without the directory, that there is nothing says nothing of the file.
+      return .failed(actions.files[rule].hasRoot || error.isOutOfDescriptors ? Fault(opening: error) : .fileUnreadable)
     }
   }
 
@@ -142,9 +145,10 @@ extension Gateway {
   mutating func reportFile(_ fault: Fault, _ route: Int, _ name: Span<UInt8>) {
     guard fault.row.severity >= 3, .error >= log.level || fault.row.severity == 3 && .warn >= log.level else { return }
     let text = String(decoding: name.indices.map { name[$0] }, as: UTF8.self)
+    let cause = fault == .fileTruncated ? "" : lastFileError.map { " (\($0.text))" } ?? ""
     log.write(
       fault.row.severity == 4 ? .error : .warn, key: EventKey("file", Int(fault.rawValue)),
-      "\(fault.row.token): \(fault.row.sentence) route=\(plan.routes[route].pattern) file=\(text.debugDescription)")
+      "\(fault.row.token): \(fault.row.sentence)\(cause) route=\(plan.routes[route].pattern) file=\(text.debugDescription)")
   }
 
   // MARK: Answering

@@ -295,6 +295,20 @@ def test_a_root_that_is_switched_is_seen(launch, tmp_path: Path) -> None:
     until(lambda: gateway.get("/v.txt").body == b"two", what="the other release")
 
 
+def test_a_root_that_is_gone_is_not_a_file_that_is_missing(launch, tmp_path: Path) -> None:
+    root = tmp_path / "www"
+    root.mkdir()
+    (root / "a.txt").write_text("a")
+    gateway: Gateway = launch(access_log=True, routes=[{"path": "/*file", "static": {"root": str(root)}}])
+    assert (gateway.get("/a.txt").status, gateway.get("/b.txt").status) == (200, 404)
+    root.rename(tmp_path / "elsewhere")
+    until(lambda: gateway.get("/a.txt").status == 500, what="the root to be missed")
+    until(lambda: [one for one in gateway.access_entries() if one.get("error.type") == "file_unreadable"], what="the line of the fault")
+    assert "file_unreadable" in gateway.log and "(No such file or directory)" in gateway.log
+    (tmp_path / "elsewhere").rename(root)
+    until(lambda: gateway.get("/a.txt").status == 200, what="the root to be found")
+
+
 def test_a_request_body_is_no_next_request(launch, tmp_path: Path) -> None:
     (tmp_path / "long.bin").write_bytes(b"x" * (1 << 20))
     (tmp_path / "a.txt").write_bytes(b"a")

@@ -78,7 +78,10 @@ class Gateway:
         """Writes the configuration file, after changing top-level keys; None removes one."""
         self.config.update(changes)
         self.config = {key: value for key, value in self.config.items() if value is not None}
-        self.config_file.write_text(json.dumps(self.config, indent=2))
+        # At once, as whoever reads it may do so at any moment.
+        new = self.config_file.with_name(self.config_file.name + ".new")
+        new.write_text(json.dumps(self.config, indent=2))
+        new.replace(self.config_file)
 
     # Life
 
