@@ -65,15 +65,18 @@ public enum Files {
   public static func setMode(_ path: String, _ mode: UInt16) { unsafe chmod(path, mode_t(mode)) }
 
   /// Writes all of `text` to a descriptor, as far as it will take it.
-  public static func write(_ text: String, to raw: CInt) {
+  /// False when it could not all be written; the reason is in `Errno.current`.
+  @discardableResult
+  public static func write(_ text: String, to raw: CInt) -> Bool {
     let bytes = Array(text.utf8)
     var done = 0
     while done < bytes.count {
       let count = unsafe bytes.withUnsafeBytes { unsafe CLinux.write(raw, $0.baseAddress! + done, $0.count - done) }
       if count < 0, Errno.current == .interrupted { continue }
-      guard count > 0 else { return }
+      guard count > 0 else { return false }
       done += count
     }
+    return true
   }
 
   /// Writes once to a socket: nil when it takes nothing now, 0 when it is broken.

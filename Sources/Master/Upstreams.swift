@@ -81,8 +81,11 @@ extension Master {
       json.field("ejections", table.value(.ejections, row))
       json.field("checks", table.value(.checks, row))
       json.field("failed_checks", table.value(.failedChecks, row))
-      json.field("requests", table.value(.requests, row))
-      json.field("failures", table.value(.failures, row))
+      // Counted for the judgement; without one they would look like none.
+      if upstream.health.outliers.enabled {
+        json.field("requests", table.value(.requests, row))
+        json.field("failures", table.value(.failures, row))
+      }
     }
   }
 

@@ -78,6 +78,7 @@ struct RoutesCommand: ParsableCommand {
     var members: [String: JSONValue] = [
       "pattern": .string(route.pattern), "hosts": .list(route.hosts.map { .string($0) }), "methods": .string(text(route.methods)), "action": .string(action(route, plan)),
     ]
+    members["policies"] = .list(policies(route, plan).map { .string($0) })
     if let index { members["index"] = .number(Int64(index)) }
     return .object(members)
   }
@@ -91,6 +92,8 @@ struct RoutesCommand: ParsableCommand {
   }
 
   private static func action(_ route: RoutePlan, _ plan: Plan) -> String {
+    let arms = route.rules.split.arms
+    if !arms.isEmpty { return "forward, split between \(arms.map(\.name).joined(separator: ", "))" }
     if case .forward(let forward) = route.action { return "forward to \(plan.upstreams.indices.contains(forward.upstream) ? plan.upstreams[forward.upstream].name : "?")" }
     if case .respond(let respond) = route.action { return "respond \(respond.status)" }
     if case .redirect(let redirect) = route.action { return "redirect \(redirect.status) to \(redirect.to)" }
@@ -99,14 +102,42 @@ struct RoutesCommand: ParsableCommand {
     return String("\(route.action)".prefix { $0.isLetter })
   }
 
+  /// What holds for the requests of a route besides its action.
   private static func policies(_ route: RoutePlan, _ plan: Plan) -> [String] {
-    guard case .forward(let forward) = route.action else { return [] }
+    let rules = route.rules
     var lines: [String] = []
+    for arm in rules.split.arms {
+      let condition = arm.when.isEmpty ? "" : " when \(arm.when.map { "\($0.name): \($0.value)" }.joined(separator: ", "))"
+      lines.append("split: \(arm.name), weight \(arm.weight)\(condition)\(rules.split.key.isEmpty ? "" : ", by \(rules.split.key)")")
+    }
+    if let mirror = rules.mirror { lines.append("mirrored to \(mirror.name): \(percent(mirror.percent)), at most \(mirror.maxConcurrent) at the same time") }
+    if !route.access.isEmpty { lines.append("clients by address: \(route.access.allow.count) ranges allowed, \(route.access.deny.count) denied") }
+    if !rules.rewrite.isEmpty { lines.append("path rewritten to \(rules.rewrite)") }
+    for (name, edit) in [("request", rules.request), ("response", rules.response)] where !edit.isEmpty { lines.append("\(name) headers: \(text(edit))") }
+    if let cors = rules.cors { lines.append("CORS for \(cors.origins.joined(separator: ", "))") }
+    if let size = rules.bounds.maxBodySize { lines.append("request body at most \(size == 0 ? "unlimited" : "\(size) bytes")") }
+    if let timeout = rules.bounds.requestTimeout { lines.append("request within \(timeout) ms") }
+    if let timeout = rules.bounds.sendTimeout { lines.append("response taken within \(timeout) ms") }
+    if rules.rateLimitCost != 1 { lines.append("costs \(rules.rateLimitCost) tokens of each rate limit") }
+    if route.compresses { lines.append("responses are compressed") }
+    guard case .forward(let forward) = route.action else { return lines }
     if forward.stripPrefix { lines.append("the prefix is stripped") }
     lines.append("answer within \(forward.responseTimeout) ms\(forward.timeout > 0 ? ", the whole within \(forward.timeout) ms" : "")")
     if forward.retry.maxRetries > 0 { lines.append("sent again up to \(forward.retry.maxRetries) times") }
     if forward.hedgeDelay > 0 { lines.append("hedged after \(forward.hedgeDelay) ms") }
     if forward.webSocket { lines.append("WebSockets pass") }
     return lines
+  }
+
+  private static func text(_ edit: HeaderEditPlan) -> String {
+    let parts = [
+      ("remove", edit.remove), ("set", edit.set.map(\.name)), ("default", edit.fallback.map(\.name)), ("add", edit.add.map(\.name)),
+    ]
+    return parts.filter { !$0.1.isEmpty }.map { "\($0.0) \($0.1.joined(separator: ", "))" }.joined(separator: "; ")
+  }
+
+  /// Thousandths of a percent, as a percentage.
+  private static func percent(_ thousandths: Int) -> String {
+    thousandths % 1000 == 0 ? "\(thousandths / 1000) %" : "\(Double(thousandths) / 1000) %"
   }
 }

@@ -1,11 +1,18 @@
 // Terminal — printing, and colours where they are wanted.
 
+import Control
 import Glibc
 import Kernel
 
 enum Terminal {
   /// Standard output: the answer.
-  static func print(_ text: String) { Files.write(text.hasSuffix("\n") ? text : text + "\n", to: STDOUT_FILENO) }
+  /// Ends the program where nobody reads it any more, or it cannot be written: with 1, and a word on the latter.
+  static func print(_ text: String) {
+    if Files.write(text.hasSuffix("\n") ? text : text + "\n", to: STDOUT_FILENO) { return }
+    let error = Errno.current
+    if error != .connectionReset { complain("\(Product.tool): cannot write to standard output: \(error.text)") }
+    exit(1)
+  }
 
   /// Standard error: everything else.
   static func complain(_ text: String) { Files.write(text.hasSuffix("\n") ? text : text + "\n", to: STDERR_FILENO) }

@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from support.backend import Backend, hang
+from support.backend import Backend, hang, unused_endpoint
 from support.client import Client, request
 from support.configuration import forward, redirect, respond, upstream
 from support.gateway import Gateway, binaries, clean_environment, ctl
@@ -61,6 +61,20 @@ def test_plan_sees_fractions(launch) -> None:
 
 
 # routes
+
+
+def test_routes_tell_what_holds(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.json"
+    path.write_text(json.dumps({
+        "upstreams": [{"name": "stable", "host": "127.0.0.1", "port": 1}, {"name": "canary", "host": "127.0.0.1", "port": 2}],
+        "routes": [{"path": "/shop/*rest", "split": [{"upstream": "stable", "weight": 9}, {"upstream": "canary", "weight": 1}],
+                    "mirror": {"upstream": "canary", "percent": 10.5}, "allow": ["10.0.0.0/8"], "max_body_size": "1MiB",
+                    "response_headers": {"set": {"X-A": "1"}, "remove": ["Server"]}}]}))
+    code, reply = matched(path, "GET https://shop.example/shop/x")
+    assert code == 0 and reply["route"]["action"] == "forward, split between stable, canary"
+    for policy in ("split: canary, weight 1", "mirrored to canary: 10.5 %, at most 100 at the same time", "clients by address: 1 ranges allowed, 0 denied",
+                   "response headers: remove Server; set X-A", "request body at most 1048576 bytes"):
+        assert policy in reply["route"]["policies"]
 
 
 def matched(path: Path, question: str) -> tuple[int, dict]:
@@ -229,6 +243,43 @@ def test_logs_are_filtered_and_followed_over_a_rotation(launch, tmp_path: Path) 
         finally:
             follower.kill()
     assert gateway.ctl("logs", "--status", "200").returncode == 2
+
+
+def test_logs_are_followed_through_files_that_fill_up(launch, tmp_path: Path) -> None:
+    _nobody, port = unused_endpoint()
+    gateway: Gateway = launch(log={"file": str(tmp_path / "rotated" / "error.log"), "max_files": 20, "max_file_size": "1KiB"}, routes=[respond("/")],
+                              upstreams=[upstream(port)])
+    with subprocess.Popen([binaries() / "gatewayctl", "logs", "-f", "-n", "0", "--contains", "upstream backend", "-P", gateway.pid_file], stdout=subprocess.PIPE, text=True,
+                          env=clean_environment()) as follower:
+        time.sleep(0.3)
+
+        def written() -> list[str]:
+            files = sorted((tmp_path / "rotated").iterdir(), key=lambda file: file.stat().st_mtime_ns)
+            return [line for file in files for line in file.read_text().splitlines() if "upstream backend" in line]
+
+        def full() -> bool:
+            gateway.get("/api")
+            return len(list((tmp_path / "rotated").iterdir())) >= 4
+
+        until(full, 30, "files to fill up", pause=0.05)
+        time.sleep(2)
+        follower.terminate()
+        shown = follower.communicate(timeout=10)[0].splitlines()
+    assert sorted(shown) == sorted(written()) and len(shown) >= 4
+
+
+def test_nobody_reads_the_table_any_more(launch) -> None:
+    gateway: Gateway = launch(routes=[respond("/")])
+    reading, writing = os.pipe()
+    command = [binaries() / "gatewayctl", "top", "--interval", "1", "-P", gateway.pid_file]
+    with subprocess.Popen(command, stdout=writing, env=clean_environment(), restore_signals=False) as top:
+        os.close(writing)
+        assert b"requests" in os.read(reading, 65_536).lower()
+        os.close(reading)
+        assert top.wait(10) != 0
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([binaries() / "gatewayctl", "version"], stdout=full, stderr=subprocess.PIPE, text=True, env=clean_environment())
+    assert done.returncode == 1 and "cannot write to standard output: No space left on device" in done.stderr
 
 
 def test_a_log_that_is_no_file(launch) -> None:
