@@ -33,7 +33,7 @@ def test_requests_under_way(launch, backend: Backend) -> None:
     assert gateway.access_entries(8)[-1]["error.type"] == "upstream_request_limit"
     # It says nothing about the upstream.
     assert breakers(gateway)["backend"]["window_requests"] == 0
-    backend.last.connection.send("HTTP/1.1 204 No Content\r\n\r\n")
+    backend.last.connection.send("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
     until(lambda: breakers(gateway)["backend"]["requests_under_way"] == 4, what="one to be over")
     backend.answer = reply()
     assert gateway.get("/api").status == 200
