@@ -131,14 +131,6 @@ struct Worker: ~Copyable, ReactorDelegate {
     if !servedSlots.isEmpty { adopt(servedSlots) }
   }
 
-  /// It has siblings or a successor then, who serve its sockets.
-  private var hasMaster: Bool {
-    switch channel {
-    case .some: true
-    case .none: false
-    }
-  }
-
   private func report(_ message: WorkerReport) {
     switch channel {
     case .some(let channel): channel.send(message)
@@ -228,7 +220,7 @@ struct Worker: ~Copyable, ReactorDelegate {
       case Signal.terminate, Signal.interrupt, Signal.quit:
         // A second one means now. One that comes when the master has already said to drain was meant for all
         // processes alike, as a service manager sends it, and adds nothing.
-        if hasBeenSignalled { isOver = true } else if !gateway.isDraining { drain(milliseconds: drainMilliseconds, hurry: true, leavesQueue: hasMaster) }
+        if hasBeenSignalled { isOver = true } else if !gateway.isDraining { drain(milliseconds: drainMilliseconds, hurry: true) }
         hasBeenSignalled = true
       default: break
       }

@@ -99,6 +99,23 @@ def test_those_who_wait_for_one_that_is_told_to_go(launch) -> None:
         client.close()
 
 
+def test_those_who_wait_when_all_processes_are_told_to_go(launch) -> None:
+    """As a process group is: nobody is left whom the queue could be left to."""
+    gateway: Gateway = launch(workers=1, routes=[respond("/")])
+    worker = gateway.worker
+    os.kill(worker, signal.SIGSTOP)
+    clients = [gateway.connect() for _ in range(100)]
+    for client in clients:
+        client.send(request("GET", "/", "Connection: close"))
+    os.kill(worker, signal.SIGTERM)
+    os.kill(worker, signal.SIGCONT)
+    gateway.signal(signal.SIGTERM)
+    for client in clients:
+        assert client.read().status == 200
+        client.close()
+    gateway.wait_exit()
+
+
 def test_one_that_is_told_to_go_is_covered_and_replaced(launch, backend: Backend) -> None:
     backend.answer = hang
     gateway: Gateway = launch(workers=2, shutdown_drain_timeout_sec=30, upstreams=[upstream(backend.port)], routes=[respond("/")])
