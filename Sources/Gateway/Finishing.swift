@@ -112,14 +112,19 @@ extension Gateway {
       && (exchanges[exchange].head.method == .head || status.code >= 200 && status.forbidsBody)
   }
 
-  /// Whether an HTTP/1.1 client has been sent a body of the length it was told, and only the end of the backend's stream has not come
-  /// yet: for the client the response is over, and it may close (RFC 9112 §6.3).
+  /// Whether a client has been sent a body of the length it was told, and only the end of the backend's stream has not come yet: for the
+  /// client the response is over, and it may go (RFC 9112 §6.3; on a stream nobody need wait for trailers that were not announced).
   private mutating func hasWholeBody(_ exchange: Handle) -> Bool {
-    let flags = exchanges[exchange].flags
+    let flags = exchanges[exchange].flags, client = exchanges[exchange].client
     guard let backend = exchanges[exchange].backend, flags.contains([.committed, .hasHead, .requestComplete]),
-      flags.isDisjoint(with: [.holding, .chunked, .trailers, .untilClose, .compressing, .upgraded]),
-      !clients[exchanges[exchange].client].flags.contains(.stream), backends.connections[backend].carriage == .stream
+      flags.isDisjoint(with: [.holding, .chunked, .untilClose, .compressing, .upgraded, .grpc]), backends.connections[backend].carriage == .stream
     else { return false }
+    if clients[client].flags.contains(.stream) {
+      // What has not left the connection has not reached the client.
+      guard exchanges[exchange].heldHead == nil, clients[streams[clients[client].carrier].connection].backlog.isEmpty else { return false }
+    } else if flags.contains(.trailers) {
+      return false
+    }
     return backends.connections[backend].body.isComplete && services.responses.output.isEmpty
   }
 

@@ -138,6 +138,10 @@ extension Gateway {
     let state = resolver.states[name]
     if state.problem == .none {
       log.write(loudness, key: EventKey("name recovery", name), "\(plan.names[name].host) can be resolved again")
+    } else if state.isPartial {
+      log.write(
+        worker.slot == 0 ? .warn : .debug, key: EventKey("name problem", name),
+        "\(plan.names[name].host) has been resolved in part only: \(state.problem.text); what was known of the rest is used on while it may be")
     } else {
       let consequence =
         state.addresses.isEmpty ? "requests for it are answered 503" : "\(state.addresses.count == 1 ? "the address" : "the \(state.addresses.count) addresses") known so far \(state.addresses.count == 1 ? "is" : "are") used on"

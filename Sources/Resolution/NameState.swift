@@ -39,6 +39,9 @@ public struct NameState: Equatable, Sendable {
   /// Whether its addresses are used although their time is over.
   public func isStale(now: Int64) -> Bool { !addresses.isEmpty && now >= goodUntil && problem != .none }
 
+  /// Whether the last lookup gave some of what was asked for, and a problem for the rest: one address family, or one target.
+  public var isPartial: Bool { problem != .none && resolvedAt > 0 && resolvedAt == checkedAt }
+
   // MARK: Answers
 
   /// A lookup has ended.

@@ -432,8 +432,9 @@ def test_a_client_that_goes_cancels_its_stream(behind: Behind) -> None:
     assert codes == [8] and setting.ask().status == 200 and len(setting.backend.connections) == 1
 
 
+@pytest.mark.parametrize("leaving", ["connection", "HTTP/2 connection", "HTTP/2 stream"])
 @pytest.mark.parametrize(("missing", "token"), [(0, "-"), (1, "client_aborted")])
-def test_a_client_that_has_all_may_go(behind: Behind, missing: int, token: str) -> None:
+def test_a_client_that_has_all_may_go(behind: Behind, missing: int, token: str, leaving: str) -> None:
     """A body of known length is over with its last byte, whether or not the backend has ended its stream."""
     resets: list[int] = []
 
@@ -448,12 +449,20 @@ def test_a_client_that_has_all_may_go(behind: Behind, missing: int, token: str) 
         server.drain()
 
     setting = start(behind, scenario, proxy={"buffering": "never"})
-    with Client(setting.gateway.port) as client:
-        client.send(request("GET", "/api", "X-Request-Id: whole"))
-        received = b""
-        while not received.endswith(b"hello"):
-            received += client.sock.recv(65536)
-        client.reset()
+    if leaving == "connection":
+        with Client(setting.gateway.port) as client:
+            client.send(request("GET", "/api", "X-Request-Id: whole"))
+            received = b""
+            while not received.endswith(b"hello"):
+                received += client.sock.recv(65536)
+            client.reset()
+    else:
+        with Http2(setting.gateway.port) as session:
+            stream = session.request("GET", "/api", ("x-request-id", "whole"))
+            session.until(lambda: session.answers[stream].body == b"hello", "the body")
+            if leaving == "HTTP/2 stream":
+                session.reset(stream)
+                assert session.get("/health").status == 200
     entry = setting.entry("whole")
     assert entry.get("error.type", "-") == token and entry["http.response.status_code"] == 200
     until(lambda: resets, what="the reset of the stream")
