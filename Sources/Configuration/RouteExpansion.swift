@@ -1,6 +1,6 @@
 // RouteExpansion — the configured routes, prefixes and local endpoints as one list of patterns.
 //
-// A `route_prefix` without catch-all, `/api`, becomes `/api/*gateway_rest`. That a forwarding route `/api/*rest` also
+// A `route_prefix` without catch-all, `/api`, becomes `/api/*`. That a forwarding route `/api/*rest` also
 // takes `/api`, and that local endpoints yield to what is configured, is the route table's work. Two configured routes
 // that would take the same requests are an error; all such errors are found here, with both positions.
 
@@ -40,7 +40,7 @@ struct RouteExpansion {
     for (index, upstream) in settings.upstreams.enumerated() where !upstream.routePrefix.isEmpty {
       guard let path = reading.routePath(upstream.routePrefix) else { continue }
       var pattern = upstream.routePrefix
-      if !path.endsInCatchAll { pattern += (pattern.hasSuffix("/") ? "*" : "/*") + RoutePath.implicitCatchAll }
+      if !path.endsInCatchAll { pattern += (pattern.hasSuffix("/") ? "*" : "/*") }
       var forward = upstream.forward
       forward.upstream = index
       let methods = upstream.methods.isEmpty ? MethodSet.any : MethodNames.set(upstream.methods)

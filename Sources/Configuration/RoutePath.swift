@@ -10,9 +10,6 @@ struct RoutePath {
   let form: String
   let endsInCatchAll: Bool
 
-  /// The name given to the catch-all of a `route_prefix` that has none.
-  static let implicitCatchAll = "gateway_rest"
-
   /// Takes `pattern` apart; nil when it is not a pattern.
   init?(_ pattern: String) {
     guard let parsed = try? RoutePattern(parsing: pattern) else { return nil }

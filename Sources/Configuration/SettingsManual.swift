@@ -5,6 +5,7 @@ public enum SettingsManual {
   public static var roff: String {
     var text = """
       .TH GATEWAY.JSON 5 "" "gateway" "File formats"
+      .ad l
       .SH NAME
       gateway.json \\- configuration of the HTTP gateway
       .SH DESCRIPTION
@@ -32,11 +33,14 @@ public enum SettingsManual {
 
 /// Text in a manual page.
 public enum Roff {
-  /// `text` such that nothing in it is a request, an escape or a hyphen to break at.
+  /// `text` such that nothing in it is a request, an escape or a hyphen to break at; a list with colons may be broken behind these.
   public static func escaped(_ text: String) -> String {
     text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
       var escaped = ""
+      var previous: Character = " "
       for character in line {
+        if previous == ":", character != " " { escaped += "\\:" }
+        previous = character
         switch character {
         case "\\": escaped += "\\e"
         case "-": escaped += "\\-"

@@ -2,13 +2,15 @@
 //
 // A connection to the control socket carries one request: a line of at most 4,200 bytes. The answer is any
 // number of lines that begin with a blank (what to show, after the blank) and one that does not: `ok`,
-// `failed` or `refused`. Then the master closes. A connection that closes without such a line failed.
+// `failed` or `refused`. Then the master closes. A connection that closes without such a line failed. Lines that begin with `+` may come
+// before the answer: why it is not here yet.
 //
 //     reload        ok when the new generation serves; failed with the reasons
 //     reopen        the log files are opened anew
 //     plan          the effective configuration that runs, `---`, and the one that a reload would bring; failed with the reasons
 //     status        the state as JSON
-//     upgrade PATH  another program (without PATH: the file of this one) takes over and reloads; ok when its first generation serves
+//     upgrade N PATH  another program (without PATH: the file of this one), whose check may take N seconds (without N: 60), takes over and
+//                   reloads; ok when its first generation serves
 //     stop          drains, and answers when everything has ended; `stop now` does not drain
 //     upstreams     the upstreams and their endpoints as JSON; `upstreams drain NAME/ENDPOINT`, `enable` and `disable` change one
 //     version       the program's version
@@ -22,8 +24,8 @@ import Kernel
 /// What can be asked of a master.
 public enum ControlRequest: Equatable, Sendable {
   case reload, reopen, status, stop, version, stopNow, plan
-  /// To the program at a path; empty: at the path of the running one.
-  case upgrade(String)
+  /// To the program at a path (empty: at the path of the running one), whose check may take so many seconds.
+  case upgrade(String, seconds: Int = UpgradeLimits.checkSeconds)
   /// With so many keys at most of each zone.
   case limits(Int)
   case breakers
@@ -43,7 +45,8 @@ public enum ControlRequest: Equatable, Sendable {
   /// What stands on the wire, without the end of the line.
   public var line: String {
     switch self {
-    case .upgrade(let path) where !path.isEmpty: "upgrade " + path
+    case .upgrade(let path, let seconds):
+      "upgrade" + (seconds == UpgradeLimits.checkSeconds ? "" : " \(seconds)") + (path.isEmpty ? "" : " " + path)
     case .limits(let top): "limits \(top)"
     case .openBreaker(let name): "breakers open " + name
     case .closeBreaker(let name): "breakers close " + name
@@ -64,8 +67,11 @@ public enum ControlRequest: Equatable, Sendable {
       self = .limits(top)
       return
     }
+    if line.hasPrefix("upgrade "), line.count > "upgrade ".count {
+      self = Self.upgrade(from: line.dropFirst("upgrade ".count))
+      return
+    }
     let orders: [(String, (String) -> ControlRequest)] = [
-      ("upgrade ", { .upgrade($0) }),
       ("breakers open ", { .openBreaker($0) }), ("breakers close ", { .closeBreaker($0) }), ("breakers reset ", { .resetBreaker($0) }),
       ("upstreams drain ", { .drainEndpoint($0) }), ("upstreams enable ", { .enableEndpoint($0) }), ("upstreams disable ", { .disableEndpoint($0) }),
     ]
@@ -75,6 +81,19 @@ public enum ControlRequest: Equatable, Sendable {
     }
     return nil
   }
+
+  /// A number of seconds, a path, or both in this order. What is no number, or out of bounds, belongs to the path.
+  private static func upgrade(from words: Substring) -> ControlRequest {
+    let number = words.prefix { $0 != " " }
+    guard let seconds = Int(number), UpgradeLimits.bounds.contains(seconds) else { return .upgrade(String(words)) }
+    return .upgrade(String(words.dropFirst(number.count).drop { $0 == " " }), seconds: seconds)
+  }
+}
+
+/// How long the check of a program that is to take over may take, in seconds.
+public enum UpgradeLimits {
+  public static let checkSeconds = 60
+  public static let bounds = 1...3600
 }
 
 /// How it went.
@@ -93,10 +112,10 @@ public struct ControlAnswer: Equatable, Sendable {
   }
 
   /// What stands on the wire. Line breaks within a line become separate lines, so none can forge the last.
-  var encoded: String { lines.map(Self.encoded).joined() + status.rawValue + "\n" }
+  var encoded: String { lines.map { Self.encoded(line: $0) }.joined() + status.rawValue + "\n" }
 
-  static func encoded(line: String) -> String {
-    line.split(separator: "\n", omittingEmptySubsequences: false).map { " \($0)\n" }.joined()
+  static func encoded(line: String, _ mark: Character = " ") -> String {
+    line.split(separator: "\n", omittingEmptySubsequences: false).map { "\(mark)\($0)\n" }.joined()
   }
 
   /// Reads a complete answer; nil when the last line is missing.
@@ -105,6 +124,8 @@ public struct ControlAnswer: Equatable, Sendable {
     for line in text.split(separator: "\n", omittingEmptySubsequences: true) {
       if line.first == " " {
         lines.append(String(line.dropFirst()))
+      } else if line.first == "+" {
+        continue
       } else if let status = ControlStatus(rawValue: String(line)) {
         self.init(status, lines)
         return
@@ -134,8 +155,12 @@ public enum ControlFailure: Error, Equatable {
 public enum ControlClient {
   /// Asks the master whose PID file is at `pidFile` and waits for its answer, at most `milliseconds` for each part of
   /// it (0: for good).
-  /// - Parameter process: the id in the PID file; a socket of any other process is not spoken to.
-  public static func ask(_ request: ControlRequest, pidFile: String, process: ProcessID, milliseconds: CInt = 0) throws(ControlFailure) -> ControlAnswer {
+  /// - Parameters:
+  ///   - process: the id in the PID file; a socket of any other process is not spoken to.
+  ///   - note: is given what the master says before its answer.
+  public static func ask(
+    _ request: ControlRequest, pidFile: String, process: ProcessID, milliseconds: CInt = 0, note: (String) -> Void = { _ in }
+  ) throws(ControlFailure) -> ControlAnswer {
     var reason = "there is no control socket"
     for path in RuntimePaths.controlSockets(pidFile: pidFile) {
       let socket: Descriptor
@@ -149,12 +174,12 @@ public enum ControlClient {
         reason = "the control socket \(path) belongs to another process"
         continue
       }
-      return try ask(request, over: socket)
+      return try ask(request, over: socket, note)
     }
     throw .unreachable(reason)
   }
 
-  private static func ask(_ request: ControlRequest, over socket: borrowing Descriptor) throws(ControlFailure) -> ControlAnswer {
+  private static func ask(_ request: ControlRequest, over socket: borrowing Descriptor, _ note: (String) -> Void) throws(ControlFailure) -> ControlAnswer {
     Files.write(request.line + "\n", to: socket.raw)
     var bytes: [UInt8] = []
     while let part = Files.read(socket.raw, limit: 65_536) {
@@ -163,6 +188,10 @@ public enum ControlClient {
         return answer
       }
       bytes += part
+      while bytes.first == UInt8(ascii: "+"), let end = bytes.firstIndex(of: UInt8(ascii: "\n")) {
+        note(String(decoding: bytes[1..<end], as: UTF8.self))
+        bytes.removeFirst(end + 1)
+      }
       guard bytes.count <= 64 << 20 else { throw .noAnswer("the answer is too long") }
     }
     throw .noAnswer("the master did not answer in time")
@@ -204,6 +233,13 @@ public final class ControlConnection {
   /// Whether something waits to be written.
   public var wantsOutput: Bool { !output.isEmpty }
 
+  /// Tells why the answer is not here yet.
+  public func note(_ text: String) {
+    guard !isAnswered else { return }
+    output += Array(ControlAnswer.encoded(line: text, "+").utf8)
+    _ = write()
+  }
+
   /// Queues the answer; what fits is written at once.
   public func answer(_ answer: ControlAnswer) {
     guard !isAnswered else { return }
@@ -215,6 +251,7 @@ public final class ControlConnection {
   /// Goes on after the socket has become readable or writable.
   public func proceed(readable: Bool) -> Event {
     if isAnswered { return flush() }
+    if !output.isEmpty, !write() { return .close }
     guard readable else { return .none }
     guard let part = Files.read(socket.raw, limit: 4300) else { return .none }
     // The asker has gone; whatever it asked for goes on.
@@ -237,12 +274,15 @@ public final class ControlConnection {
     return .request(request)
   }
 
-  private func flush() -> Event {
+  private func flush() -> Event { write() && !output.isEmpty ? .none : .close }
+
+  /// Writes what the socket takes; false when the peer has gone.
+  private func write() -> Bool {
     while !output.isEmpty {
-      guard let count = Files.writeOnce(output, to: socket.raw) else { return .none }
-      guard count > 0 else { return .close }
+      guard let count = Files.writeOnce(output, to: socket.raw) else { return true }
+      guard count > 0 else { return false }
       output.removeFirst(count)
     }
-    return .close
+    return true
   }
 }

@@ -7,10 +7,10 @@ public enum Product {
   public static let tool = "gatewayctl"
   public static let version = Execution.version
   /// What this build can do, for `--version-verbose`.
-  public static let features = ["HTTP/1.1", "TLS"]
+  public static let features = ["HTTP/1.1", "HTTP/2", "WebSocket", "gRPC", "TLS", "PROXY protocol", "gzip", "br", "zstd", "DNS", "Redis", "systemd"]
 
-  /// The version with compiler, platform, libraries and features, one per line.
-  public static func details(of program: String, libraries: [String]) -> String {
+  /// Version, compiler, platform, libraries and features, by these names.
+  public static func facts(libraries: [String]) -> [(name: String, text: String)] {
     #if compiler(>=6.4)
       let compiler = "Swift 6.4 or later"
     #elseif compiler(>=6.3)
@@ -25,12 +25,14 @@ public enum Product {
     #else
       let processor = "unknown processor"
     #endif
-    return """
-      \(program) \(version)
-      compiler: \(compiler)
-      platform: Linux \(processor)
-      libraries: \(libraries.joined(separator: ", "))
-      features: \(features.joined(separator: ", "))
-      """
+    return [
+      ("version", version), ("compiler", compiler), ("platform", "Linux \(processor)"), ("libraries", libraries.joined(separator: ", ")),
+      ("features", features.joined(separator: ", ")),
+    ]
+  }
+
+  /// The same as text, a line each, the version behind the program's name.
+  public static func details(of program: String, libraries: [String]) -> String {
+    (["\(program) \(version)"] + facts(libraries: libraries).dropFirst().map { "\($0.name): \($0.text)" }).joined(separator: "\n")
   }
 }

@@ -84,7 +84,7 @@ extension Master {
     case .drainEndpoint(let name): connection.answer(order(.draining, name))
     case .enableEndpoint(let name): connection.answer(order(.enabled, name))
     case .disableEndpoint(let name): connection.answer(order(.disabled, name))
-    case .upgrade(let path): upgrade(to: path, for: connection)
+    case .upgrade(let path, let seconds): upgrade(to: path, seconds: seconds, for: connection)
     case .stop:
       stopAskers.append(connection)
       stop("control socket")

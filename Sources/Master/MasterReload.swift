@@ -18,7 +18,10 @@ extension Master {
       return
     }
     if supervisor.isChanging || upgrade.isUnderWay {
-      if let asker { queuedAskers.append(asker) }
+      if let asker {
+        queuedAskers.append(asker)
+        asker.note("\(upgrade.isUnderWay ? "an upgrade" : "another reload") is under way: the reload begins when that has ended")
+      }
       isReloadQueued = true
       return
     }

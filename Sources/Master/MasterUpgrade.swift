@@ -11,9 +11,6 @@ import SharedState
 
 /// An upgrade that has been asked for.
 struct UpgradeState {
-  /// Milliseconds that a pre-flight may take.
-  static let preflightTime: Int64 = 60_000
-
   /// The program that is to take over, while it waits for a change of generations to end; empty: none waits.
   var pending = ""
   var askers: [ControlConnection] = []
@@ -21,14 +18,19 @@ struct UpgradeState {
   var process: ProcessID = 0
   var path = ""
   fileprivate(set) var words: SharedFile?
+  /// Seconds that the check may take.
+  fileprivate var seconds = UpgradeLimits.checkSeconds
   fileprivate var deadline: Int64 = 0
+  /// It has taken longer, and is being killed.
+  fileprivate var isOverdue = false
 
   var isUnderWay: Bool { process != 0 || !pending.isEmpty }
 }
 
 extension Master {
   /// Has the program at `path` (empty: the file this one was started from) take over.
-  func upgrade(to path: String, for asker: ControlConnection?) {
+  /// - Parameter seconds: that its check may take.
+  func upgrade(to path: String, seconds: Int = UpgradeLimits.checkSeconds, for asker: ControlConnection?) {
     let path = path.isEmpty ? options.binary : path
     guard !supervisor.isStopping, takeover == nil, !upgrade.isUnderWay, path.hasPrefix("/") else {
       let reason = supervisor.isStopping ? "the gateway is stopping" : path.hasPrefix("/") ? "an upgrade is under way" : "the path of the new program must be absolute"
@@ -37,7 +39,9 @@ extension Master {
       return
     }
     upgrade.pending = path
+    upgrade.seconds = seconds
     if let asker { upgrade.askers.append(asker) }
+    if supervisor.isChanging { asker?.note("a reload is under way: the upgrade begins when that has ended") }
     tendUpgrade()
   }
 
@@ -48,6 +52,7 @@ extension Master {
     } else if !upgrade.pending.isEmpty, upgrade.process == 0, !supervisor.isChanging {
       beginPreflight()
     } else if upgrade.process != 0, upgrade.deadline <= Time.milliseconds {
+      upgrade.isOverdue = true
       Process.send(Signal.kill, to: upgrade.process)
     }
   }
@@ -64,7 +69,7 @@ extension Master {
       guard let theirs = pipe.theirs.take() else { throw Errno.invalidArgument }
       upgrade.process = try Execution.spawn(upgrade.path, ["gatewayd"] + options.arguments + ["--preflight"], control: state, output: theirs)
       upgrade.words = SharedFile(try pipe.ours.duplicate())
-      upgrade.deadline = Time.milliseconds + UpgradeState.preflightTime
+      upgrade.deadline = Time.milliseconds + Int64(upgrade.seconds) * 1000
     } catch {
       upgradeFailed(["cannot run \(upgrade.path): \(error.text)"])
     }
@@ -78,7 +83,9 @@ extension Master {
     upgrade.words = nil
     let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n").map(String.init)
     guard end == .exited(0), let last = lines.last, last.hasPrefix(PreflightCheck.success) else {
-      let what = end == .exited(0) ? "\(upgrade.path) is no \(Product.daemon) that can take over" : "the check of \(upgrade.path) failed (\(end.text))"
+      let what =
+        upgrade.isOverdue ? "the check of \(upgrade.path) had not ended after \(upgrade.seconds) s, and was killed"
+        : end == .exited(0) ? "\(upgrade.path) is no \(Product.daemon) that can take over" : "the check of \(upgrade.path) failed (\(end.text))"
       return upgradeFailed(lines + [what])
     }
     for line in lines.dropLast() { journal.write(.warn, line) }

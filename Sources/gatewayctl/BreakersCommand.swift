@@ -16,8 +16,7 @@ struct BreakersCommand: ParsableCommand {
 
   @OptionGroup var instance: InstanceOptions
 
-  @Flag(name: .customLong("json"), help: "Print the state as JSON.")
-  var isJSON = false
+  @OptionGroup var output: JSONOptions
 
   @Argument(help: "open, close or reset.")
   var order: Order?
@@ -27,7 +26,6 @@ struct BreakersCommand: ParsableCommand {
 
   func validate() throws {
     if order != nil, (name ?? "").isEmpty { throw ValidationError("which upstream's breaker? (\(order?.rawValue ?? "") NAME)") }
-    if order != nil, isJSON { throw ValidationError("--json is for showing breakers") }
   }
 
   func run() throws {
@@ -40,7 +38,8 @@ struct BreakersCommand: ParsableCommand {
       case nil: .breakers
       }
     guard let answer = try gateway.ask(request, seconds: 10) else { throw Outcome.failed }
-    if order != nil || isJSON || answer.status != .ok { return try gateway.report(answer) }
+    if order != nil { return try gateway.report(answer, output) }
+    if output.isJSON || answer.status != .ok { return try gateway.report(answer) }
     guard let state = JSONValue(answer.lines.joined(separator: "\n")) else {
       Terminal.complain("\(Product.tool): the state that \(Product.daemon) sent cannot be read")
       throw Outcome.failed

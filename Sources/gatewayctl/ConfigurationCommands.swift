@@ -12,8 +12,7 @@ struct ValidateCommand: ParsableCommand {
   @Flag(name: [.customShort("d"), .customLong("daemonize")], help: "Check it for running in the background, too.")
   var daemonizes = false
 
-  @Flag(name: .customLong("json"), help: "Print the outcome as JSON.")
-  var isJSON = false
+  @OptionGroup var output: JSONOptions
 
   func validate() throws {
     if instance.pidFile != nil, !daemonizes { throw ValidationError("-P makes sense only with -d") }
@@ -28,7 +27,7 @@ struct ValidateCommand: ParsableCommand {
       warnings = loaded.warnings
       if daemonizes, let found = loaded.daemonErrors(pidFile: instance.pidFile) { errors = found.errors }
     }
-    if isJSON {
+    if output.isJSON {
       Terminal.print(ValidationReport.json(errors: errors, warnings: warnings))
     } else {
       for warning in warnings { Terminal.complain(warning.warning) }

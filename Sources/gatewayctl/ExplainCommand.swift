@@ -20,7 +20,7 @@ struct ExplainCommand: ParsableCommand {
     }
     if output.isJSON {
       let list = found.map { entry in
-        JSONValue.object(["name": .string(entry.name), "meaning": .string(entry.sentence)].merging(entry.facts.map { ($0.heading, JSONValue.string($0.text)) }) { first, _ in first })
+        JSONValue.object(["name": .string(entry.name), "meaning": .string(entry.sentence)].merging(entry.facts.map { ($0.heading.replacing(" ", with: "_"), JSONValue.string($0.text)) }) { first, _ in first })
       }
       return Terminal.print(JSONValue.list(list).text)
     }

@@ -33,12 +33,19 @@ struct GatewayControl: ParsableCommand {
 }
 
 struct VersionCommand: ParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "version", abstract: "Print the version.")
+  static let configuration = CommandConfiguration(commandName: "version", abstract: "Print the version; with -V also compiler, platform, libraries and features.")
 
-  @Flag(name: [.customShort("V"), .customLong("version-verbose")], help: "Add compiler, platform and features.")
-  var showsDetails = false
+  /// The tool's own `-V` is taken there, wherever it stands.
+  @ParentCommand var tool: GatewayControl
+
+  @OptionGroup var output: JSONOptions
 
   func run() {
+    let showsDetails = tool.showsDetails
+    if output.isJSON {
+      let facts = showsDetails ? Product.facts(libraries: [TLSServer.library]) : [("version", Product.version)]
+      return Terminal.print(JSONValue.object(Dictionary(facts.map { ($0.0, JSONValue.string($0.1)) }) { first, _ in first }).text)
+    }
     Terminal.print(showsDetails ? Product.details(of: Product.tool, libraries: [TLSServer.library]) : "\(Product.tool) \(Product.version)")
   }
 }

@@ -17,8 +17,7 @@ struct LimitsCommand: ParsableCommand {
   @Option(name: .customLong("top"), help: "Keys to name of each zone.")
   var top = 10
 
-  @Flag(name: .customLong("json"), help: "Print the state as JSON.")
-  var isJSON = false
+  @OptionGroup var output: JSONOptions
 
   func validate() throws {
     if !(0...ControlRequest.topLimit).contains(top) { throw ValidationError("--top must be between 0 and \(ControlRequest.topLimit)") }
@@ -27,7 +26,7 @@ struct LimitsCommand: ParsableCommand {
   func run() throws {
     let gateway = try instance.running()
     guard let answer = try gateway.ask(.limits(top), seconds: 10) else { throw Outcome.failed }
-    if isJSON || answer.status != .ok { return try gateway.report(answer) }
+    if output.isJSON || answer.status != .ok { return try gateway.report(answer) }
     guard let state = JSONValue(answer.lines.joined(separator: "\n")) else {
       Terminal.complain("\(Product.tool): the state that \(Product.daemon) sent cannot be read")
       throw Outcome.failed

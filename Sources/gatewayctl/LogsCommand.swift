@@ -23,7 +23,7 @@ struct LogsCommand: ParsableCommand {
   @Option(name: [.customShort("n"), .customLong("lines")], help: ArgumentHelp("Lines of the past that are shown (default 20).", valueName: "number"))
   var lines: Digits?
 
-  @Option(name: .customLong("level"), help: ArgumentHelp("Only messages that are at least so severe: debug, info, warn, error, critical.", valueName: "level"))
+  @Option(name: .customLong("level"), help: ArgumentHelp("Only messages that are at least so severe: debug, info, warn, error, critical.", valueName: "level"), completion: .list(LogFilter.levels))
   var level: String?
 
   @Option(name: .customLong("status"), help: ArgumentHelp("Only requests with this status, or class of it: 404, 5xx.", valueName: "status"))

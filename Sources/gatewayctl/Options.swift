@@ -17,7 +17,7 @@ struct Digits: ExpressibleByArgument {
 
 /// What a configuration is made of.
 struct ConfigurationOptions: ParsableArguments {
-  @Option(name: [.customShort("c"), .customLong("config")], help: ArgumentHelp("Configuration file (default /etc/gateway/gateway.json, then ./etc/gateway.json).", valueName: "file"))
+  @Option(name: [.customShort("c"), .customLong("config")], help: ArgumentHelp("Configuration file (default /etc/gateway/gateway.json, then ./etc/gateway.json).", valueName: "file"), completion: .file())
   var file: String?
 
   @Option(name: [.customShort("p"), .customLong("port")], help: ArgumentHelp("Port to listen on, 0 to 65535 (0: any free one).", valueName: "number"))
@@ -26,7 +26,7 @@ struct ConfigurationOptions: ParsableArguments {
   @Option(name: [.customShort("H"), .customLong("host")], help: ArgumentHelp("Address to listen on.", valueName: "address"))
   var host: String?
 
-  @Option(name: [.customShort("l"), .customLong("log-level")], help: ArgumentHelp("trace, debug, info, warn, error or critical.", valueName: "level"))
+  @Option(name: [.customShort("l"), .customLong("log-level")], help: ArgumentHelp("trace, debug, info, warn, error or critical.", valueName: "level"), completion: .list(LogFilter.levels))
   var logLevel: String?
 
   @Option(name: [.customShort("w"), .customLong("workers")], help: ArgumentHelp("Worker processes (0: one per processor).", valueName: "number"))
@@ -74,7 +74,7 @@ struct EndpointOptions: ParsableArguments {
 
 /// Which gateway is meant.
 struct InstanceOptions: ParsableArguments {
-  @Option(name: [.customShort("P"), .customLong("pid-file")], help: ArgumentHelp("PID file of the gateway; its control socket is beside it.", valueName: "file"))
+  @Option(name: [.customShort("P"), .customLong("pid-file")], help: ArgumentHelp("PID file of the gateway; its control socket is beside it.", valueName: "file"), completion: .file())
   var pidFile: String?
 
   func validate() throws {

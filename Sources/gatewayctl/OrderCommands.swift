@@ -10,6 +10,7 @@ struct StopCommand: ParsableCommand {
     discussion: "Requests in flight are finished within shutdown_drain_timeout_sec.")
 
   @OptionGroup var instance: InstanceOptions
+  @OptionGroup var output: JSONOptions
 
   @Flag(name: .customLong("now"), help: "Do not finish what is in flight.")
   var isImmediate = false
@@ -24,7 +25,7 @@ struct StopCommand: ParsableCommand {
     let gateway = try instance.running()
     if doesNotWait {
       try signal(gateway)
-      Terminal.print("Sent \(Signal.name(Signal.terminate)) to \(Product.daemon) (PID \(gateway.process)).")
+      output.tell("Sent \(Signal.name(Signal.terminate)) to \(Product.daemon) (PID \(gateway.process)).", "signalled")
       return
     }
     let seconds = timeout?.value ?? 0
@@ -38,12 +39,12 @@ struct StopCommand: ParsableCommand {
       // The master may have ended without an answer, which is what was asked for; what counts is that it has.
       if error != .failed { throw error }
     }
-    if let refusal { return try gateway.report(refusal) }
+    if let refusal { return try gateway.report(refusal, output) }
     guard gateway.awaitEnd(milliseconds: seconds == 0 ? 0 : max(1, deadline - Time.milliseconds)) else {
       Terminal.complain("\(Product.daemon) (PID \(gateway.process)) still runs after \(seconds) s")
       throw Outcome.failed
     }
-    Terminal.print("\(Product.daemon) (PID \(gateway.process)) has stopped.")
+    output.tell("\(Product.daemon) (PID \(gateway.process)) has stopped.")
   }
 
   /// One signal stops gently, a second one at once.
@@ -59,6 +60,7 @@ struct ReloadCommand: ParsableCommand {
     discussion: "All or nothing: when the new configuration cannot serve, the reasons are printed and the old one goes on.")
 
   @OptionGroup var instance: InstanceOptions
+  @OptionGroup var output: JSONOptions
 
   @Flag(inversion: .prefixedNo, help: "Wait for the outcome.")
   var wait = true
@@ -68,9 +70,9 @@ struct ReloadCommand: ParsableCommand {
 
   func run() throws {
     let gateway = try instance.running()
-    if wait, let answer = try gateway.ask(.reload, seconds: timeout?.value ?? 0) { return try gateway.report(answer) }
+    if wait, let answer = try gateway.ask(.reload, seconds: timeout?.value ?? 0) { return try gateway.report(answer, output) }
     try gateway.signal(Signal.hangUp)
-    Terminal.print("Sent \(Signal.name(Signal.hangUp)) to \(Product.daemon) (PID \(gateway.process)); its log has the outcome.")
+    output.tell("Sent \(Signal.name(Signal.hangUp)) to \(Product.daemon) (PID \(gateway.process)); its log has the outcome.", "signalled")
   }
 }
 
@@ -78,12 +80,13 @@ struct ReopenCommand: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "reopen", abstract: "Open the log files anew, after they have been moved.")
 
   @OptionGroup var instance: InstanceOptions
+  @OptionGroup var output: JSONOptions
 
   func run() throws {
     let gateway = try instance.running()
-    if let answer = try gateway.ask(.reopen) { return try gateway.report(answer) }
+    if let answer = try gateway.ask(.reopen) { return try gateway.report(answer, output) }
     try gateway.signal(Signal.user1)
-    Terminal.print("Sent \(Signal.name(Signal.user1)) to \(Product.daemon) (PID \(gateway.process)).")
+    output.tell("Sent \(Signal.name(Signal.user1)) to \(Product.daemon) (PID \(gateway.process)).", "signalled")
   }
 }
 
@@ -93,23 +96,33 @@ struct UpgradeCommand: ParsableCommand {
     discussion: "It is tried out first. Whatever fails, the reasons are printed and the running version goes on.")
 
   @OptionGroup var instance: InstanceOptions
+  @OptionGroup var output: JSONOptions
 
-  @Option(name: .customLong("binary"), help: ArgumentHelp("The new program (default: the file that the running one was started from).", valueName: "file"))
+  @Option(name: .customLong("binary"), help: ArgumentHelp("The new program (default: the file that the running one was started from).", valueName: "file"), completion: .file())
   var binary: String?
+
+  @Option(
+    name: .customLong("timeout"),
+    help: ArgumentHelp("How long the check of the new program may take, \(UpgradeLimits.bounds.lowerBound) to \(UpgradeLimits.bounds.upperBound) (default \(UpgradeLimits.checkSeconds)).", valueName: "seconds"))
+  var timeout: Digits?
 
   @Flag(inversion: .prefixedNo, help: "Wait for the outcome.")
   var wait = true
 
   func validate() throws {
     if !wait, binary != nil { throw ValidationError("--binary needs the answer of the gateway: not with --no-wait") }
+    if !wait, timeout != nil { throw ValidationError("--timeout needs the answer of the gateway: not with --no-wait") }
+    if let timeout, !UpgradeLimits.bounds.contains(timeout.value) {
+      throw ValidationError("--timeout must be \(UpgradeLimits.bounds.lowerBound) to \(UpgradeLimits.bounds.upperBound) seconds")
+    }
   }
 
   func run() throws {
     let gateway = try instance.running()
     let path = binary.map(Files.absolute) ?? ""
-    if wait, let answer = try gateway.ask(.upgrade(path)) { return try gateway.report(answer) }
-    guard path.isEmpty else { throw Outcome.failed }
+    if wait, let answer = try gateway.ask(.upgrade(path, seconds: timeout?.value ?? UpgradeLimits.checkSeconds)) { return try gateway.report(answer, output) }
+    guard path.isEmpty, timeout == nil else { throw Outcome.failed }
     try gateway.signal(Signal.user2)
-    Terminal.print("Sent \(Signal.name(Signal.user2)) to \(Product.daemon) (PID \(gateway.process)); its log has the outcome.")
+    output.tell("Sent \(Signal.name(Signal.user2)) to \(Product.daemon) (PID \(gateway.process)); its log has the outcome.", "signalled")
   }
 }

@@ -16,7 +16,7 @@ struct RunningGateway {
   ///   - isAnswerNeeded: say so when none comes. (Whoever waits for the end looks whether it has come.)
   func ask(_ request: ControlRequest, seconds: Int = 0, isAnswerNeeded: Bool = true) throws(Outcome) -> ControlAnswer? {
     do {
-      return try ControlClient.ask(request, pidFile: pidFile, process: process, milliseconds: CInt(clamping: seconds * 1000))
+      return try ControlClient.ask(request, pidFile: pidFile, process: process, milliseconds: CInt(clamping: seconds * 1000)) { Terminal.remark($0) }
     } catch {
       switch error {
       case .unreachable(let reason):
@@ -35,6 +35,11 @@ struct RunningGateway {
       if answer.status == .ok { Terminal.print(line) } else { Terminal.complain(line) }
     }
     if answer.status != .ok { throw .failed }
+  }
+
+  /// The same for what was ordered, of which lines tell what came of it.
+  func report(_ answer: ControlAnswer, _ output: JSONOptions) throws(Outcome) {
+    if answer.status == .ok, output.isJSON { Terminal.print(OutcomeReport.json("ok", answer.lines)) } else { try report(answer) }
   }
 
   /// Whether the gateway still runs.

@@ -9,24 +9,23 @@ struct StatusCommand: ParsableCommand {
 
   @OptionGroup var instance: InstanceOptions
 
-  @Flag(name: .customLong("json"), help: "Print the state as JSON.")
-  var isJSON = false
+  @OptionGroup var output: JSONOptions
 
   func run() throws {
     let gateway: RunningGateway
     do throws(Outcome) {
       gateway = try instance.running()
     } catch {
-      if isJSON, error == .notRunning { Terminal.print("{\"state\":\"not running\"}") }
+      if output.isJSON, error == .notRunning { Terminal.print("{\"state\":\"not running\"}") }
       throw error
     }
     guard let answer = try gateway.ask(.status, seconds: 10) else {
       // It lives, that much the lock tells.
-      Terminal.print(isJSON ? "{\"state\":\"running\",\"master\":{\"pid\":\(gateway.process)}}" : StatusText.brief(gateway))
+      Terminal.print(output.isJSON ? "{\"state\":\"running\",\"master\":{\"pid\":\(gateway.process)}}" : StatusText.brief(gateway))
       return
     }
     let text = answer.lines.joined(separator: "\n")
-    if isJSON || answer.status != .ok { return try gateway.report(answer) }
+    if output.isJSON || answer.status != .ok { return try gateway.report(answer) }
     guard let status = JSONValue(text) else {
       Terminal.complain("\(Product.tool): the status that \(Product.daemon) sent cannot be read")
       throw Outcome.failed

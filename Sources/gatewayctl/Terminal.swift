@@ -3,19 +3,45 @@
 import Control
 import Glibc
 import Kernel
+import Synchronization
 
 enum Terminal {
+  /// What has been said so far, for whoever wants the outcome as JSON.
+  private struct Said {
+    var isJSON = false
+    var hasAnswered = false
+    var complaints: [String] = []
+  }
+
+  private static let said = Mutex(Said())
+
+  /// Standard output is for a program: from now on a failure is told there, too, unless an answer has been printed (`OutcomeReport`).
+  static func speakJSON() { said.withLock { $0.isJSON = true } }
+
+  /// A command has failed with `outcome`.
+  static func conclude(_ outcome: Outcome) {
+    let said = said.withLock { $0 }
+    if said.isJSON, !said.hasAnswered { print(OutcomeReport.json(outcome == .notRunning ? "not running" : "failed", said.complaints)) }
+  }
+
   /// Standard output: the answer.
   /// Ends the program where nobody reads it any more, or it cannot be written: with 1, and a word on the latter.
   static func print(_ text: String) {
+    said.withLock { $0.hasAnswered = true }
     if Files.write(text.hasSuffix("\n") ? text : text + "\n", to: STDOUT_FILENO) { return }
     let error = Errno.current
     if error != .connectionReset { complain("\(Product.tool): cannot write to standard output: \(error.text)") }
     exit(1)
   }
 
-  /// Standard error: everything else.
-  static func complain(_ text: String) { Files.write(text.hasSuffix("\n") ? text : text + "\n", to: STDERR_FILENO) }
+  /// Standard error: why something did not work, or may not be what was meant.
+  static func complain(_ text: String) {
+    said.withLock { $0.complaints += text.split(separator: "\n").map(String.init) }
+    remark(text)
+  }
+
+  /// Standard error: what goes on meanwhile.
+  static func remark(_ text: String) { Files.write(text.hasSuffix("\n") ? text : text + "\n", to: STDERR_FILENO) }
 
   /// Whether standard output shows colours: a terminal, and `NO_COLOR` not set (https://no-color.org).
   static var hasColours: Bool {

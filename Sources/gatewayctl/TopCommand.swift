@@ -14,11 +14,15 @@ struct TopCommand: ParsableCommand {
   @OptionGroup var instance: InstanceOptions
   @OptionGroup var output: JSONOptions
 
-  @Option(name: .customLong("interval"), help: ArgumentHelp("Between two tables.", valueName: "seconds"))
+  @Option(name: .customLong("interval"), help: ArgumentHelp("Between two tables, 1 to 3600 (default 1).", valueName: "seconds"))
   var interval: Digits?
 
   @Option(name: .customLong("count"), help: ArgumentHelp("Tables until it ends; 0: without end.", valueName: "number"))
   var count: Digits?
+
+  func validate() throws {
+    if let interval, !(1...3600).contains(interval.value) { throw ValidationError("--interval must be 1 to 3600 seconds") }
+  }
 
   func run() throws {
     let gateway = try instance.running()
@@ -27,7 +31,7 @@ struct TopCommand: ParsableCommand {
       throw Outcome.failed
     }
     let tables = TrafficTables(of: gateway.process)
-    let pause = max(1, interval?.value ?? 1)
+    let pause = interval?.value ?? 1
     var left = count?.value ?? (output.isJSON ? 1 : 0)
     let isEndless = left == 0
     var before = BoardSample(board, tables)

@@ -16,8 +16,7 @@ struct UpstreamsCommand: ParsableCommand {
 
   @OptionGroup var instance: InstanceOptions
 
-  @Flag(name: .customLong("json"), help: "Print the state as JSON.")
-  var isJSON = false
+  @OptionGroup var output: JSONOptions
 
   @Argument(help: "drain, enable or disable.")
   var order: Order?
@@ -27,7 +26,6 @@ struct UpstreamsCommand: ParsableCommand {
 
   func validate() throws {
     if order != nil, (name ?? "").isEmpty { throw ValidationError("which endpoint? (\(order?.rawValue ?? "") UPSTREAM/ENDPOINT)") }
-    if order != nil, isJSON { throw ValidationError("--json is for showing upstreams") }
   }
 
   func run() throws {
@@ -40,7 +38,8 @@ struct UpstreamsCommand: ParsableCommand {
       case nil: .upstreams
       }
     guard let answer = try gateway.ask(request, seconds: 10) else { throw Outcome.failed }
-    if order != nil || isJSON || answer.status != .ok { return try gateway.report(answer) }
+    if order != nil { return try gateway.report(answer, output) }
+    if output.isJSON || answer.status != .ok { return try gateway.report(answer) }
     guard let state = JSONValue(answer.lines.joined(separator: "\n")) else {
       Terminal.complain("\(Product.tool): the state that \(Product.daemon) sent cannot be read")
       throw Outcome.failed

@@ -14,6 +14,7 @@ func run() -> CInt {
     try command.run()
     return 0
   } catch let outcome as Outcome {
+    Terminal.conclude(outcome)
     return outcome.exitCode
   } catch {
     // Help and completion scripts are no errors; what else the parser throws is a wrong command line.

@@ -4,7 +4,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root"
 
 build_packages="libssl-dev libnghttp2-dev libsystemd-dev libyaml-dev zlib1g-dev libc-ares-dev libhiredis-dev pkg-config python3 libbrotli-dev libzstd-dev"
-test_packages="nginx-light haproxy wrk nghttp2-client nghttp2-server nghttp2-proxy valgrind curl openssl dnsmasq-base binutils systemd iproute2 python3-venv brotli zstd redis-server chromium"
+test_packages="nginx-light haproxy wrk nghttp2-client nghttp2-server nghttp2-proxy valgrind curl openssl dnsmasq-base binutils systemd iproute2 python3-venv brotli zstd redis-server chromium groff-base zsh fish"
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }

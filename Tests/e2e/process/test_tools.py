@@ -109,6 +109,39 @@ def test_routes_tell_which_and_why(tmp_path: Path) -> None:
     assert ctl("routes", "-c", str(path), "--match", "nonsense at all").returncode == 2
 
 
+# orders and failures, for programs
+
+
+def test_orders_for_programs(launch, tmp_path: Path) -> None:
+    backends = [{"name": "app", "endpoints": [{"host": "127.0.0.1", "port": 1}, {"host": "127.0.0.1", "port": 2}], "circuit_breaker": {"enabled": True},
+                 "proxy": {"route_prefix": "/api"}}]
+    gateway: Gateway = launch(routes=[respond("/")], upstreams=backends, log={"file": str(tmp_path / "error.log")})
+    assert answer(gateway, "reload") == {"outcome": "ok", "messages": ["generation 2 serves"]}
+    assert answer(gateway, "reload", "--no-wait")["outcome"] == "signalled"
+    until(lambda: "generation 3 serves" in gateway.log, what="the reload")
+    for words in (["reopen"], ["upstreams", "drain", "app/127.0.0.1:1"], ["breakers", "open", "app"]):
+        told = answer(gateway, *words)
+        assert told["outcome"] == "ok" and len(told["messages"]) == (words != ["reopen"]), told
+    assert len(ctl("version", "-V").stdout.splitlines()) == len(ctl("-V").stdout.splitlines()) == 5
+    assert json.loads(ctl("version", "--json").stdout) == {"version": "1.0.0"}
+    assert set(json.loads(ctl("version", "-V", "--json").stdout)) == {"version", "compiler", "platform", "libraries", "features"}
+    # Failures stand on both outputs.
+    gateway.write(workers="many")
+    for words in (["plan"], ["reload"], ["upstreams", "drain", "nobody/x"], ["breakers", "open", "nobody"], ["explain", "nonsense"],
+                  ["routes", "-c", str(gateway.config_file)], ["connections", "-P", str(tmp_path / "none.pid")]):
+        done = ctl(*words, "--json") if words[0] in ("explain", "routes", "connections") else gateway.ctl(*words, "--json")
+        told = json.loads(done.stdout)
+        assert done.returncode == 1 and told["outcome"] == ("not running" if words[0] == "connections" else "failed"), (words, done)
+        assert told["messages"] and all(message in done.stderr for message in told["messages"])
+    gateway.write()
+    assert gateway.ctl("stop", "--json").stdout.strip() == json.dumps({"messages": [f"gatewayd (PID {gateway.pid}) has stopped."], "outcome": "ok"})
+
+
+def test_names_for_programs_have_no_blanks() -> None:
+    found = json.loads(ctl("explain", "connection_refused", "--json").stdout)[0]
+    assert found["sent_again"] and not any(" " in key for key in found)
+
+
 # explain
 
 
@@ -175,6 +208,8 @@ def test_top_works_when_nobody_answers(launch) -> None:
     shown = json.loads(done.stdout)
     assert {worker["pid"] for worker in shown["workers"]} == set(workers) and sum(worker["requests"] for worker in shown["workers"]) == 5
     assert "REQUESTS/S" in text and all(str(pid) in text for pid in workers)
+    for wrong in ("0", "3601", "-1"):
+        assert gateway.ctl("top", "--count", "1", "--interval", wrong).returncode == 2
 
 
 def test_top_shows_latencies_by_route_and_upstream(launch) -> None:
@@ -193,7 +228,7 @@ def test_top_shows_latencies_by_route_and_upstream(launch) -> None:
         if "--json" in command:
             shown = json.loads(text)
             routes = {row["name"]: row for row in shown["routes"]}
-            assert {name.removesuffix("gateway_rest") for name in routes} == {"/fixed/:id", "/api/*", "(no route)"}, routes
+            assert set(routes) == {"/fixed/:id", "/api/*", "(no route)"}, routes
             assert routes["/fixed/:id"]["failed_per_second"] == 0 and routes["/fixed/:id"]["p99_us"] < 100_000
             shop = shown["upstreams"][0]
             assert shop["name"] == "shop" and shop["requests_per_second"] == 2 and shop["failed_per_second"] == 2

@@ -141,6 +141,27 @@ def test_a_program_that_fails_its_check_changes_nothing(launch, tmp_path: Path, 
     assert gateway.ctl("reload").returncode == 0
 
 
+def test_a_check_that_hangs_is_ended_and_told_of(launch, newer: Path, tmp_path: Path) -> None:
+    """Whoever asks for a reload meanwhile hears what it waits for."""
+    gateway: Gateway = launch(workers=2, routes=[respond("/")])
+    workers = gateway.workers
+    hanging = script(tmp_path / "hanging", "exec sleep 60\n")
+    upgrading = gateway.ctl_start("upgrade", "--binary", str(hanging), "--timeout", "3", "--json")
+    until(lambda: "upgrade: checking" in gateway.log, what="the check")
+    with Load(gateway.port, keep_alive=2, fresh=2) as load:
+        reload = gateway.ctl("reload", "--json")
+        told, complaints = upgrading.communicate(timeout=20)
+    reason = f"the check of {hanging} had not ended after 3 s, and was killed"
+    assert upgrading.returncode == 1 and reason in complaints
+    assert json.loads(told) == {"outcome": "failed", "messages": [reason, "upgrade failed; version 1.0.0 goes on"]}
+    assert reload.returncode == 0 and "an upgrade is under way: the reload begins when that has ended" in reload.stderr
+    assert json.loads(reload.stdout) == {"outcome": "ok", "messages": ["generation 2 serves"]}
+    assert not load.failures and not set(workers) & set(gateway.workers)
+    assert gateway.ctl("upgrade", "--binary", str(newer)).returncode == 0
+    for wrong in ("0", "3601", "x"):
+        assert gateway.ctl("upgrade", "--timeout", wrong).returncode == 2
+
+
 def test_a_configuration_that_is_bad_fails_the_check(launch, newer: Path) -> None:
     gateway: Gateway = launch(routes=[respond("/")])
     gateway.write(workers="many")

@@ -160,6 +160,11 @@ class Gateway:
         """Runs a command of gatewayctl against this instance."""
         return ctl(command, *arguments, "-P", str(self.pid_file), timeout=timeout, env=self.env)
 
+    def ctl_start(self, command: str, *arguments: str) -> subprocess.Popen[str]:
+        """Begins a command of gatewayctl, whose end is to be waited for."""
+        return subprocess.Popen([binaries() / "gatewayctl", command, *arguments, "-P", str(self.pid_file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                text=True, env=clean_environment(self.env))
+
     def reload(self, **changes: Any) -> None:
         """Changes the configuration and reloads; fails the test when the reload is refused."""
         self.write(**changes)
