@@ -75,7 +75,7 @@ let package = Package(
     .executableTarget(
       name: "gatewayctl",
       dependencies: [
-        "Configuration", "Control", "SharedState", "HTTPModel", "Plan", "TLS", "Kernel",
+        "Configuration", "Control", "SharedState", "Telemetry", "HTTPModel", "Plan", "TLS", "Kernel",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: settings),
     // Tests, one folder per target

@@ -3,15 +3,17 @@
 // Pure: which names belong to a log, which of them is the newest, which must go.
 
 /// The pattern that the files of one log are named after.
-struct LogFilePattern: Equatable {
+package struct LogFilePattern: Equatable {
   /// With a slash at its end; empty for the current directory.
   let directory: String
   let stem: String
   /// With its dot, or empty.
   let suffix: String
 
+  private init(directory: String, stem: String, suffix: String) { (self.directory, self.stem, self.suffix) = (directory, stem, suffix) }
+
   /// Takes `path` apart; nil when its last part cannot be a file's name.
-  init?(path: String) {
+  package init?(path: String) {
     let parts = path.split(separator: "/", omittingEmptySubsequences: false)
     guard let name = parts.last, !name.isEmpty, name != ".", name != ".." else { return nil }
     directory = String(path.dropLast(name.count))
@@ -24,7 +26,28 @@ struct LogFilePattern: Equatable {
     }
   }
 
-  func path(of file: LogFileName) -> String {
+  /// The log that the file at `path` belongs to, and its place in it; nil when it is not named like one that was begun by date.
+  package static func of(rotated path: String) -> (pattern: LogFilePattern, name: LogFileName)? {
+    guard let whole = LogFilePattern(path: path) else { return nil }
+    let parts = whole.stem.split(separator: "-", omittingEmptySubsequences: false)
+    // A date has three parts, and a number may follow.
+    for count in [3, 4] where parts.count > count {
+      let pattern = LogFilePattern(directory: whole.directory, stem: parts.dropLast(count).joined(separator: "-"), suffix: whole.suffix)
+      if let name = pattern.parse(whole.stem + whole.suffix) { return (pattern, name) }
+    }
+    return nil
+  }
+
+  /// The files that were begun after the one at `old` and before that at `new`, in their order: a thousand at most. Where the day has changed,
+  /// those of the new one.
+  package static func paths(between old: String, and new: String) -> [String] {
+    guard let old = of(rotated: old), let new = of(rotated: new), old.pattern == new.pattern else { return [] }
+    let first = old.name.date == new.name.date ? old.name.sequence + 1 : 0
+    guard first < new.name.sequence else { return [] }
+    return (first..<new.name.sequence).suffix(1000).map { new.pattern.path(of: LogFileName(date: new.name.date, sequence: $0)) }
+  }
+
+  package func path(of file: LogFileName) -> String {
     let year = EventLine.padded(file.date / 10_000, 4)
     let month = EventLine.padded(file.date / 100 % 100, 2)
     let day = EventLine.padded(file.date % 100, 2)
@@ -51,11 +74,11 @@ struct LogFilePattern: Equatable {
 }
 
 /// One file of a log: its local date as 20260131, and the how-manieth of that day, from 0.
-struct LogFileName: Equatable, Comparable, Sendable {
+package struct LogFileName: Equatable, Comparable, Sendable {
   var date: Int
   var sequence: Int
 
-  static func < (a: LogFileName, b: LogFileName) -> Bool { (a.date, a.sequence) < (b.date, b.sequence) }
+  package static func < (a: LogFileName, b: LogFileName) -> Bool { (a.date, a.sequence) < (b.date, b.sequence) }
 
   /// The files to remove so that `limit` are left: empty ones first, then the oldest, never `current`.
   static func surplus(_ files: [(name: LogFileName, size: Int)], keeping limit: Int, current: LogFileName) -> [LogFileName] {

@@ -6,6 +6,7 @@ import ArgumentParser
 import Control
 import Glibc
 import Kernel
+import Telemetry
 
 struct LogsCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -66,7 +67,7 @@ struct LogsCommand: ParsableCommand {
       // What was written before it was replaced comes first, and then what was begun and filled meanwhile.
       for line in file.lines() where filter.passes(line) { show(line) }
       guard gateway.isRunning else { return }
-      for between in RotatedName.between(path, now) {
+      for between in LogFilePattern.paths(between: path, and: now) {
         if var passed = LogTail(between) { for line in passed.lines() where filter.passes(line) { show(line) } }
       }
       if let next = LogTail(now) {
@@ -105,37 +106,5 @@ struct LogTail: ~Copyable {
     let lines = rest[..<end].split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map { Cell(String(decoding: $0, as: UTF8.self)).text }
     rest = Array(rest[(end + 1)...])
     return lines
-  }
-}
-
-/// The name of a file of a log that rotates by itself: `<stem>-YYYY-MM-DD[-N]<.ext>`.
-struct RotatedName: Equatable {
-  /// Up to the date, and behind the number.
-  let begin: String
-  let end: String
-  let number: Int
-
-  init?(_ path: String) {
-    let name = path.lastIndex(of: "/").map { path[path.index(after: $0)...] } ?? path[...]
-    let dot = name.lastIndex(of: ".") ?? name.endIndex
-    let parts = path[..<dot].split(separator: "-", omittingEmptySubsequences: false)
-    func isNumber(_ part: Substring, _ digits: Int? = nil) -> Bool { part.utf8.allSatisfy { 0x30...0x39 ~= $0 } && (digits.map { part.utf8.count == $0 } ?? (1...9 ~= part.utf8.count)) }
-    func isDate(_ parts: ArraySlice<Substring>) -> Bool { parts.count >= 3 && zip(parts.suffix(3), [4, 2, 2]).allSatisfy { isNumber($0, $1) } }
-    end = String(path[dot...])
-    if isDate(parts[...]) {
-      (begin, number) = (String(path[..<dot]), 0)
-    } else if let last = parts.last, isNumber(last), let value = Int(last), isDate(parts.dropLast()) {
-      (begin, number) = (String(path[..<dot].dropLast(last.count + 1)), value)
-    } else {
-      return nil
-    }
-  }
-
-  /// The files that were begun after `old` and before `new`, in their order. Where the day has changed, those of the new one.
-  static func between(_ old: String, _ new: String) -> [String] {
-    guard let old = RotatedName(old), let new = RotatedName(new), old.end == new.end else { return [] }
-    let first = old.begin == new.begin ? old.number + 1 : 0
-    guard first < new.number else { return [] }
-    return (first..<new.number).suffix(1000).map { new.begin + ($0 == 0 ? "" : "-\($0)") + new.end }
   }
 }

@@ -131,4 +131,16 @@ import Testing
     let plain = try #require(LogFilePattern(path: ".hidden"))
     #expect(plain.stem == ".hidden" && plain.suffix.isEmpty && plain.directory.isEmpty)
   }
+
+  @Test func filesBetweenTwoAreThoseOfTheNumbersBetween() {
+    func between(_ old: String, _ new: String) -> [String] { LogFilePattern.paths(between: old, and: new) }
+    #expect(between("/l/e-2026-01-31.log", "/l/e-2026-01-31-3.log") == ["/l/e-2026-01-31-1.log", "/l/e-2026-01-31-2.log"])
+    #expect(between("/l/e-2026-01-31-2.log", "/l/e-2026-01-31-3.log") == [])
+    #expect(between("e-2026-01-31-7", "e-2026-02-01-1") == ["e-2026-02-01"])
+    #expect(between("e-2026-2026-01-31", "e-2026-2026-01-31-2") == ["e-2026-2026-01-31-1"])
+    #expect(between("/l/e-2026-01-31-3.log", "/l/e-2026-01-31.log") == [])
+    for name in ["/l/error.log", "/l/e-2026-01.log", "/l/e-2026-01-31-x.log", "/l/e-2026-01-31-99999999999.log", "", "/", "-", "/2026-1-31.log", "/k/e-2026-01-31-1.log"] {
+      #expect(between(name, "/l/e-2026-01-31-3.log") == [], "\(name)")
+    }
+  }
 }
