@@ -152,6 +152,9 @@ extension Settings {
       }
     }
     if let cors = rules.cors { check(cors, "\(path).cors", &reading) }
+    if let log = rules.accessLog, log.enabled, !accessLog.enabled {
+      reading.warn(reading.origin(of: "\(path).access_log"), "\(path).access_log", "\(path).access_log has no effect while access_log.enabled is false")
+    }
     check(rules.split, path, &reading)
     if let mirror = rules.mirror, !mirror.name.isEmpty { checkUpstreamName(mirror.name, "\(path).mirror.upstream", "\(path).mirror.upstream", &reading) }
     // Without a pattern its captures are not known; and what is missing has been complained about.

@@ -85,7 +85,7 @@ public enum ControlRequest: Equatable, Sendable {
   /// A number of seconds, a path, or both in this order. What is no number, or out of bounds, belongs to the path.
   private static func upgrade(from words: Substring) -> ControlRequest {
     let number = words.prefix { $0 != " " }
-    guard let seconds = Int(number), UpgradeLimits.bounds.contains(seconds) else { return .upgrade(String(words)) }
+    guard number.utf8.allSatisfy({ 0x30...0x39 ~= $0 }), let seconds = Int(number), UpgradeLimits.bounds.contains(seconds) else { return .upgrade(String(words)) }
     return .upgrade(String(words.dropFirst(number.count).drop { $0 == " " }), seconds: seconds)
   }
 }
@@ -151,10 +151,30 @@ public enum ControlFailure: Error, Equatable {
   }
 }
 
+/// What has come of an answer. Pure.
+struct AnswerReader {
+  private var bytes: [UInt8] = []
+
+  var count: Int { bytes.count }
+
+  /// Takes bytes in, and returns the notes that are complete with them.
+  mutating func take(_ part: [UInt8]) -> [String] {
+    bytes += part
+    var notes: [String] = []
+    while bytes.first == UInt8(ascii: "+"), let end = bytes.firstIndex(of: UInt8(ascii: "\n")) {
+      notes.append(String(decoding: bytes[1..<end], as: UTF8.self))
+      bytes.removeFirst(end + 1)
+    }
+    return notes
+  }
+
+  /// The whole answer; nil when its end is missing.
+  var answer: ControlAnswer? { ControlAnswer(decoding: String(decoding: bytes, as: UTF8.self)) }
+}
+
 /// gatewayctl's side.
 public enum ControlClient {
-  /// Asks the master whose PID file is at `pidFile` and waits for its answer, at most `milliseconds` for each part of
-  /// it (0: for good).
+  /// Asks the master whose PID file is at `pidFile` and waits for its answer, at most `milliseconds` in all (0: for good).
   /// - Parameters:
   ///   - process: the id in the PID file; a socket of any other process is not spoken to.
   ///   - note: is given what the master says before its answer.
@@ -174,25 +194,31 @@ public enum ControlClient {
         reason = "the control socket \(path) belongs to another process"
         continue
       }
-      return try ask(request, over: socket, note)
+      return try ask(request, over: socket, milliseconds, note)
     }
     throw .unreachable(reason)
   }
 
-  private static func ask(_ request: ControlRequest, over socket: borrowing Descriptor, _ note: (String) -> Void) throws(ControlFailure) -> ControlAnswer {
+  private static func ask(_ request: ControlRequest, over socket: borrowing Descriptor, _ milliseconds: CInt, _ note: (String) -> Void) throws(ControlFailure) -> ControlAnswer {
     Files.write(request.line + "\n", to: socket.raw)
-    var bytes: [UInt8] = []
-    while let part = Files.read(socket.raw, limit: 65_536) {
+    var reader = AnswerReader()
+    let deadline = Time.milliseconds + Int64(milliseconds)
+    while true {
+      var poll = Poll()
+      poll.add(socket.raw)
+      poll.wait(milliseconds: milliseconds == 0 ? -1 : CInt(clamping: max(0, deadline - Time.milliseconds)))
+      guard poll.isReadable(0) else {
+        // Interrupted, or too late.
+        if milliseconds == 0 || Time.milliseconds < deadline { continue }
+        break
+      }
+      guard let part = Files.read(socket.raw, limit: 65_536) else { break }
       if part.isEmpty {
-        guard let answer = ControlAnswer(decoding: String(decoding: bytes, as: UTF8.self)) else { throw .noAnswer("the master ended without an answer") }
+        guard let answer = reader.answer else { throw .noAnswer("the master ended without an answer") }
         return answer
       }
-      bytes += part
-      while bytes.first == UInt8(ascii: "+"), let end = bytes.firstIndex(of: UInt8(ascii: "\n")) {
-        note(String(decoding: bytes[1..<end], as: UTF8.self))
-        bytes.removeFirst(end + 1)
-      }
-      guard bytes.count <= 64 << 20 else { throw .noAnswer("the answer is too long") }
+      for text in reader.take(part) { note(text) }
+      guard reader.count <= 64 << 20 else { throw .noAnswer("the answer is too long") }
     }
     throw .noAnswer("the master did not answer in time")
   }

@@ -113,7 +113,7 @@ extension Gateway {
   }
 
   /// Whether a client has been sent a body of the length it was told, and only the end of the backend's stream has not come yet: for the
-  /// client the response is over, and it may go (RFC 9112 §6.3; on a stream nobody need wait for trailers that were not announced).
+  /// client the response is over, and it may go (RFC 9112 §6.3; on a stream trailers may follow, which it does without).
   private mutating func hasWholeBody(_ exchange: Handle) -> Bool {
     let flags = exchanges[exchange].flags, client = exchanges[exchange].client
     guard let backend = exchanges[exchange].backend, flags.contains([.committed, .hasHead, .requestComplete]),
@@ -121,7 +121,7 @@ extension Gateway {
     else { return false }
     if clients[client].flags.contains(.stream) {
       // What has not left the connection has not reached the client.
-      guard exchanges[exchange].heldHead == nil, clients[streams[clients[client].carrier].connection].backlog.isEmpty else { return false }
+      guard clients[streams[clients[client].carrier].connection].backlog.isEmpty else { return false }
     } else if flags.contains(.trailers) {
       return false
     }

@@ -58,7 +58,9 @@ extension Gateway {
       switch clients[client].socket.send(ciphertext.output.bytes) {
       case .moved(let count): sent = count
       case .blocked: break
-      case .ended, .failed: return doom(client)
+      case .ended, .failed:
+        clients[client].backlog.append(copying: ciphertext.output, from: 0, &services.large)
+        return doom(client)
       }
       counters.add(.bytesSent, UInt64(sent))
       if sent == ciphertext.output.count { return }

@@ -30,8 +30,16 @@ extension Gateway {
       counters.add(.bytesSent, UInt64(sent))
       keep(client.handle, from: sent)
     case .blocked: keep(client.handle, from: 0)
-    case .ended, .failed: doom(client.handle)
+    case .ended, .failed: lose(client.handle)
     }
+  }
+
+  /// The client is not there any more: the shared output counts as waiting, so that nobody takes it for sent (`abandon`).
+  @inline(never)
+  private mutating func lose(_ client: Handle, _ body: Span<UInt8> = Span()) {
+    clients[client].backlog.append(copying: services.responses.output, from: 0, &services.large)
+    clients[client].backlog.append(body, &services.large)
+    doom(client)
   }
 
   /// The rest of the shared output waits in the client's backlog.
@@ -75,7 +83,7 @@ extension Gateway {
     case .blocked:
       if head > 0 { keep(client, from: 0) }
       keep(client, body)
-    case .ended, .failed: doom(client)
+    case .ended, .failed: lose(client, body)
     }
     services.responses.output.removeAll()
   }

@@ -276,7 +276,9 @@ extension Gateway {
       counters.add(.bytesSent, UInt64(sent))
       keepFrames(client, from: sent)
     case .blocked: keepFrames(client, from: 0)
-    case .ended, .failed: doom(client)
+    case .ended, .failed:
+      clients[client].backlog.append(copying: frames, from: 0, &services.large)
+      doom(client)
     }
   }
 

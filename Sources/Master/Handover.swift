@@ -10,13 +10,15 @@ import Plan
 struct Handover {
   static let magic: UInt64 = 0x7265_766f_646e_6168  // "handover" in memory order
   /// Of this form.
-  static let version: UInt32 = 1
+  static let version: UInt32 = 2
 
   struct Connection {
     var file: Int32 = -1
     var isAsked = false
     /// It waits for the upgrade, or for a reload.
     var waits = false
+    /// …which is a reload that begins when the upgrade has ended, or by way of it.
+    var isReload = false
   }
 
   struct Generation {
@@ -51,6 +53,8 @@ struct Handover {
   /// -1: there is no control socket.
   var controlFile: Int32 = -1
   var connections: [Connection] = []
+  /// Somebody wants a reload, who may not wait for its outcome.
+  var isReloadQueued = false
   var startedAt: Int64 = 0
   var nextGeneration: UInt64 = 1
   var generations: [Generation] = []
@@ -102,7 +106,9 @@ struct Handover {
       $0.number(&$1.file)
       $0.flag(&$1.isAsked)
       $0.flag(&$1.waits)
+      $0.flag(&$1.isReload)
     }
+    archive.flag(&isReloadQueued)
     archive.number(&startedAt)
     archive.number(&nextGeneration)
     archive.list(&generations, blank: Generation()) {

@@ -20,7 +20,8 @@ extension Master {
     if supervisor.isChanging || upgrade.isUnderWay {
       if let asker {
         queuedAskers.append(asker)
-        asker.note("\(upgrade.isUnderWay ? "an upgrade" : "another reload") is under way: the reload begins when that has ended")
+        let what = upgrade.isUnderWay || takeover != nil ? "an upgrade" : onStarted == nil ? "another reload" : "the start"
+        asker.note("\(what) is under way: this reload waits for it")
       }
       isReloadQueued = true
       return

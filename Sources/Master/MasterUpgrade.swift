@@ -95,6 +95,7 @@ extension Master {
 
   /// Tells everyone that this program goes on.
   func upgradeFailed(_ reasons: [String]) {
+    if upgrade.process != 0 { Process.send(Signal.kill, to: upgrade.process) }
     let askers = upgrade.askers
     upgrade = UpgradeState()
     let last = "upgrade failed; version \(options.version) goes on"
@@ -124,9 +125,11 @@ extension Master {
       state.controlFile = control.raw
       let waiting = upgrade.askers + reloadAskers + queuedAskers
       state.connections = control.connections.filter { !$0.isDone }.map { connection in
-        Handover.Connection(file: connection.raw, isAsked: connection.isAsked, waits: waiting.contains { $0 === connection })
+        Handover.Connection(
+          file: connection.raw, isAsked: connection.isAsked, waits: waiting.contains { $0 === connection }, isReload: queuedAskers.contains { $0 === connection })
       }
     }
+    state.isReloadQueued = isReloadQueued
     state.startedAt = startedAt
     state.nextGeneration = nextGeneration
     state.generations = generations.values.sorted { $0.number < $1.number }.map {
@@ -203,8 +206,8 @@ extension Master {
     guard let refusal = takeover.refusal else { return journal.write(.info, "version \(options.version) has taken over from version \(state.program)") }
     takeover.keep()
     self.takeover = nil
+    isReloadQueued = state.isReloadQueued || !queuedAskers.isEmpty
     upgradeFailed(refusal.split(separator: "\n").map(String.init))
-    isReloadQueued = !queuedAskers.isEmpty
   }
 
   private func adoptControl(_ state: Handover) {
@@ -214,7 +217,9 @@ extension Master {
       guard let own = Descriptor.duplicate(of: entry.file) else { continue }
       let connection = ControlConnection(adopting: own, isAsked: entry.isAsked)
       connections.append(connection)
-      if entry.waits { upgrade.askers.append(connection) }
+      guard entry.waits else { continue }
+      // The reload of the upgrade is theirs as well; where that has come to nothing, they get one of their own.
+      if entry.isReload, takeover?.refusal != nil { queuedAskers.append(connection) } else { upgrade.askers.append(connection) }
     }
     control = ControlEndpoint(adopting: socket, path: state.controlPath, connections)
   }

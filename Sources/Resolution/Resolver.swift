@@ -61,8 +61,8 @@ import SharedState
   /// Queries that c-ares has.
   private var outstanding = 0
   private var changed: Set<Int> = []
-  /// Problems that were told.
-  private var told: [LookupProblem]
+  /// Problems that were told, and whether of a part only.
+  private var told: [(problem: LookupProblem, isPartial: Bool)]
   private var versions: [UInt64]
   private var epoch: UInt64 = 0
   private var hosts: [String: [IPAddress]] = [:]
@@ -83,7 +83,7 @@ import SharedState
     self.now = now
     states = Array(repeating: NameState(), count: names.count)
     versions = Array(repeating: 0, count: names.count)
-    told = Array(repeating: .none, count: names.count)
+    told = Array(repeating: (.none, false), count: names.count)
     poller = try Epoll()
     timer = try TimerDescriptor()
     try poller.watchInput(timer.descriptor, token: Resolver.timerToken)
@@ -116,8 +116,8 @@ import SharedState
 
   /// The names that have a problem, or another one than at the last call, or no longer have it.
   public func takeProblems() -> [Int] {
-    let news = names.indices.filter { states[$0].problem != told[$0] }
-    for name in news { told[name] = states[name].problem }
+    let news = names.indices.filter { states[$0].problem != told[$0].problem || states[$0].isPartial != told[$0].isPartial }
+    for name in news { told[name] = (states[name].problem, states[name].isPartial) }
     return news
   }
 

@@ -32,7 +32,7 @@ struct StopCommand: ParsableCommand {
     let deadline = Time.milliseconds + Int64(seconds) * 1000
     var refusal: ControlAnswer?
     do throws(Outcome) {
-      let answer = try gateway.ask(isImmediate ? .stopNow : .stop, seconds: seconds, isAnswerNeeded: false)
+      let answer = try gateway.ask(isImmediate ? .stopNow : .stop, seconds: seconds, isAnswerNeeded: false, hasSignal: true)
       if answer == nil { try signal(gateway) }
       refusal = answer?.status == .refused ? answer : nil
     } catch {
@@ -70,7 +70,7 @@ struct ReloadCommand: ParsableCommand {
 
   func run() throws {
     let gateway = try instance.running()
-    if wait, let answer = try gateway.ask(.reload, seconds: timeout?.value ?? 0) { return try gateway.report(answer, output) }
+    if wait, let answer = try gateway.ask(.reload, seconds: timeout?.value ?? 0, hasSignal: true) { return try gateway.report(answer, output) }
     try gateway.signal(Signal.hangUp)
     output.tell("Sent \(Signal.name(Signal.hangUp)) to \(Product.daemon) (PID \(gateway.process)); its log has the outcome.", "signalled")
   }
@@ -84,7 +84,7 @@ struct ReopenCommand: ParsableCommand {
 
   func run() throws {
     let gateway = try instance.running()
-    if let answer = try gateway.ask(.reopen) { return try gateway.report(answer, output) }
+    if let answer = try gateway.ask(.reopen, hasSignal: true) { return try gateway.report(answer, output) }
     try gateway.signal(Signal.user1)
     output.tell("Sent \(Signal.name(Signal.user1)) to \(Product.daemon) (PID \(gateway.process)).", "signalled")
   }
@@ -120,8 +120,11 @@ struct UpgradeCommand: ParsableCommand {
   func run() throws {
     let gateway = try instance.running()
     let path = binary.map(Files.absolute) ?? ""
-    if wait, let answer = try gateway.ask(.upgrade(path, seconds: timeout?.value ?? UpgradeLimits.checkSeconds)) { return try gateway.report(answer, output) }
-    guard path.isEmpty, timeout == nil else { throw Outcome.failed }
+    let hasSignal = path.isEmpty && timeout == nil
+    if wait, let answer = try gateway.ask(.upgrade(path, seconds: timeout?.value ?? UpgradeLimits.checkSeconds), hasSignal: hasSignal) {
+      return try gateway.report(answer, output)
+    }
+    guard hasSignal else { throw Outcome.failed }
     try gateway.signal(Signal.user2)
     output.tell("Sent \(Signal.name(Signal.user2)) to \(Product.daemon) (PID \(gateway.process)); its log has the outcome.", "signalled")
   }

@@ -14,13 +14,14 @@ struct RunningGateway {
   /// - Parameters:
   ///   - seconds: how long to wait for the answer; 0: for good.
   ///   - isAnswerNeeded: say so when none comes. (Whoever waits for the end looks whether it has come.)
-  func ask(_ request: ControlRequest, seconds: Int = 0, isAnswerNeeded: Bool = true) throws(Outcome) -> ControlAnswer? {
+  ///   - hasSignal: whether a signal says the same.
+  func ask(_ request: ControlRequest, seconds: Int = 0, isAnswerNeeded: Bool = true, hasSignal: Bool = false) throws(Outcome) -> ControlAnswer? {
     do {
       return try ControlClient.ask(request, pidFile: pidFile, process: process, milliseconds: CInt(clamping: seconds * 1000)) { Terminal.remark($0) }
     } catch {
       switch error {
       case .unreachable(let reason):
-        Terminal.complain("\(Product.tool): \(reason); falling back to signals")
+        if hasSignal { Terminal.remark("\(Product.tool): \(reason); falling back to signals") } else { Terminal.complain("\(Product.tool): \(reason)") }
         return nil
       case .noAnswer(let reason):
         if isAnswerNeeded { Terminal.complain("\(Product.tool): \(reason)") }

@@ -21,7 +21,7 @@ enum Terminal {
   /// A command has failed with `outcome`.
   static func conclude(_ outcome: Outcome) {
     let said = said.withLock { $0 }
-    if said.isJSON, !said.hasAnswered { print(OutcomeReport.json(outcome == .notRunning ? "not running" : "failed", said.complaints)) }
+    if said.isJSON, !said.hasAnswered, outcome != .usage { print(OutcomeReport.json(outcome == .notRunning ? "not running" : "failed", said.complaints)) }
   }
 
   /// Standard output: the answer.

@@ -90,14 +90,28 @@ struct BoardSample {
 
 /// Two samples drawn. Pure.
 enum TopText {
-  private static let rates: [(String, Counter)] = [
-    ("requests", .requests), ("connections", .connectionsAccepted), ("2xx", .responses2xx), ("3xx", .responses3xx), ("4xx", .responses4xx), ("5xx", .responses5xx),
-    ("forwarded", .requestsForwarded), ("failed attempts", .upstreamFailures), ("retries", .upstreamRetries), ("rate limited", .rateLimitRefusals),
-    ("TLS handshakes", .tlsHandshakes), ("log lines dropped", .logLinesDropped),
+  /// What is shown of a counter: by which name to people, and by which to programs.
+  private struct Figure {
+    let label: String
+    let key: String
+    let counter: Counter
+
+    init(_ label: String, _ counter: Counter, key: String? = nil) {
+      self.label = label
+      self.key = key ?? label.lowercased().replacing(" ", with: "_")
+      self.counter = counter
+    }
+  }
+
+  private static let rates = [
+    Figure("requests", .requests), Figure("connections", .connectionsAccepted), Figure("2xx", .responses2xx), Figure("3xx", .responses3xx), Figure("4xx", .responses4xx),
+    Figure("5xx", .responses5xx), Figure("forwarded", .requestsForwarded), Figure("failed attempts", .upstreamFailures), Figure("retries", .upstreamRetries),
+    Figure("rate limited", .rateLimitRefusals), Figure("TLS handshakes", .tlsHandshakes), Figure("log lines dropped", .logLinesDropped),
   ]
-  private static let gauges: [(String, Counter)] = [
-    ("connections", .connectionsActive), ("requests", .requestsActive), ("to backends", .upstreamConnectionsActive), ("idle there", .upstreamConnectionsIdle),
-    ("waiting", .waiting), ("HTTP/2 streams", .http2StreamsActive), ("WebSockets", .webSocketsActive), ("tunnels", .tunnelsActive),
+  private static let gauges = [
+    Figure("connections", .connectionsActive), Figure("requests", .requestsActive), Figure("to backends", .upstreamConnectionsActive, key: "upstream_connections"),
+    Figure("idle there", .upstreamConnectionsIdle, key: "upstream_connections_idle"), Figure("waiting", .waiting),
+    Figure("HTTP/2 streams", .http2StreamsActive, key: "http2_streams"), Figure("WebSockets", .webSocketsActive), Figure("tunnels", .tunnelsActive),
   ]
 
   static func perSecond(_ counter: Counter, _ before: BoardSample, _ now: BoardSample) -> Int64 {
@@ -112,8 +126,8 @@ enum TopText {
         table.rows.append(pairs[start..<min(start + 4, pairs.count)].flatMap { [Cell($0.0), Cell($0.1, .heading)] })
       }
     }
-    rows(rates.map { ($0.0 + "/s", "\(perSecond($0.1, before, now))") })
-    rows(gauges.map { ($0.0, "\(now.totals[$0.1] ?? 0)") })
+    rows(rates.map { ($0.label + "/s", "\(perSecond($0.counter, before, now))") })
+    rows(gauges.map { ($0.label, "\(now.totals[$0.counter] ?? 0)") })
     var workers = Table(numeric: [0, 1, 2, 4, 5, 6, 7])
     workers.rows = [["GENERATION", "WORKER", "PID", "STATE", "REQUESTS/S", "ACTIVE", "CONNECTIONS", "SILENT MS"].map { Cell($0, .heading) }]
     for worker in now.workers {
@@ -132,8 +146,8 @@ enum TopText {
   }
 
   static func json(_ before: BoardSample, _ now: BoardSample) -> String {
-    let second = JSONValue.object(Dictionary(uniqueKeysWithValues: rates.map { ($0.0, JSONValue.number(perSecond($0.1, before, now))) }))
-    let present = JSONValue.object(Dictionary(uniqueKeysWithValues: gauges.map { ($0.0, JSONValue.number(Int64(clamping: now.totals[$0.1] ?? 0))) }))
+    let second = JSONValue.object(Dictionary(uniqueKeysWithValues: rates.map { ($0.key, JSONValue.number(perSecond($0.counter, before, now))) }))
+    let present = JSONValue.object(Dictionary(uniqueKeysWithValues: gauges.map { ($0.key, JSONValue.number(Int64(clamping: now.totals[$0.counter] ?? 0))) }))
     let workers = now.workers.map { worker in
       JSONValue.object([
         "generation": .number(Int64(clamping: worker.row.generation)), "slot": .number(Int64(worker.row.slot)), "pid": .number(Int64(worker.row.processID)),

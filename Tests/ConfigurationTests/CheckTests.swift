@@ -182,6 +182,15 @@ import Testing
     #expect(errors.count == "1 error")
   }
 
+  @Test func aRouteCannotLogWhereNothingIsLogged() throws {
+    func warnings(_ isEnabled: Bool, _ own: String) throws -> [String] {
+      try loaded(#"{"access_log": {"enabled": \#(isEnabled)}, "routes": [{"path": "/", "respond": {}, "access_log": \#(own)}]}"#).warnings.map(\.warning)
+    }
+    let found = try warnings(false, "{}")
+    #expect(found.count == 1 && found[0].hasSuffix("warning: routes[0].access_log has no effect while access_log.enabled is false"), "\(found)")
+    #expect(try warnings(true, "{}").isEmpty && warnings(false, #"{"enabled": false}"#).isEmpty)
+  }
+
   @Test func daemonRules() throws {
     #expect(try loaded("{}").daemonErrors()?.description == "t:1:1: error: log.file or log.syslog is required to run in the background\n")
     let relative = try loaded(#"{"log": {"file": "a.log"}, "access_log": {"enabled": true}}"#)

@@ -9,7 +9,6 @@ import pty
 import re
 import select
 import shutil
-import signal
 import struct
 import subprocess
 import termios
@@ -63,8 +62,8 @@ def test_completions(installed: Path, shell: str, file: str) -> None:
     assert subprocess.run([shell, "-n", installed / "usr/share" / file], capture_output=True).returncode == 0
 
 
-def completed(shell: str, file: Path, line: str) -> set[str]:
-    """What the shell itself offers behind `line`."""
+def completed(shell: str, file: Path, line: str, offers: set[str]) -> set[str]:
+    """What the shell itself offers behind `line`, which should be `offers`."""
     if shell == "fish":
         script = f'source {file}; complete -C "{line}"'
         done = subprocess.run(["fish", "--no-config", "-c", script], capture_output=True, text=True, timeout=30)
@@ -77,35 +76,33 @@ def completed(shell: str, file: Path, line: str) -> set[str]:
         done = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, timeout=30)
         return {offer.strip() for offer in done.stdout.splitlines() if offer.strip()}
     # zsh completes on a terminal only. Ctrl-D lists what there is; what is the only one is put into the line by a tab.
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.environ.update(TERM="dumb", COLUMNS="200", LINES="60")
-        os.execvp("zsh", ["zsh", "-f", "-i"])
+    own, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 200, 0, 0))
+    shell_process = subprocess.Popen(["zsh", "-f", "-i"], stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True, env={**os.environ, "TERM": "dumb"})
+    os.close(terminal)
     try:
-        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 200, 0, 0))
-        told = hear(terminal, b"")
-        setup = f"PROMPT=; unsetopt beep zle_bracketed_paste; autoload -Uz compinit; fpath=({file.parent} $fpath); compinit -u -D; echo rea''dy\n"
-        os.write(terminal, setup.encode())
-        told = hear(terminal, b"ready\r\n")
-        os.write(terminal, line.encode() + b"\t\x04")
-        told = hear(terminal, b"", 3)
+        setup = f"PROMPT=; unsetopt beep; autoload -Uz compinit; fpath=({file.parent} $fpath); compinit -u -D; echo rea''dy\n"
+        os.write(own, setup.encode())
+        hear(own, {"ready"})
+        os.write(own, line.encode() + b"\t\x04")
+        return hear(own, offers)
     finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        os.close(terminal)
-    return set(re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", " ", told.decode("utf-8", "replace")).split())
+        shell_process.kill()
+        shell_process.wait()
+        os.close(own)
 
 
-def hear(terminal: int, last: bytes, patience: float = 10) -> bytes:
-    """What a terminal shows until `last` has come; where that is empty, until it has been silent for a while."""
+def hear(terminal: int, words: set[str]) -> set[str]:
+    """The words that a terminal has shown when all of `words` are among them."""
     told = b""
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline and not (last and last in told):
-        silent = not select.select([terminal], [], [], min(1.0 if not last else patience, max(0.0, deadline - time.monotonic())))[0]
-        if silent:
-            break
+    deadline = time.monotonic() + 20
+    while True:
+        shown = set(re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", " ", told.decode("utf-8", "replace")).split())
+        left = deadline - time.monotonic()
+        if words <= shown or left <= 0 or not select.select([terminal], [], [], left)[0]:
+            assert words <= shown, shown
+            return shown
         told += os.read(terminal, 65536)
-    return told
 
 
 @pytest.mark.parametrize("shell, file", [("bash", "bash-completion/completions/gatewayctl"), ("zsh", "zsh/vendor-completions/_gatewayctl"),
@@ -113,7 +110,7 @@ def hear(terminal: int, last: bytes, patience: float = 10) -> bytes:
 @pytest.mark.parametrize("line, offers", [("gatewayctl re", {"reload", "reopen", "reference"}), ("gatewayctl logs --le", {"--level"}),
                                           ("gatewayctl logs --level ", {"warn", "critical"}), ("gatewayctl upstreams ", {"drain", "enable"})])
 def test_what_shells_offer(installed: Path, shell: str, file: str, line: str, offers: set[str]) -> None:
-    found = completed(shell, installed / "usr/share" / file, line)
+    found = completed(shell, installed / "usr/share" / file, line, offers)
     assert offers <= found, found
 
 

@@ -206,6 +206,7 @@ def test_top_works_when_nobody_answers(launch) -> None:
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
     shown = json.loads(done.stdout)
+    assert shown["now"]["upstream_connections_idle"] == 0 and not any(" " in key for part in ("now", "per_second") for key in shown[part])
     assert {worker["pid"] for worker in shown["workers"]} == set(workers) and sum(worker["requests"] for worker in shown["workers"]) == 5
     assert "REQUESTS/S" in text and all(str(pid) in text for pid in workers)
     for wrong in ("0", "3601", "-1"):

@@ -146,17 +146,18 @@ def test_a_check_that_hangs_is_ended_and_told_of(launch, newer: Path, tmp_path: 
     gateway: Gateway = launch(workers=2, routes=[respond("/")])
     workers = gateway.workers
     hanging = script(tmp_path / "hanging", "exec sleep 60\n")
-    upgrading = gateway.ctl_start("upgrade", "--binary", str(hanging), "--timeout", "3", "--json")
+    upgrading = gateway.ctl_start("upgrade", "--binary", str(hanging), "--timeout", "5", "--json")
     until(lambda: "upgrade: checking" in gateway.log, what="the check")
     with Load(gateway.port, keep_alive=2, fresh=2) as load:
         reload = gateway.ctl("reload", "--json")
         told, complaints = upgrading.communicate(timeout=20)
-    reason = f"the check of {hanging} had not ended after 3 s, and was killed"
+    reason = f"the check of {hanging} had not ended after 5 s, and was killed"
     assert upgrading.returncode == 1 and reason in complaints
     assert json.loads(told) == {"outcome": "failed", "messages": [reason, "upgrade failed; version 1.0.0 goes on"]}
-    assert reload.returncode == 0 and "an upgrade is under way: the reload begins when that has ended" in reload.stderr
+    assert reload.returncode == 0 and "an upgrade is under way: this reload waits for it" in reload.stderr
     assert json.loads(reload.stdout) == {"outcome": "ok", "messages": ["generation 2 serves"]}
-    assert not load.failures and not set(workers) & set(gateway.workers)
+    assert not load.failures and len(workers) == 2
+    until(lambda: not set(workers) & set(gateway.workers), what="the old workers to end")
     assert gateway.ctl("upgrade", "--binary", str(newer)).returncode == 0
     for wrong in ("0", "3601", "x"):
         assert gateway.ctl("upgrade", "--timeout", wrong).returncode == 2
@@ -203,6 +204,42 @@ def test_a_new_generation_that_cannot_serve_is_handed_back(launch, newer: Path) 
     until(lambda: len(gateway.workers) == 2 and workers[0] not in gateway.workers, what="a worker to be replaced")
     assert gateway.ctl("reload").returncode == 0
     assert gateway.ctl("upgrade", "--binary", str(newer)).returncode == 0 and status(gateway)["version"] == "1.0.1"
+
+
+def test_a_reload_that_waits_for_an_upgrade_is_not_lost_with_it(launch, newer: Path, tmp_path: Path) -> None:
+    """The new program hands back: whoever asked for a reload meanwhile gets one."""
+    gateway: Gateway = launch(workers=2, routes=[respond("/", body="old")])
+    # Its check takes until there is a reload; then its own reload is refused, and what stands in the file afterwards is good.
+    slow = script(tmp_path / "slow", f"""
+case "$*" in
+*--preflight*) until [ -e {tmp_path}/asked ]; do sleep 0.05; done;;
+*--resume*) echo "{{" > {gateway.config_file};;
+esac
+exec {newer} "$@"
+""")
+    upgrading = gateway.ctl_start("upgrade", "--binary", str(slow))
+    until(lambda: "upgrade: checking" in gateway.log, what="the check")
+    reloading = gateway.ctl_start("reload")
+    assert "an upgrade is under way" in (reloading.stderr.readline() if reloading.stderr else "")
+    (tmp_path / "asked").touch()
+    told, complaints = upgrading.communicate(timeout=20)
+    assert upgrading.returncode == 1 and "version 1.0.0 goes on" in complaints, told
+    _, complaints = reloading.communicate(timeout=20)
+    # The file was still the bad one: that is what its own reload says.
+    assert reloading.returncode == 1 and "the running configuration (generation 1) is unchanged" in complaints and "upgrade failed" not in complaints, complaints
+    gateway.write(routes=[respond("/", body="new")])
+    assert gateway.ctl("reload").returncode == 0 and gateway.get("/").body == b"new"
+
+
+def test_a_stop_ends_a_check_that_hangs(launch, tmp_path: Path) -> None:
+    gateway: Gateway = launch(routes=[respond("/")])
+    hanging = script(tmp_path / "hanging", f"echo $$ > {tmp_path}/pid; exec sleep 60\n")
+    upgrading = gateway.ctl_start("upgrade", "--binary", str(hanging))
+    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip(), what="the check")
+    pid = int((tmp_path / "pid").read_text())
+    assert gateway.ctl("stop").returncode == 0
+    assert "the gateway is stopping" in upgrading.communicate(timeout=20)[1] and upgrading.returncode == 1
+    until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0], what="the check to be ended")
 
 
 def test_a_configuration_that_goes_bad_after_the_check_is_handed_back(launch, newer: Path, tmp_path: Path) -> None:
