@@ -21,6 +21,7 @@ from support.client import Client
 from support.configuration import respond, upstream
 from support.gateway import Gateway, ctl
 from support.http2 import Http2
+from support.message import Closed
 from support.ports import free_port
 from support.redis import Connection, Pretender, Redis, RedisError, script, script_digest, slow_way
 from support.wait import until
@@ -78,7 +79,7 @@ def load(gateways: list[Gateway], seconds: float, threads: int = 2, *lines: str)
             with Client(gateway.port) as client:
                 while time.monotonic() < end:
                     own[client.request("GET", "/r", *lines).status] += 1
-        except (OSError, AssertionError, EOFError):
+        except (OSError, AssertionError, Closed):
             pass  # its worker was killed
         with lock:
             for status, count in own.items():

@@ -466,7 +466,7 @@ def test_the_end_of_one_stream_is_not_that_of_others(behind: Behind) -> None:
         two.send(request("GET", "/api", "X-Request-Id: two"))
         assert one.read().status == 502
         assert two.read().status == 200
-    assert gate.is_set() and setting.ask().status == 200 and len(setting.backend.connections) == 1
+    assert gate.wait(5) and setting.ask().status == 200 and len(setting.backend.connections) == 1
 
 
 def test_dead_connection_is_found_by_ping(behind: Behind) -> None:

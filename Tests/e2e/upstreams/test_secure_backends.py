@@ -310,7 +310,7 @@ def test_what_tls_says_between_requests_ends_nothing(behind: Behind, authority: 
     for _ in range(3):
         assert setting.ask().status == 200
         time.sleep(0.05)
-    assert ready.is_set() and len(setting.backend.connections) == 1
+    assert ready.wait(5) and len(setting.backend.connections) == 1
 
 
 def test_surplus_bytes_end_an_idle_connection(behind: Behind, authority: Authority, site: Certificate) -> None:
