@@ -46,7 +46,9 @@ int clx_spawn(const char *path, char *const argv[], int control, int output, con
   sigdelset(&defaults, SIGPIPE); /* stays ignored if it is */
   posix_spawnattr_setsigmask(&attributes, &mask);
   posix_spawnattr_setsigdefault(&attributes, &defaults);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  /* A child that is listened to may have children of its own: a group, so that all can be ended. */
+  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | (output >= 0 ? POSIX_SPAWN_SETPGROUP : 0));
   /* dup2 onto itself clears close-on-exec in glibc, so control == 3 is right as well. */
   error = posix_spawn_file_actions_adddup2(&actions, control, 3);
   if (!error && output >= 0) error = posix_spawn_file_actions_adddup2(&actions, output, 1);

@@ -19,6 +19,7 @@ extension Settings {
         "http2.streaming.\(path)",
         "http2.streaming.low_water_bytes (\(http2.lowWater)) must be less than high_water_bytes (\(http2.highWater))")
     }
+    checkDormant(&reading)
     checkLogs(&reading)
     checkRateLimits(&reading)
     checkConcurrencyLimits(&reading)
@@ -29,6 +30,24 @@ extension Settings {
     checkUpstreams(&reading)
     checkBreakers(&reading)
     checkRoutes(&reading)
+  }
+
+  /// Whoever writes settings down means them to be in force; who wants them kept for later says so (`enabled` false).
+  private func checkDormant(_ reading: inout Reading) {
+    // What compression says is good for routes that switch it on.
+    for (path, origin) in reading.dormant where reading.origins["\(path).enabled"] == nil && path != "compression" {
+      reading.warn(origin, path, "\(path) has no effect: \(path).enabled is false unless it is given")
+    }
+  }
+
+  /// A star where it stands for itself, and somebody will have meant anything.
+  func checkStars(in prefixes: [String], _ path: String, _ reading: inout Reading) {
+    for (index, prefix) in prefixes.enumerated() where prefix.contains("*") {
+      let place = "\(path)[\(index)]"
+      let meant = prefix.hasSuffix("/*") ? "; did you mean \(JSON.quoted(prefix.count == 2 ? "/" : String(prefix.dropLast(2))))?" : ""
+      reading.warn(
+        reading.origin(of: place), place, "\(place) \(JSON.quoted(prefix)) is a prefix, in which \"*\" stands for itself: a prefix covers everything below it\(meant)")
+    }
   }
 
   private func checkListeners(_ reading: inout Reading) {
@@ -62,6 +81,7 @@ extension Settings {
     for key in ["bind_host", "bind_port"] {
       switch reading.origins[key] {
       case .environment, .flag: reading.reject(key, "\(key) has no effect, because listeners is given")
+      case .file: reading.warn(reading.origin(of: key), key, "\(key) has no effect, because listeners is given")
       default: break
       }
     }
@@ -220,6 +240,9 @@ extension Settings {
     for (index, route) in routes.enumerated() {
       let path = "routes[\(index)]"
       let title = route.path.isEmpty ? path : "\(path) (\(JSON.quoted(route.path)))"
+      if route.path.hasPrefix("/"), route.path.split(separator: "/").contains(where: { !$0.hasPrefix("*") && !$0.hasPrefix(":") && $0.contains("*") }) {
+        reading.warn(reading.origin(of: "\(path).path"), "\(path).path", "\(path).path \(JSON.quoted(route.path)) has a \"*\" that stands for itself: it is a wildcard only as the beginning of the last segment")
+      }
       let actions = [
         reading.origins["\(path).upstream"] != nil && !route.upstream.isEmpty ? "upstream" : nil,
         route.rules.split.arms.isEmpty ? nil : "split", route.respond.map { _ in "respond" },

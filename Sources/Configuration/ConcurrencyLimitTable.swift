@@ -48,6 +48,7 @@ extension Settings {
         if !zone.appliesTo.isEmpty { reading.reject("\(path).applies_to", "\(path).applies_to has no effect where connections are counted") }
       }
       checkParameters(of: zone.key, "\(path).key_type", &reading)
+      checkStars(in: zone.appliesTo, "\(path).applies_to", &reading)
       guard !zone.name.isEmpty else { continue }
       if let first = seen[zone.name] {
         reading.reject("\(path).name", "\(path).name repeats \(JSON.quoted(zone.name)) of \(first) (\(reading.place(of: first)))")

@@ -126,6 +126,8 @@ struct Reading {
   var warnings: [ConfigurationError] = []
   /// By path, such as `upstreams[2].pool`; of a path given twice the later origin.
   var origins: [String: Origin] = [:]
+  /// Objects that have settings but no `enabled`, which is false by default.
+  var dormant: [(path: String, origin: Origin)] = []
   /// Those of all upstreams, once all are read.
   var upstreamNames: Set<String> = []
   /// Patterns already taken apart: a constraint is costly to compile.

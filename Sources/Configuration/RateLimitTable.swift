@@ -83,6 +83,7 @@ extension Settings {
     checkRouteParameters(&reading)
     checkBackends(&reading)
     var seen: [String: String] = [:]
+    for (index, zone) in rateLimit.zones.enumerated() { checkStars(in: zone.appliesTo, "rate_limit.zones[\(index)].applies_to", &reading) }
     for (index, zone) in rateLimit.zones.enumerated() where !zone.name.isEmpty {
       let path = "rate_limit.zones[\(index)].name"
       if let first = seen[zone.name] {

@@ -13,13 +13,18 @@ public struct RouteQuestion: Sendable {
 
   /// - Parameter text: a method (GET where none is given) and an absolute address, or a path.
   public init?(_ text: String) {
-    let words = text.split(separator: " ")
+    var words = text.split(separator: " ")
+    // As in a request line, or a log.
+    if words.count == 3, words[2].hasPrefix("HTTP/") { words.removeLast() }
     guard (1...2).contains(words.count), let target = words.last else { return nil }
     let name = Array((words.count == 2 ? String(words[0]) : "GET").utf8)
     method = Method(name.span)
+    // Methods are case-sensitive (RFC 9110 §9.1): "get" is none that anything takes.
+    guard method.name.utf8CodeUnitCount > 0 else { return nil }
     var rest = target
     var host = ""
     if let scheme = target.firstRange(of: "://") {
+      guard ["http", "https", "ws", "wss"].contains(target[..<scheme.lowerBound].lowercased()) else { return nil }
       let authority = target[scheme.upperBound...].prefix { $0 != "/" && $0 != "?" }
       host = String(authority)
       if host.hasPrefix("[") { host = String(host.prefix { $0 != "]" }) + "]" } else { host = String(host.prefix { $0 != ":" }) }

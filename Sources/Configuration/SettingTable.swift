@@ -49,6 +49,9 @@ struct SettingTable<Owner: Sendable>: Sendable {
         settings[position].read(unit.map { entry.value.quantity(in: $0) } ?? entry.value, childPath, &owner, &reading)
       }
     }
+    if let first = entries.first, let position = index["enabled"], given[position] == nil, case .boolean(default: false) = rows[position].shape {
+      reading.dormant.append((path, first.origin))
+    }
     for (position, row) in rows.enumerated() where row.required && given[position] == nil {
       reading.reject(node.origin, path, "\(path) needs \(JSON.quoted(row.key))")
     }

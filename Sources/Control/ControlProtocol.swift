@@ -181,6 +181,17 @@ public enum ControlClient {
   public static func ask(
     _ request: ControlRequest, pidFile: String, process: ProcessID, milliseconds: CInt = 0, note: (String) -> Void = { _ in }
   ) throws(ControlFailure) -> ControlAnswer {
+    let socket = try connect(pidFile, process, milliseconds)
+    return try ask(request, over: socket, milliseconds, note)
+  }
+
+  /// Asks likewise for something, and does not wait for what comes of it.
+  public static func tell(_ request: ControlRequest, pidFile: String, process: ProcessID) throws(ControlFailure) {
+    let socket = try connect(pidFile, process, 1000)
+    guard Files.write(request.line + "\n", to: socket.raw) else { throw .unreachable("the control socket takes no request: \(Errno.current.text)") }
+  }
+
+  private static func connect(_ pidFile: String, _ process: ProcessID, _ milliseconds: CInt) throws(ControlFailure) -> Descriptor {
     var reason = "there is no control socket"
     for path in RuntimePaths.controlSockets(pidFile: pidFile) {
       let socket: Descriptor
@@ -194,7 +205,7 @@ public enum ControlClient {
         reason = "the control socket \(path) belongs to another process"
         continue
       }
-      return try ask(request, over: socket, milliseconds, note)
+      return socket
     }
     throw .unreachable(reason)
   }

@@ -77,6 +77,17 @@ extension Gateway {
     }
   }
 
+  /// There is no time for anything any more: what is in flight ends unfinished, and the log has it.
+  public mutating func cutAll() {
+    drain.isOver = true
+    var next = clients.nextHandle(from: 0)
+    while let client = next {
+      if clients[client].flags.isDisjoint(with: [.stream, .void]) { doom(client) }
+      next = clients.nextHandle(from: client.index + 1)
+    }
+    reap()
+  }
+
   mutating func cut(_ client: Handle) {
     // A WebSocket is told, and gets a moment to answer.
     if services.now < drain.deadline + Self.closeGrace {

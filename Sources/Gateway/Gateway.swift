@@ -131,6 +131,8 @@ public struct Gateway: ~Copyable {
   /// …and the endpoint that has answered.
   let logsEndpoints: Bool
   var nextAccessFlush: Int64 = 0
+  /// Lines that had been dropped when the access log could not be written any more; nil: it can.
+  var droppedBeforeProblem: UInt64?
   /// When the endpoints are said to exist again.
   var nextEndpointTouch: Int64 = 0
   /// An open descriptor to give up when there are no others, so that a connection can be accepted and closed.

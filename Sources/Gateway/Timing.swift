@@ -196,8 +196,26 @@ extension Gateway {
   private mutating func flushAccessLog() {
     nextAccessFlush = services.now + Int64(max(1, plan.accessLog.flushInterval))
     accessLog?.flush()
-    counters.store(.logLinesDropped, linesDropped)
+    noteLogs()
   }
+
+  /// Counts lines that were lost, and says when the access log cannot be written, and when it can again.
+  private mutating func noteLogs() {
+    let dropped = linesDropped
+    counters.store(.logLinesDropped, dropped &+ log.lost)
+    switch (accessLogProblem(), droppedBeforeProblem) {
+    case (let problem?, nil):
+      droppedBeforeProblem = dropped
+      log.write(.error, "the access log cannot be written: \(problem); lines wait for it as long as there is room, and are dropped then")
+    case (nil, let before?):
+      droppedBeforeProblem = nil
+      log.write(.warn, "the access log is written again; \(dropped &- before) of its lines were dropped meanwhile")
+    default: break
+    }
+  }
+
+  @inline(never)
+  private mutating func accessLogProblem() -> String? { accessLog?.problem }
 
   // Mutating, though they change nothing: what is borrowed from so large a struct is copied, and the compiler takes minutes to see how.
   @inline(never)
@@ -210,6 +228,12 @@ extension Gateway {
     accessLog?.replace(descriptor: descriptor)
   }
 
-  /// Writes what is collected of the access log.
-  public mutating func flushLogs() { accessLog?.flush() }
+  /// Writes what is collected of the access log, for the last time.
+  public mutating func closeLogs() {
+    let before = linesDropped
+    accessLog?.close()
+    let lost = linesDropped &- before
+    if lost > 0 { log.write(.error, "\(lost) lines of the access log could not be written, and are lost: \(accessLogProblem() ?? "")") }
+    counters.store(.logLinesDropped, linesDropped &+ log.lost)
+  }
 }

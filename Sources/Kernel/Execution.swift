@@ -21,7 +21,7 @@ public enum Execution {
   /// The program that this process runs, opened: it can be run again even if its file is replaced.
   public static func open() throws(Errno) -> Descriptor { try Descriptor(owning: unsafe clx_open("/proc/self/exe", O_RDONLY | O_CLOEXEC, 0)) }
 
-  /// Runs the program at `path` as a child, with `control` as descriptor 3 and `output` as standard output and error.
+  /// Runs the program at `path` as a child, in a process group of its own, with `control` as descriptor 3 and `output` as standard output and error.
   public static func spawn(_ path: String, _ arguments: [String], control: borrowing Descriptor, output: borrowing Descriptor) throws(Errno) -> ProcessID {
     var pid: pid_t = 0
     var blocked: [CInt] = [0]

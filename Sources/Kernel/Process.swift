@@ -70,6 +70,10 @@ public enum Process {
   @discardableResult
   public static func send(_ signal: CInt, to id: ProcessID) -> Bool { id > 0 && kill(id, signal) == 0 }
 
+  /// Sends to all processes of the group that `id` leads.
+  @discardableResult
+  public static func send(_ signal: CInt, toGroup id: ProcessID) -> Bool { id > 1 && kill(-id, signal) == 0 }
+
   /// Whether there is such a process, whoever's it is.
   public static func exists(_ id: ProcessID) -> Bool { id > 0 && (kill(id, 0) == 0 || Errno.current == .other(EPERM)) }
 

@@ -95,7 +95,18 @@ final class Journal {
     log.replace(file: (try? files.errorDuplicate()) ?? nil, syslog: files.log.syslog)
   }
 
-  func write(_ level: LogPlan.Level, _ text: String) { log.write(level, text) }
+  /// Lines that could not be written so far.
+  var lost: UInt64 { log.lost }
+
+  func write(_ level: LogPlan.Level, _ text: String) { log.write(level, Self.plain(text)) }
+
+  /// Complaints about a configuration name their severity, which stands before every line here.
+  private static func plain(_ text: String) -> String {
+    for severity in [": warning: ", ": error: "] {
+      if let range = text.firstRange(of: severity) { return text[..<range.lowerBound] + ": " + text[range.upperBound...] }
+    }
+    return text
+  }
 
   /// A line that no level suppresses.
   func mark(_ text: String) { log.mark(text) }

@@ -32,6 +32,9 @@ struct ListenerKey: Hashable {
   var ipv6Only = false
   /// Tells listeners with the same address and port 0 from each other.
   var occurrence = 0
+
+  /// As it is written in addresses: `127.0.0.1:8080`, `[::1]:8080`, or a path.
+  var text: String { isUnix ? address : address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)" }
 }
 
 /// An owned socket that several places refer to.

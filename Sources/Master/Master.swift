@@ -97,6 +97,8 @@ public final class Master {
   var reloadAskers: [ControlConnection] = []
   var queuedAskers: [ControlConnection] = []
   var isReloadQueued = false
+  /// Lines of the journal that could not be written and have been counted.
+  private var linesLost: UInt64 = 0
   var reloadWarnings: [String] = []
   var stopAskers: [ControlConnection] = []
   var deaths: [Death] = []
@@ -226,6 +228,10 @@ public final class Master {
     if isReloadQueued, !supervisor.isChanging, !upgrade.isUnderWay { beginQueuedReload() }
     control?.sweep()
     rotateLogs()
+    if journal.lost > linesLost {
+      board.addLinesDropped(journal.lost - linesLost)
+      linesLost = journal.lost
+    }
     tendService()
     strangers.removeAll { row in
       guard !Process.exists(row.processID) else { return false }

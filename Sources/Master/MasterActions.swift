@@ -35,7 +35,9 @@ extension Master {
   /// An order that must be obeyed: a worker that does not even take it is replaced.
   private func order(_ id: WorkerID, _ order: WorkerOrder) {
     guard let worker = workers[id], !worker.send(order), worker.isOpen else { return }
-    journal.write(.error, "worker \(worker.slot) of generation \(worker.generation) (PID \(worker.process)) takes no orders: it is killed")
+    // One that has ended meanwhile, as by a signal to the whole group, is heard of in a moment.
+    let hasEnded = Errno.current == .connectionReset
+    journal.write(hasEnded && supervisor.isStopping ? .debug : .error, "worker \(worker.slot) of generation \(worker.generation) (PID \(worker.process)) takes no orders: it is killed")
     Process.send(Signal.kill, to: worker.process)
   }
 

@@ -110,6 +110,9 @@ extension Master {
     }
     master.pidFile = pidFile
     journal.mark("SERVER START")
+    // A start that fails may write into the log of one that serves: whose lines these are.
+    let configuration = options.configurationFile.isEmpty ? "no configuration file (defaults)" : options.configurationFile
+    journal.write(.info, "version \(options.version), PID \(Process.id), \(configuration)")
     do throws(ListenerFailure) {
       master.control = try ControlEndpoint(RuntimePaths.controlSockets(pidFile: options.pidFile))
     } catch {
@@ -119,6 +122,7 @@ extension Master {
       // The service manager has heard of it from the master.
       if let problem { _ = launch.fail(problem, nil) } else { launch.succeed() }
     }
+    journal.write(.info, "PID \(Process.id) ends")
     journal.mark("SERVER STOP")
     return code
   }

@@ -58,6 +58,9 @@ extension Master {
       json.field("number", number)
       json.field("state", supervisor.phase(of: number).map { "\($0)" } ?? "gone")
       json.field("started_at", record.startedAt)
+      json.list("listeners") { json in
+        for address in record.listeners.map(\.text).sorted() { json.field(nil, address) }
+      }
       json.list("workers") { json in
         for slot in supervisor.slots(of: number) { describe(slot, of: number, now, &json) }
       }

@@ -24,6 +24,8 @@ struct TLSState {
   var readAtLatest: Int64 = 0
   /// When the age of certificates is looked at the next time.
   var ageAt: Int64 = .max
+  /// What has been said of the age of certificates, by file.
+  var ages: [String: String] = [:]
   /// What is wrong with the files on disk, by setting: the certificates in use are older ones.
   var problems: [String: String] = [:]
 }
@@ -125,8 +127,11 @@ extension Master {
     var seen: Set<String> = []
     for plan in plan.listeners.compactMap(\.tls).flatMap(\.certificates) + plan.upstreams.compactMap(\.tls?.certificate) where seen.insert(plan.certificateFile).inserted {
       guard let certificate = Certificate(chain: plan.chain), let remark = CertificateFiles.remark(on: certificate, now: now) else { continue }
-      journal.write(.warn, "the certificate in \(plan.certificateFile) \(remark)")
+      // Files are looked at whenever something may have changed; once is enough.
+      if tls.ages[plan.certificateFile] != remark { journal.write(.warn, "the certificate in \(plan.certificateFile) \(remark)") }
+      tls.ages[plan.certificateFile] = remark
     }
+    tls.ages = tls.ages.filter { seen.contains($0.key) }
   }
 
   // MARK: Tickets

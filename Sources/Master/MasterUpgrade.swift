@@ -53,7 +53,7 @@ extension Master {
       beginPreflight()
     } else if upgrade.process != 0, upgrade.deadline <= Time.milliseconds {
       upgrade.isOverdue = true
-      Process.send(Signal.kill, to: upgrade.process)
+      Process.send(Signal.kill, toGroup: upgrade.process)
     }
   }
 
@@ -95,7 +95,7 @@ extension Master {
 
   /// Tells everyone that this program goes on.
   func upgradeFailed(_ reasons: [String]) {
-    if upgrade.process != 0 { Process.send(Signal.kill, to: upgrade.process) }
+    if upgrade.process != 0 { Process.send(Signal.kill, toGroup: upgrade.process) }
     let askers = upgrade.askers
     upgrade = UpgradeState()
     let last = "upgrade failed; version \(options.version) goes on"

@@ -106,12 +106,19 @@ extension Master {
       return ControlAnswer(.failed, ["upstream \"\(upstream.name)\" has no endpoint \"\(endpoint)\" (there are: \(there))"])
     }
     let before = table.administration(row)
-    table.set(administration, row, now: Time.milliseconds)
+    let now = Time.milliseconds
+    var wasEjected = false
+    if administration == .enabled {
+      let ejection = Ejection(table.value(.ejection, row))
+      wasEjected = !ejection.isOver(now: now) && table.exchange(.ejection, row, expected: ejection.word, desired: ejection.lifted(now: now).word)
+      if wasEjected { table.store(0, .consecutiveFailures, row) }
+    }
+    table.set(administration, row, now: now)
     for segment in generations.values.compactMap(\.endpoints) where segment !== record.endpoints {
       if let other = segment.table.find(EndpointTable.key(upstream: upstream.name, endpoint: endpoint)) { segment.table.set(administration, other, now: Time.milliseconds) }
     }
-    let sentence = "endpoint \(upstream.name)/\(endpoint) is now \(administration.text)"
-    if before != administration { journal.write(.info, sentence + " (it was \(before.text))") }
+    let sentence = "endpoint \(upstream.name)/\(endpoint) is now \(administration.text)\(wasEjected ? ", and ejected no more" : "")"
+    if before != administration || wasEjected { journal.write(.info, sentence + " (it was \(before.text))") }
     return ControlAnswer(.ok, [sentence])
   }
 }

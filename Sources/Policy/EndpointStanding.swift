@@ -44,6 +44,9 @@ public struct Ejection: BitwiseCopyable, Sendable {
     return Ejection(until: now + duration, times: times)
   }
 
+  /// It is over now, because an operator wants it to be; it counts for the length of the next one as before.
+  public func lifted(now: Int64) -> Ejection { Ejection(until: min(until, now), times: times) }
+
   /// What is left of it when it has been over for an interval: it weighs less.
   public func forgiven(_ plan: OutlierPlan, now: Int64) -> Ejection? {
     guard times > 0, until + Int64(plan.baseEjection) <= now else { return nil }

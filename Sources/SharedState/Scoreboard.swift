@@ -194,6 +194,9 @@ public struct Scoreboard: Sendable {
     sequence.store(sequence.load(ordering: .relaxed) &+ 1, ordering: .releasing)
   }
 
+  /// Counts log lines that the master could not write.
+  public func addLinesDropped(_ count: UInt64) { retired.add(.logLinesDropped, count) }
+
   // MARK: Cells
 
   private var retired: CounterPage { unsafe CounterPage(at: mapping.base + Self.retiredOffset) }

@@ -28,6 +28,8 @@ public struct AccessLog: ~Copyable {
   private var selection: LineSelection?
   /// The last write was refused: nothing is tried again before the next `flush()`.
   private var isStalled = false
+  /// Why the destination has not taken everything at the last try; nil: it has.
+  public private(set) var problem: String?
   /// TLS of the connection that the next line is about; to be cleared behind it.
   var connection = ConnectionFacts()
   /// The endpoint that the request of the next line was sent to last.
@@ -94,16 +96,23 @@ public struct AccessLog: ~Copyable {
   /// exits and before the log goes away. What the destination does not take stays for the next time.
   public mutating func flush() {
     isStalled = false
+    problem = nil
     if syslog != nil { return sendLines() }
     let limit = sink?.writeLimit ?? .max
+    var wasCut = false
     while !lines.isEmpty {
       let size = lines.lines(upTo: limit).count
       let written = sink?.write(lines.lines(upTo: limit)) ?? 0
       if written > 0 { lines.wrote(written) }
-      if written < size {
-        isStalled = true
-        return
+      if written == size { continue }
+      // Where only a part was taken, the next try tells why.
+      if written > 0, !wasCut {
+        wasCut = true
+        continue
       }
+      isStalled = true
+      problem = written > 0 ? "it takes only parts of what waits" : Errno.current.text
+      return
     }
   }
 
@@ -115,11 +124,23 @@ public struct AccessLog: ~Copyable {
       let size = lines.firstLine().count
       guard daemon.send(lines.firstLine().extracting(first: size - 1)) else {
         isStalled = true
+        problem = "the syslog daemon does not take it"
         break
       }
       lines.wrote(size)
     }
     syslog = consume daemon
+  }
+
+  /// Writes what has been collected, for the last time: lines that are not taken are dropped.
+  public mutating func close() {
+    flush()
+    while !lines.isEmpty {
+      let count = lines.firstLine().count
+      // A line feed alone only parts them from a piece that was written.
+      if count > 1 { dropped &+= 1 }
+      lines.wrote(count)
+    }
   }
 
   /// Writes what has been collected to the old destination, then turns to a new one.

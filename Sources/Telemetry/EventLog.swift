@@ -16,6 +16,11 @@ public final class EventLog {
   /// Lines that could not be written so far.
   public private(set) var lost: UInt64 = 0
 
+  /// Those of them that have been told of.
+  private var toldOf: UInt64 = 0
+  /// The file ends in a piece of a line: the next one begins anew.
+  private var isTorn = false
+
   private let origin: String
   private var console: Sink?
   private var journal: JournalSink?
@@ -88,6 +93,7 @@ public final class EventLog {
 
   private func put(_ level: LogPlan.Level, _ message: String, at time: Int64, event: String? = nil) {
     let stamp = EventLine.stamp(time)
+    let lostBefore = lost
     if syslog != nil {
       let line = EventLine.line(origin, message)
       syslog?.begin(level, at: time)
@@ -106,8 +112,15 @@ public final class EventLog {
     }
     if file != nil {
       let line = EventLine.line("[\(stamp)] [gateway] [\(EventLine.name(level))] \(origin)", message)
-      if file?.write(line.span) != line.count { lost += 1 }
+      if isTorn, file?.write([UInt8(ascii: "\n")].span) == 1 { isTorn = false }
+      let count = file?.write(line.span) ?? 0
+      if count != line.count { lost += 1 }
+      if count > 0 { isTorn = count < line.count }
     }
+    guard lost == lostBefore, lost > toldOf else { return }
+    let missing = lost - toldOf
+    toldOf = lost
+    put(.warn, "\(missing) line\(missing == 1 ? "" : "s") of this log could not be written before this one", at: time)
   }
 
   // MARK: The file

@@ -47,6 +47,13 @@ package struct LogFilePattern: Equatable {
     return (first..<new.name.sequence).suffix(1000).map { new.pattern.path(of: LogFileName(date: new.name.date, sequence: $0)) }
   }
 
+  /// The files that were begun before the one at `path`, the newest first.
+  package static func paths(before path: String) -> [String] {
+    guard let (pattern, current) = of(rotated: path) else { return [] }
+    let names = LogDirectory.files(in: pattern.directory).compactMap { pattern.parse($0.name) }
+    return names.filter { $0 < current }.sorted(by: >).map(pattern.path(of:))
+  }
+
   package func path(of file: LogFileName) -> String {
     let year = EventLine.padded(file.date / 10_000, 4)
     let month = EventLine.padded(file.date / 100 % 100, 2)

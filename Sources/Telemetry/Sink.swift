@@ -31,11 +31,14 @@ struct Sink: ~Copyable {
   /// or their lines mix and a write may block half-way.
   var writeLimit: Int { kind == .pipe ? Int(PIPE_BUF) : .max }
 
-  /// Writes once and returns the bytes taken; 0 when the destination took nothing.
+  /// Writes once and returns the bytes taken; 0 when the destination took nothing, for the reason in `errno`.
   func write(_ bytes: Span<UInt8>) -> Int {
     if kind == .pipe {
       var request = pollfd(fd: descriptor.raw, events: Int16(POLLOUT), revents: 0)
-      guard unsafe poll(&request, 1, 0) == 1, request.revents & Int16(POLLOUT) != 0 else { return 0 }
+      guard unsafe poll(&request, 1, 0) == 1, request.revents & Int16(POLLOUT) != 0 else {
+        errno = EAGAIN
+        return 0
+      }
     }
     return unsafe bytes.withUnsafeBytes { bytes in
       guard let start = bytes.baseAddress else { return 0 }

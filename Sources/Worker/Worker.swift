@@ -85,7 +85,8 @@ struct Worker: ~Copyable, ReactorDelegate {
   }
 
   private mutating func leave() -> CInt? {
-    gateway.flushLogs()
+    if !gateway.isDrained { gateway.cutAll() }
+    gateway.closeLogs()
     if gateway.isDrained { report(.drained) }
     return nil
   }

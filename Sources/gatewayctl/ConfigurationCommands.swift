@@ -25,6 +25,7 @@ struct ValidateCommand: ParsableCommand {
     case .failure(let found): errors = found.errors
     case .success(let loaded):
       warnings = loaded.warnings
+      loaded.tellWhereNothingIs()
       if daemonizes, let found = loaded.daemonErrors(pidFile: instance.pidFile) { errors = found.errors }
     }
     if output.isJSON {

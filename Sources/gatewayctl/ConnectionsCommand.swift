@@ -19,7 +19,9 @@ struct ConnectionsCommand: ParsableCommand {
 
   func run() throws {
     let status = try instance.running().status()
-    let ports = Set(status["listeners"].list.compactMap { $0["address"].string?.split(separator: ":").last.flatMap { Int($0) } })
+    func port(_ address: JSONValue) -> Int? { address.string?.split(separator: ":").last.flatMap { Int($0) } }
+    // Those of a generation that drains may be open no more.
+    let ports = Set((status["listeners"].list.map { $0["address"] } + status["generations"].list.flatMap { $0["listeners"].list }).compactMap(port))
     let connections = ProcessFiles.connections()
     var rows: [(generation: JSONValue, worker: JSONValue, entry: KernelConnection)] = []
     for generation in status["generations"].list where !isDraining || generation["state"].string == "draining" {

@@ -24,7 +24,7 @@ struct LogsCommand: ParsableCommand {
   @Option(name: [.customShort("n"), .customLong("lines")], help: ArgumentHelp("Lines of the past that are shown (default 20).", valueName: "number"))
   var lines: Digits?
 
-  @Option(name: .customLong("level"), help: ArgumentHelp("Only messages that are at least so severe: debug, info, warn, error, critical.", valueName: "level"), completion: .list(LogFilter.levels))
+  @Option(name: .customLong("level"), help: ArgumentHelp("Only messages that are at least so severe: trace, debug, info, warn, error, critical.", valueName: "level"), completion: .list(LogFilter.levels))
   var level: String?
 
   @Option(name: .customLong("status"), help: ArgumentHelp("Only requests with this status, or class of it: 404, 5xx.", valueName: "status"))
@@ -38,13 +38,13 @@ struct LogsCommand: ParsableCommand {
   func validate() throws {
     if level != nil, isAccess { throw ValidationError("--level is for the error log") }
     if status != nil, !isAccess { throw ValidationError("--status is for the access log (--access)") }
-    if let level, !LogFilter.levels.contains(level) { throw ValidationError("\"\(level)\" is no level (\(LogFilter.levels.joined(separator: ", ")))") }
+    if let level, level != "warning", !LogFilter.levels.contains(level) { throw ValidationError("\"\(level)\" is no level (\(LogFilter.levels.joined(separator: ", ")))") }
     if let status, LogFilter.pattern(status) == nil { throw ValidationError("\"\(status)\" is no status such as 404 or 5xx") }
   }
 
   func run() throws {
     let gateway = try instance.running()
-    let filter = LogFilter(level: level, status: status, text: contains)
+    let filter = LogFilter(level: level == "warning" ? "warn" : level, status: status, text: contains)
     guard var path = try gateway.status()["logs"][isAccess ? "access" : "error"].string, !path.isEmpty else {
       Terminal.complain("\(Product.daemon) does not write this log to a file")
       throw Outcome.failed
@@ -53,7 +53,19 @@ struct LogsCommand: ParsableCommand {
       Terminal.complain("\(path) cannot be read: \(Errno.current.text)")
       throw Outcome.failed
     }
-    for line in file.lines().filter(filter.passes).suffix(lines?.value ?? 20) { show(line) }
+    let wanted = lines?.value ?? 20
+    let present = file.lines()
+    if let status, let last = present.last(where: { !$0.isEmpty }), LogFilter.status(in: last) == nil {
+      Terminal.complain("the lines of \(path) do not tell their status in a way that --status \(status) can read: it knows the formats json and combined")
+      throw Outcome.failed
+    }
+    var past = Array(present.filter(filter.passes).suffix(wanted))
+    // The files before this one, the newest first, as far as they are needed.
+    for earlier in LogFilePattern.paths(before: path) where past.count < wanted {
+      guard var passed = LogTail(earlier) else { continue }
+      past = Array((passed.lines().filter(filter.passes) + past).suffix(wanted))
+    }
+    for line in past { show(line) }
     var turns = 0
     while follow {
       for line in file.lines() where filter.passes(line) { show(line) }
@@ -66,7 +78,7 @@ struct LogsCommand: ParsableCommand {
       guard file.isReplaced || now != path || !gateway.isRunning else { continue }
       // What was written before it was replaced comes first, and then what was begun and filled meanwhile.
       for line in file.lines() where filter.passes(line) { show(line) }
-      guard gateway.isRunning else { return }
+      guard gateway.isRunning else { return Terminal.remark("\(Product.daemon) (PID \(gateway.process)) has ended") }
       for between in LogFilePattern.paths(between: path, and: now) {
         if var passed = LogTail(between) { for line in passed.lines() where filter.passes(line) { show(line) } }
       }

@@ -61,6 +61,13 @@ struct ConfigurationOptions: ParsableArguments {
   }
 }
 
+extension Loaded {
+  /// Whoever named no file may believe that there is one.
+  func tellWhereNothingIs() {
+    if file == nil { Terminal.remark("There is no configuration file (\(ConfigurationSource.defaultPaths.joined(separator: ", "))): these are the defaults.") }
+  }
+}
+
 /// Which local endpoints are left out.
 struct EndpointOptions: ParsableArguments {
   @Flag(name: .customLong("no-health-endpoint"), help: "Do not answer /health.")
@@ -74,7 +81,7 @@ struct EndpointOptions: ParsableArguments {
 
 /// Which gateway is meant.
 struct InstanceOptions: ParsableArguments {
-  @Option(name: [.customShort("P"), .customLong("pid-file")], help: ArgumentHelp("PID file of the gateway; its control socket is beside it.", valueName: "file"), completion: .file())
+  @Option(name: [.customShort("P"), .customLong("pid-file")], help: ArgumentHelp("PID file of the gateway; its control socket is beside it (default \(RuntimePaths.pidFile)).", valueName: "file"), completion: .file())
   var pidFile: String?
 
   func validate() throws {

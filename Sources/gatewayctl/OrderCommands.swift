@@ -18,12 +18,15 @@ struct StopCommand: ParsableCommand {
   @Flag(name: .customLong("no-wait"), help: "Return at once.")
   var doesNotWait = false
 
-  @Option(name: .customLong("timeout"), help: ArgumentHelp("How long to wait for the end; 0: for good.", valueName: "seconds"))
+  @Option(name: .customLong("timeout"), help: ArgumentHelp("How long to wait for the end; 0: for good (default).", valueName: "seconds"))
   var timeout: Digits?
 
   func run() throws {
     let gateway = try instance.running()
     if doesNotWait {
+      // (A second signal would not stop gently any more.)
+      let isTold: Void? = try? ControlClient.tell(isImmediate ? .stopNow : .stop, pidFile: gateway.pidFile, process: gateway.process)
+      if isTold != nil { return output.tell("\(Product.daemon) (PID \(gateway.process)) has been told to stop.", "signalled") }
       try signal(gateway)
       output.tell("Sent \(Signal.name(Signal.terminate)) to \(Product.daemon) (PID \(gateway.process)).", "signalled")
       return
@@ -62,15 +65,15 @@ struct ReloadCommand: ParsableCommand {
   @OptionGroup var instance: InstanceOptions
   @OptionGroup var output: JSONOptions
 
-  @Flag(inversion: .prefixedNo, help: "Wait for the outcome.")
-  var wait = true
+  @Flag(name: .customLong("no-wait"), help: "Send a signal and return at once: the log has the outcome.")
+  var doesNotWait = false
 
-  @Option(name: .customLong("timeout"), help: ArgumentHelp("How long to wait for the outcome; 0: for good.", valueName: "seconds"))
+  @Option(name: .customLong("timeout"), help: ArgumentHelp("How long to wait for the outcome; 0: for good (default).", valueName: "seconds"))
   var timeout: Digits?
 
   func run() throws {
     let gateway = try instance.running()
-    if wait, let answer = try gateway.ask(.reload, seconds: timeout?.value ?? 0, hasSignal: true) { return try gateway.report(answer, output) }
+    if !doesNotWait, let answer = try gateway.ask(.reload, seconds: timeout?.value ?? 0, hasSignal: true) { return try gateway.report(answer, output) }
     try gateway.signal(Signal.hangUp)
     output.tell("Sent \(Signal.name(Signal.hangUp)) to \(Product.daemon) (PID \(gateway.process)); its log has the outcome.", "signalled")
   }
@@ -84,7 +87,7 @@ struct ReopenCommand: ParsableCommand {
 
   func run() throws {
     let gateway = try instance.running()
-    if let answer = try gateway.ask(.reopen, hasSignal: true) { return try gateway.report(answer, output) }
+    if let answer = try gateway.ask(.reopen, seconds: 30, hasSignal: true) { return try gateway.report(answer, output) }
     try gateway.signal(Signal.user1)
     output.tell("Sent \(Signal.name(Signal.user1)) to \(Product.daemon) (PID \(gateway.process)).", "signalled")
   }
@@ -106,12 +109,12 @@ struct UpgradeCommand: ParsableCommand {
     help: ArgumentHelp("How long the check of the new program may take, \(UpgradeLimits.bounds.lowerBound) to \(UpgradeLimits.bounds.upperBound) (default \(UpgradeLimits.checkSeconds)).", valueName: "seconds"))
   var timeout: Digits?
 
-  @Flag(inversion: .prefixedNo, help: "Wait for the outcome.")
-  var wait = true
+  @Flag(name: .customLong("no-wait"), help: "Send a signal and return at once: the log has the outcome.")
+  var doesNotWait = false
 
   func validate() throws {
-    if !wait, binary != nil { throw ValidationError("--binary needs the answer of the gateway: not with --no-wait") }
-    if !wait, timeout != nil { throw ValidationError("--timeout needs the answer of the gateway: not with --no-wait") }
+    if doesNotWait, binary != nil { throw ValidationError("--binary needs the answer of the gateway: not with --no-wait") }
+    if doesNotWait, timeout != nil { throw ValidationError("--timeout needs the answer of the gateway: not with --no-wait") }
     if let timeout, !UpgradeLimits.bounds.contains(timeout.value) {
       throw ValidationError("--timeout must be \(UpgradeLimits.bounds.lowerBound) to \(UpgradeLimits.bounds.upperBound) seconds")
     }
@@ -121,7 +124,7 @@ struct UpgradeCommand: ParsableCommand {
     let gateway = try instance.running()
     let path = binary.map(Files.absolute) ?? ""
     let hasSignal = path.isEmpty && timeout == nil
-    if wait, let answer = try gateway.ask(.upgrade(path, seconds: timeout?.value ?? UpgradeLimits.checkSeconds), hasSignal: hasSignal) {
+    if !doesNotWait, let answer = try gateway.ask(.upgrade(path, seconds: timeout?.value ?? UpgradeLimits.checkSeconds), hasSignal: hasSignal) {
       return try gateway.report(answer, output)
     }
     guard hasSignal else { throw Outcome.failed }

@@ -22,7 +22,9 @@ struct RoutesCommand: ParsableCommand {
     case .failure(let errors):
       Terminal.complain(errors.description)
       throw Outcome.failed
-    case .success(let loaded): plan = loaded.plan
+    case .success(let loaded):
+      loaded.tellWhereNothingIs()
+      plan = loaded.plan
     }
     guard let match else {
       if output.isJSON { return Terminal.print(JSONValue.list(plan.routes.map { Self.json($0, plan) }).text) }

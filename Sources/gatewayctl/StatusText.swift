@@ -36,6 +36,7 @@ enum StatusText {
     add("PID", master["pid"].number.map { Cell("\($0)") })
     add("PID file", master["pid_file"].string.map { Cell($0) })
     add("configuration", master["config_file"].string.map { Cell($0.isEmpty ? "(defaults)" : $0) })
+    add("program", master["binary"].string.map { Cell($0) })
     add("control socket", Cell(master["control_socket"].string ?? "-"))
     add("uptime", master["uptime_sec"].number.map { Cell(duration($0)) })
     for (index, listener) in status["listeners"].list.enumerated() {
@@ -46,6 +47,10 @@ enum StatusText {
       add("served", Cell("\(count(requests, "request")) on \(count(connections, "connection"))"))
     }
     add("backends", backends(totals))
+    let logs = status["logs"]
+    add("error log", logs["error"].string.map { Cell($0.isEmpty ? "(standard output, syslog or journal)" : $0) })
+    if let access = logs["access"].string, !access.isEmpty { add("access log", Cell(access)) }
+    if let dropped = totals["log_lines_dropped"].number, dropped > 0 { add("log lines lost", Cell("\(dropped)", .bad)) }
     if let restarts = status["restarts"].number, restarts > 0 { add("restarts", Cell("\(restarts)", .waiting)) }
     add("last reload", reload(status["last_reload"], now))
     return table

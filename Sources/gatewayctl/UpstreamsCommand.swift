@@ -9,7 +9,7 @@ struct UpstreamsCommand: ParsableCommand {
     abstract: "Show the endpoints of upstreams, or take one out of use.",
     discussion: """
       Without an order, shows them. "drain" gives an endpoint no more requests, but for those of clients that a cookie binds to it; "disable" none at all, and \
-      no checks; "enable" takes it into use again. What is under way is finished. All workers obey at once, and reloads change nothing.
+      no checks; "enable" takes it into use again. What is under way is finished. All workers obey within a second, and reloads change nothing.
       """)
 
   enum Order: String, ExpressibleByArgument, CaseIterable { case drain, enable, disable }
@@ -56,6 +56,9 @@ enum UpstreamsText {
     var table = Table(numeric: [3, 4, 5])
     table.rows.append(["UPSTREAM", "ENDPOINT", "STATE", "IN FLIGHT", "REQUESTS", "FAILED", "WHY"].map { Cell($0, .heading) })
     for upstream in upstreams {
+      if upstream["endpoints"].list.isEmpty {
+        table.rows.append([Cell(upstream["name"].string ?? "-"), Cell("-"), Cell("no address", .bad), Cell("-"), Cell("-"), Cell("-"), Cell("no name of its endpoints resolves: see status")])
+      }
       for endpoint in upstream["endpoints"].list {
         func count(_ name: String) -> Cell { Cell(endpoint[name].number.map { "\($0)" } ?? "-") }
         table.rows.append([

@@ -182,6 +182,33 @@ import Testing
     #expect(errors.count == "1 error")
   }
 
+  @Test(arguments: [
+    (#"{"tls": {"cert_file": "/c"}}"#, "t:1:10: warning: tls has no effect: tls.enabled is false unless it is given"),
+    (#"{"rate_limit": {"zones": []}}"#, "t:1:17: warning: rate_limit has no effect: rate_limit.enabled is false unless it is given"),
+    (#"{"access_log": {"file": "/a"}}"#, "t:1:17: warning: access_log has no effect: access_log.enabled is false unless it is given"),
+    (
+      #"{"upstreams": [{"name": "a", "host": "::1", "outlier_detection": {"consecutive_failures": 3}}]}"#,
+      "t:1:67: warning: upstreams[0].outlier_detection has no effect: upstreams[0].outlier_detection.enabled is false unless it is given"
+    ),
+    (#"{"bind_port": 1, "listeners": [{"host": "::1", "port": 2}]}"#, "t:1:15: warning: bind_port has no effect, because listeners is given"),
+    (
+      #"{"routes": [{"path": "/a*", "respond": {}}]}"#,
+      "t:1:22: warning: routes[0].path \"/a*\" has a \"*\" that stands for itself: it is a wildcard only as the beginning of the last segment"
+    ),
+    (
+      #"{"rate_limit": {"enabled": true, "zones": [{"name": "z", "rate": 1, "capacity": 1, "key_type": "client_ip", "applies_to": ["/x", "/api/*"]}]}}"#,
+      "t:1:130: warning: rate_limit.zones[0].applies_to[1] \"/api/*\" is a prefix, in which \"*\" stands for itself: a prefix covers everything below it; did you mean \"/api\"?"
+    ),
+  ])
+  func whatHasNoEffectIsSaid(text: String, message: String) throws { #expect(try loaded(text).warnings.map(\.warning) == [message]) }
+
+  @Test(arguments: [
+    #"{"tls": {"enabled": false, "cert_file": "/c"}}"#, #"{"tls": {}}"#, #"{"compression": {"level": 4}, "routes": [{"path": "/", "respond": {}, "compression": true}]}"#,
+    #"{"routes": [{"path": "/a/*", "respond": {}}, {"path": "/b/*rest", "respond": {}}, {"path": "/c/:id([a-z]*)", "respond": {}}, {"path": "*", "respond": {}}]}"#,
+    #"{"http2": {"max_concurrent_streams": 5}}"#,
+  ])
+  func whatIsMeantSoIsNot(text: String) throws { #expect(try loaded(text).warnings.map(\.warning) == []) }
+
   @Test func aRouteCannotLogWhereNothingIsLogged() throws {
     func warnings(_ isEnabled: Bool, _ own: String) throws -> [String] {
       try loaded(#"{"access_log": {"enabled": \#(isEnabled)}, "routes": [{"path": "/", "respond": {}, "access_log": \#(own)}]}"#).warnings.map(\.warning)

@@ -45,7 +45,7 @@ def test_records_change_and_shrink_under_load(launch, dnsmasq, hosts, app):
     assert not backends["127.0.0.2"].requests
     # A server that is just starting may have answered for one address family and not yet for the other.
     until(lambda: names(gateway)["error"] is None, 15, "nothing left to complain about")
-    assert "cannot be resolved" in gateway.log and "can be resolved again" in gateway.log
+    until(lambda: "cannot be resolved" in gateway.log and "can be resolved again" in gateway.log, what="both to be told")
 
 
 def test_a_name_among_several_endpoints(launch, dnsmasq, hosts, backend):

@@ -216,6 +216,30 @@ def test_not_too_many_are_ejected(launch, fleet: Make) -> None:
     assert gateway.log.count("is ejected for") == 2
 
 
+def test_an_operator_lifts_an_ejection(launch, fleet: Make) -> None:
+    three = fleet(3)
+    three[0].answer = reply(500)
+    gateway: Gateway = launch(upstreams=[three.upstream(health=outliers(base_ejection_ms=60_000))], workers=2)
+
+    def ejected() -> bool:
+        with gateway.connect() as client:
+            for _ in range(30):
+                client.request()
+        return "is ejected for 60000 ms" in gateway.log
+
+    until(ejected, 10, "it is ejected")
+    three[0].answer = reply(body=b"well")
+    done = gateway.ctl("upstreams", "enable", f"fleet/{three.name(0)}")
+    assert done.stdout.strip() == f"endpoint fleet/{three.name(0)} is now enabled, and ejected no more", done
+
+    def answers() -> set[bytes]:
+        with gateway.connect() as client:
+            return {client.request().body for _ in range(30)}
+
+    until(lambda: b"well" in answers(), 10, "it is in use")
+    assert "ejected" not in gateway.ctl("upstreams").stdout
+
+
 def test_fewer_successes_than_the_others(launch, fleet: Make) -> None:
     three = fleet(3)
     count = [0]

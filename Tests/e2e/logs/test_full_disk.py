@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,11 +28,8 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", place], check=True)
 
 
-def test_a_full_disk_stops_nothing(launch, disk: Path) -> None:
-    routes = [respond("/*")]
-    gateway: Gateway = launch(
-        workers=2, routes=routes, log={"file": str(disk / "error.log"), "max_files": 1},
-        access_log={"file": str(disk / "access.log"), "buffer_size": 4096, "flush_interval_ms": 20, "format": "$path $status"})
+def fill(disk: Path) -> Path:
+    """Leaves no byte; what it returns is to be removed."""
     filler = disk / "filler"
     descriptor = os.open(filler, os.O_WRONLY | os.O_CREAT)
     try:
@@ -40,6 +38,15 @@ def test_a_full_disk_stops_nothing(launch, disk: Path) -> None:
     except OSError:
         pass
     os.close(descriptor)
+    return filler
+
+
+def test_a_full_disk_stops_nothing(launch, disk: Path) -> None:
+    routes = [respond("/*")]
+    gateway: Gateway = launch(
+        workers=2, routes=routes, log={"file": str(disk / "error.log"), "max_files": 1},
+        access_log={"file": str(disk / "access.log"), "buffer_size": 4096, "flush_interval_ms": 20, "format": "$path $status"})
+    filler = fill(disk)
     lost = "/" + "y" * 500
     with Client(gateway.port) as client:
         for _ in range(400):
@@ -47,14 +54,39 @@ def test_a_full_disk_stops_nothing(launch, disk: Path) -> None:
     until(lambda: json.loads(gateway.get("/stats").body)["log_lines_dropped"] > 0)
     # Not even what writes to the logs itself is stopped.
     gateway.reload(routes=[respond("/*", "new")])
-    assert gateway.get("/x").body == b"new"
-    assert gateway.ctl("reopen").returncode == 0
+    with Client(gateway.port) as client:
+        for _ in range(20):
+            assert client.request("GET", lost).body == b"new"
+    for _ in range(80):
+        assert gateway.ctl("reopen").returncode == 0
     filler.unlink()
+    # Both logs say that something is missing.
+    until(lambda: "the access log is written again; " in (disk / "error.log").read_text(), what="the end of it to be told")
+    gateway.reload()
+    until(lambda: re.search(r"\[warning\] \d+ lines? of this log could not be written before this one", (disk / "error.log").read_text()), what="lost lines to be told of")
+    assert "log lines lost" in gateway.ctl("status").stdout
+    assert all(line.startswith("[") for line in (disk / "error.log").read_text().splitlines() if "worker" in line and "access log" in line)
     gateway.get("/found-again")
     until(lambda: "/found-again 200\n" in (disk / "access.log").read_text())
     # No line was cut for good: each is whole, and those that went before the disk was full are there.
     for line in (disk / "access.log").read_text().splitlines():
         assert line.endswith(" 200") or not line or lost.startswith(line.split(" ")[0]), line
+
+
+def test_lines_that_go_with_their_worker_are_counted(launch, disk: Path) -> None:
+    gateway: Gateway = launch(routes=[respond("/*")], access_log={"file": str(disk / "access.log"), "flush_interval_ms": 20})
+    gateway.get("/")
+    until(lambda: (disk / "access.log").read_text(), what="a line")
+    filler = fill(disk)
+    before = len((disk / "access.log").read_bytes())
+    for number in range(40):
+        assert gateway.get(f"/{number}").status == 200
+    until(lambda: "the access log cannot be written: No space left on device" in gateway.log, what="the reason")
+    written = sum(1 for line in (disk / "access.log").read_bytes()[before:].splitlines(keepends=True) if line.startswith(b"{") and line.endswith(b"}\n"))
+    gateway.reload(routes=[respond("/*", "new")])
+    until(lambda: json.loads(gateway.get("/stats").body)["log_lines_dropped"] >= 40 - written, what="the lines to be counted")
+    assert f"{40 - written} lines of the access log could not be written, and are lost" in gateway.log
+    filler.unlink()
 
 
 def test_a_limit_on_the_size_of_files_stops_nothing(launch, tmp_path: Path) -> None:

@@ -91,6 +91,7 @@ def test_routes_tell_which_and_why(tmp_path: Path) -> None:
                                                   {"name": "api", "rate": 1, "capacity": 1, "key_type": "client_ip", "applies_to": ["/api"]}]},
     }))
     code, reply = matched(path, "GET https://example.com/users/7?x=1")
+    assert matched(path, "GET /users/7 HTTP/1.1")[1]["route"]["pattern"] == "/users/:id"
     assert code == 0 and reply["route"]["pattern"] == "/users/:id" and reply["route"]["action"] == "forward to app" and reply["rate_limits"] == ["everybody"]
     _, reply = matched(path, "/users/./me")
     assert reply["route"]["pattern"] == "/users/me" and reply["route"]["hosts"] == [] and reply["path"] == "/users/me"
@@ -106,7 +107,37 @@ def test_routes_tell_which_and_why(tmp_path: Path) -> None:
     assert "forward to app" in text and "sent again up to 2 times" in text and "everybody" in text
     listed = ctl("routes", "-c", str(path)).stdout
     assert "/users/:id" in listed and "other.test" in listed and "POST" in listed
-    assert ctl("routes", "-c", str(path), "--match", "nonsense at all").returncode == 2
+    for nonsense in ("nonsense at all", "get /users/7", "ftp://host/users/7"):
+        assert ctl("routes", "-c", str(path), "--match", nonsense).returncode == 2
+
+
+def test_clients_are_clients_when_their_listener_is_gone(launch, backend: Backend) -> None:
+    gateway: Gateway = launch(upstreams=[upstream(backend.port)], shutdown_drain_timeout_sec=30)
+    backend.answer = hang
+    client = Client(gateway.port)
+    client.send(request("GET", "/api"))
+    backend.wait_requests(1)
+    peer = "%s:%d" % client.sock.getsockname()
+    stopping = gateway.ctl_start("stop")
+    until(lambda: "stopping" in gateway.log, what="the stop")
+    held = answer(gateway, "connections", "--draining")["connections"]
+    assert {entry["with"]: entry["peer"] for entry in held} == {"client": peer, "backend": f"127.0.0.1:{backend.port}"}
+    # Stopping once more without waiting is no hurry.
+    assert gateway.ctl("stop", "--no-wait").returncode == 0 and gateway.ctl("stop", "--no-wait").returncode == 0
+    backend.connections[0].send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    assert client.read().status == 200
+    assert stopping.wait(20) == 0
+
+
+def test_what_is_cut_off_by_a_stop_is_logged(launch, backend: Backend) -> None:
+    gateway: Gateway = launch(upstreams=[upstream(backend.port)], access_log=True)
+    backend.answer = hang
+    client = Client(gateway.port)
+    client.send(request("GET", "/api"))
+    backend.wait_requests(1)
+    assert gateway.ctl("stop", "--now").returncode == 0
+    entries = gateway.access_entries(1)
+    assert [entry["error.type"] for entry in entries] == ["drain_deadline"]
 
 
 # orders and failures, for programs
@@ -279,6 +310,12 @@ def test_logs_are_filtered_and_followed_over_a_rotation(launch, tmp_path: Path) 
         finally:
             follower.kill()
     assert gateway.ctl("logs", "--status", "200").returncode == 2
+    assert "serves with" in gateway.ctl("logs", "--level", "info").stdout and gateway.ctl("logs", "--level", "warning").returncode == 0
+    gateway.reload(access_log={"enabled": True, "file": str(gateway.access_file), "format": "$status $path", "flush_interval_ms": 20})
+    gateway.get("/bad")
+    until(lambda: "503 /bad" in gateway.access_file.read_text(), what="the line")
+    done = gateway.ctl("logs", "--access", "--status", "503")
+    assert done.returncode == 1 and "do not tell their status" in done.stderr
 
 
 def test_logs_are_followed_through_files_that_fill_up(launch, tmp_path: Path) -> None:
@@ -302,6 +339,9 @@ def test_logs_are_followed_through_files_that_fill_up(launch, tmp_path: Path) ->
         follower.terminate()
         shown = follower.communicate(timeout=10)[0].splitlines()
     assert sorted(shown) == sorted(written()) and len(shown) >= 4
+    # The last lines are those of earlier files, too.
+    assert gateway.ctl("logs", "-n", "1000", "--contains", "upstream backend").stdout.splitlines() == written()
+    assert gateway.ctl("logs", "-n", "3", "--contains", "SERVER START").stdout.count("\n") == 1
 
 
 def test_nobody_reads_the_table_any_more(launch) -> None:

@@ -233,7 +233,8 @@ exec {newer} "$@"
 
 def test_a_stop_ends_a_check_that_hangs(launch, tmp_path: Path) -> None:
     gateway: Gateway = launch(routes=[respond("/")])
-    hanging = script(tmp_path / "hanging", f"echo $$ > {tmp_path}/pid; exec sleep 60\n")
+    # What the check has begun itself ends with it.
+    hanging = script(tmp_path / "hanging", f"sleep 60 & echo $! > {tmp_path}/pid; wait\n")
     upgrading = gateway.ctl_start("upgrade", "--binary", str(hanging))
     until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip(), what="the check")
     pid = int((tmp_path / "pid").read_text())
