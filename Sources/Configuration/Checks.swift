@@ -35,7 +35,8 @@ extension Settings {
   /// Whoever writes settings down means them to be in force; who wants them kept for later says so (`enabled` false).
   private func checkDormant(_ reading: inout Reading) {
     // What compression says is good for routes that switch it on.
-    for (path, origin) in reading.dormant where reading.origins["\(path).enabled"] == nil && path != "compression" {
+    let isCompressed = routes.contains { $0.compression == .on } || upstreams.contains { $0.compression == .on }
+    for (path, origin) in reading.dormant where reading.origins["\(path).enabled"] == nil && !(path == "compression" && isCompressed) {
       reading.warn(origin, path, "\(path) has no effect: \(path).enabled is false unless it is given")
     }
   }

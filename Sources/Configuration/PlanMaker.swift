@@ -29,6 +29,9 @@ extension Plan {
     if !log.file.isEmpty { log.file = surroundings.absolute(log.file) }
     accessLog = settings.accessLog
     if !accessLog.file.isEmpty { accessLog.file = surroundings.absolute(accessLog.file) }
+    for (setting, file) in [("log.file", log.file), ("access_log.file", accessLog.enabled ? accessLog.file : "")] where !file.isEmpty {
+      if let complaint = surroundings.fileComplaint(file) { reading.reject(setting, "\(setting) \(JSON.quoted(file)) \(complaint)") }
+    }
     if !identity.user.isEmpty || !identity.group.isEmpty, let complaint = surroundings.accountComplaint(identity.user, identity.group) {
       reading.reject(identity.user.isEmpty ? "group" : "user", complaint)
     }

@@ -21,6 +21,8 @@ public struct Surroundings: Sendable {
   public var now: @Sendable () -> Int64
   /// Why a path is no directory; nil when it is one, or leads to one.
   public var folderComplaint: @Sendable (String) -> String? = { _ in nil }
+  /// Why a file cannot be written under a path, so far as its folders tell: those that are missing are made.
+  public var fileComplaint: @Sendable (String) -> String? = { _ in nil }
   /// Where a file of the authorities that the system trusts may be, the first that exists counting.
   public var systemAuthorities: @Sendable () -> [String] = { Surroundings.usualAuthorities }
 
@@ -60,6 +62,16 @@ public struct Surroundings: Sendable {
     machine.folderComplaint = { path in
       guard let facts = FileFacts(path: path) else { return "does not exist" }
       return facts.kind == .directory || facts.kind == .symbolicLink ? nil : "is not a directory"
+    }
+    machine.fileComplaint = { path in
+      if FileFacts(path: path)?.kind == .directory { return "is a directory" }
+      var folder = path
+      repeat {
+        folder = Files.directory(of: folder)
+        guard let facts = FileFacts(path: folder) else { continue }
+        return facts.kind == .directory || facts.kind == .symbolicLink ? nil : "cannot be written: \(folder) is not a directory"
+      } while folder != "/" && folder != "." && !folder.isEmpty
+      return nil
     }
     // The variable that OpenSSL's own programs heed.
     machine.systemAuthorities = { Process.environment("SSL_CERT_FILE").map { [Files.absolute($0)] } ?? usualAuthorities }

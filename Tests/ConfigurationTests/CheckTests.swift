@@ -185,10 +185,11 @@ import Testing
   @Test(arguments: [
     (#"{"tls": {"cert_file": "/c"}}"#, "t:1:10: warning: tls has no effect: tls.enabled is false unless it is given"),
     (#"{"rate_limit": {"zones": []}}"#, "t:1:17: warning: rate_limit has no effect: rate_limit.enabled is false unless it is given"),
+    (#"{"compression": {"gzip_level": 4}}"#, "t:1:18: warning: compression has no effect: compression.enabled is false unless it is given"),
     (#"{"access_log": {"file": "/a"}}"#, "t:1:17: warning: access_log has no effect: access_log.enabled is false unless it is given"),
     (
-      #"{"upstreams": [{"name": "a", "host": "::1", "outlier_detection": {"consecutive_failures": 3}}]}"#,
-      "t:1:67: warning: upstreams[0].outlier_detection has no effect: upstreams[0].outlier_detection.enabled is false unless it is given"
+      #"{"upstreams": [{"name": "a", "host": "::1", "health": {"outlier_detection": {"consecutive_failures": 3}}}]}"#,
+      "t:1:78: warning: upstreams[0].health.outlier_detection has no effect: upstreams[0].health.outlier_detection.enabled is false unless it is given"
     ),
     (#"{"bind_port": 1, "listeners": [{"host": "::1", "port": 2}]}"#, "t:1:15: warning: bind_port has no effect, because listeners is given"),
     (
@@ -203,8 +204,8 @@ import Testing
   func whatHasNoEffectIsSaid(text: String, message: String) throws { #expect(try loaded(text).warnings.map(\.warning) == [message]) }
 
   @Test(arguments: [
-    #"{"tls": {"enabled": false, "cert_file": "/c"}}"#, #"{"tls": {}}"#, #"{"compression": {"level": 4}, "routes": [{"path": "/", "respond": {}, "compression": true}]}"#,
-    #"{"routes": [{"path": "/a/*", "respond": {}}, {"path": "/b/*rest", "respond": {}}, {"path": "/c/:id([a-z]*)", "respond": {}}, {"path": "*", "respond": {}}]}"#,
+    #"{"tls": {"enabled": false, "cert_file": "/c"}}"#, #"{"tls": {}}"#, #"{"compression": {"gzip_level": 4}, "routes": [{"path": "/", "respond": {}, "compression": "on"}]}"#,
+    #"{"routes": [{"path": "/a/*", "respond": {}}, {"path": "/b/*rest", "respond": {}}, {"path": "/c/:id([a-z]*)", "respond": {}}]}"#,
     #"{"http2": {"max_concurrent_streams": 5}}"#,
   ])
   func whatIsMeantSoIsNot(text: String) throws { #expect(try loaded(text).warnings.map(\.warning) == []) }

@@ -225,7 +225,7 @@ struct ExchangePlay: ~Copyable {
     for gauge in Counter.allCases where gauge.isGauge && gateway.counters.value(of: gauge) != 0 && gauge != .upstreamConnectionsIdle && gauge != .upstreamConnectionsActive {
       throw Violation(description: "the gauge \(gauge) stays at \(Int64(bitPattern: gateway.counters.value(of: gauge)))")
     }
-    gateway.flushLogs()
+    gateway.closeLogs()
   }
 
   // MARK: Judging

@@ -85,6 +85,8 @@ WRONG = [
     ({"log": {"file": "logs/"}}, "file"),
     ({"access_log": {"enabled": True, "format": "$nothing"}}, "format"),
     ({"access_log": {"buffer_size": 1}}, "buffer_size"),
+    ({"access_log": {"enabled": True, "file": "/tmp"}}, 'access_log.file "/tmp" is a directory'),
+    ({"log": {"file": "/dev/null/error.log"}}, 'log.file "/dev/null/error.log" cannot be written: /dev/null is not a directory'),
     ({"http1": {"half_close": "maybe"}}, "half_close"),
     ({"http1": {"streaming": {"high_water_bytes": 10, "low_water_bytes": 20}}}, "low_water_bytes"),
     ({"upstreams": {}}, "upstreams"),
