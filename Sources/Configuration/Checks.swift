@@ -36,7 +36,10 @@ extension Settings {
   private func checkDormant(_ reading: inout Reading) {
     // What compression says is good for routes that switch it on.
     let isCompressed = routes.contains { $0.compression == .on } || upstreams.contains { $0.compression == .on }
-    for (path, origin) in reading.dormant where reading.origins["\(path).enabled"] == nil && !(path == "compression" && isCompressed) {
+    var seen: Set<String> = []
+    for (path, origin) in reading.dormant where reading.origins["\(path).enabled"] == nil && !(path == "compression" && isCompressed) && seen.insert(path).inserted {
+      // Tickets are those of all listeners.
+      if path == "tls", reading.origins["tls.session_tickets"] != nil { continue }
       reading.warn(origin, path, "\(path) has no effect: \(path).enabled is false unless it is given")
     }
   }
@@ -82,7 +85,8 @@ extension Settings {
     for key in ["bind_host", "bind_port"] {
       switch reading.origins[key] {
       case .environment, .flag: reading.reject(key, "\(key) has no effect, because listeners is given")
-      case .file: reading.warn(reading.origin(of: key), key, "\(key) has no effect, because listeners is given")
+      // (The defaults may be written down, as in the output of `gatewayctl config`.)
+      case .file where key == "bind_host" ? bindHost != Settings().bindHost : bindPort != Settings().bindPort: reading.warn(reading.origin(of: key), key, "\(key) has no effect, because listeners is given")
       default: break
       }
     }

@@ -29,8 +29,10 @@ extension Plan {
     if !log.file.isEmpty { log.file = surroundings.absolute(log.file) }
     accessLog = settings.accessLog
     if !accessLog.file.isEmpty { accessLog.file = surroundings.absolute(accessLog.file) }
-    for (setting, file) in [("log.file", log.file), ("access_log.file", accessLog.enabled ? accessLog.file : "")] where !file.isEmpty {
-      if let complaint = surroundings.fileComplaint(file) { reading.reject(setting, "\(setting) \(JSON.quoted(file)) \(complaint)") }
+    for (setting, file, isDated) in [("log.file", log.file, log.maxFiles > 1), ("access_log.file", accessLog.enabled ? accessLog.file : "", false)] where !file.isEmpty {
+      // A log that rotates by itself has no file of just this name. (A reload goes on with the file that is open.)
+      guard let complaint = surroundings.fileComplaint(isDated ? file + "-" : file) else { continue }
+      reading.warn(reading.origin(of: setting), setting, "\(setting) \(JSON.quoted(file)) \(complaint): the gateway would not start")
     }
     if !identity.user.isEmpty || !identity.group.isEmpty, let complaint = surroundings.accountComplaint(identity.user, identity.group) {
       reading.reject(identity.user.isEmpty ? "group" : "user", complaint)

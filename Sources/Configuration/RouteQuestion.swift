@@ -8,6 +8,8 @@ import Policy
 /// A request as one would write it: `GET https://host/path?query`.
 public struct RouteQuestion: Sendable {
   public let method: Method
+  /// As it was written: methods are case-sensitive (RFC 9110 §9.1).
+  public let methodName: String
   public let host: String
   public let path: String
 
@@ -19,8 +21,8 @@ public struct RouteQuestion: Sendable {
     guard (1...2).contains(words.count), let target = words.last else { return nil }
     let name = Array((words.count == 2 ? String(words[0]) : "GET").utf8)
     method = Method(name.span)
-    // Methods are case-sensitive (RFC 9110 §9.1): "get" is none that anything takes.
-    guard method.name.utf8CodeUnitCount > 0 else { return nil }
+    methodName = words.count == 2 ? String(words[0]) : "GET"
+    guard TextRule.token.complaint(methodName) == nil else { return nil }
     var rest = target
     var host = ""
     if let scheme = target.firstRange(of: "://") {

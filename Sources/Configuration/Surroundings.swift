@@ -22,7 +22,7 @@ public struct Surroundings: Sendable {
   /// Why a path is no directory; nil when it is one, or leads to one.
   public var folderComplaint: @Sendable (String) -> String? = { _ in nil }
   /// Why a file cannot be written under a path, so far as its folders tell: those that are missing are made.
-  public var fileComplaint: @Sendable (String) -> String? = { _ in nil }
+  public var fileComplaint: @Sendable (_ path: String) -> String? = { _ in nil }
   /// Where a file of the authorities that the system trusts may be, the first that exists counting.
   public var systemAuthorities: @Sendable () -> [String] = { Surroundings.usualAuthorities }
 

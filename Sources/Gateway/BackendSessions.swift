@@ -90,6 +90,7 @@ extension Gateway {
 
   /// Gives those who wait for a connection what sessions have room for.
   mutating func serveWaitingStreams(_ pool: Int) {
+    if drain.isOver { return }
     let upstream = Int(backends.pools[pool].upstream)
     // Whoever finds nothing goes to the end of the queue: each is asked once.
     for _ in 0..<backends.sets[upstream].waiting {

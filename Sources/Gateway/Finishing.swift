@@ -236,6 +236,8 @@ extension Gateway {
 
   /// The first of those who wait looks for a connection again.
   mutating func serveWaiting(_ upstream: Int) {
+    // Nobody is sent anywhere when all are being cut off.
+    if drain.isOver { return }
     if guards.isActive, refuseWaiting(upstream) { return }
     guard let exchange = backends.sets[upstream].firstWaiting, exchanges.contains(exchange) else { return }
     leaveQueue(exchange)

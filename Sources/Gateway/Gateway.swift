@@ -131,8 +131,9 @@ public struct Gateway: ~Copyable {
   /// …and the endpoint that has answered.
   let logsEndpoints: Bool
   var nextAccessFlush: Int64 = 0
-  /// Lines that had been dropped when the access log could not be written any more; nil: it can.
-  var droppedBeforeProblem: UInt64?
+  /// The access log cannot be written, as has been told; and the lines that had been dropped when it last could.
+  var hasLogProblem = false
+  var droppedWhenGood: UInt64 = 0
   /// When the endpoints are said to exist again.
   var nextEndpointTouch: Int64 = 0
   /// An open descriptor to give up when there are no others, so that a connection can be accepted and closed.
@@ -337,6 +338,7 @@ public struct Gateway: ~Copyable {
     if limits.isActive { limits.sweep(microseconds: clock.now) }
     watchEndpoints()
     if resolver != nil { watchNames() }
+    noteLogs()
   }
 
   /// Handles one event; returns the token of a foreign one.

@@ -7,6 +7,7 @@ import HTTPModel
 import Kernel
 import Memory
 import SharedState
+import Telemetry
 import Upstream
 import Wire
 
@@ -196,22 +197,28 @@ extension Gateway {
   private mutating func flushAccessLog() {
     nextAccessFlush = services.now + Int64(max(1, plan.accessLog.flushInterval))
     accessLog?.flush()
-    noteLogs()
+    counters.store(.logLinesDropped, linesDropped &+ log.lost)
   }
 
-  /// Counts lines that were lost, and says when the access log cannot be written, and when it can again.
-  private mutating func noteLogs() {
+  /// Once a second: counts lines that were lost, and says when the access log cannot be written, and when it can again.
+  @inline(never)
+  mutating func noteLogs() {
     let dropped = linesDropped
     counters.store(.logLinesDropped, dropped &+ log.lost)
-    switch (accessLogProblem(), droppedBeforeProblem) {
-    case (let problem?, nil):
-      droppedBeforeProblem = dropped
-      log.write(.error, "the access log cannot be written: \(problem); lines wait for it as long as there is room, and are dropped then")
-    case (nil, let before?):
-      droppedBeforeProblem = nil
-      log.write(.warn, "the access log is written again; \(dropped &- before) of its lines were dropped meanwhile")
-    default: break
+    let lost = dropped &- droppedWhenGood
+    switch (accessLogProblem(), hasLogProblem) {
+    case (let problem?, false):
+      hasLogProblem = true
+      log.write(
+        .error, key: EventKey("access log", 0), "the access log cannot be written: \(problem); lines wait for it as long as there is room, and are dropped then")
+    case (nil, true):
+      hasLogProblem = false
+      log.write(.warn, key: EventKey("access log again", 0), "the access log is written again; \(lost) of its lines were dropped")
+    case (nil, false):
+      if lost > 0 { log.write(.warn, key: EventKey("access log lines", 0), "\(lost) lines of the access log were dropped: it did not take them for a moment") }
+    case (.some, true): return
     }
+    if !hasLogProblem { droppedWhenGood = dropped }
   }
 
   @inline(never)
@@ -228,12 +235,14 @@ extension Gateway {
     accessLog?.replace(descriptor: descriptor)
   }
 
+  /// Writes what is collected of the access log.
+  public mutating func flushLogs() { accessLog?.flush() }
+
   /// Writes what is collected of the access log, for the last time.
   public mutating func closeLogs() {
-    let before = linesDropped
     accessLog?.close()
-    let lost = linesDropped &- before
-    if lost > 0 { log.write(.error, "\(lost) lines of the access log could not be written, and are lost: \(accessLogProblem() ?? "")") }
+    let lost = linesDropped &- droppedWhenGood
+    if lost > 0 { log.write(.error, "\(lost) lines of the access log could not be written, and are lost\(accessLogProblem().map { ": " + $0 } ?? "")") }
     counters.store(.logLinesDropped, linesDropped &+ log.lost)
   }
 }

@@ -154,13 +154,16 @@ public final class Takeover {
   let state: Handover
   /// Why the other program has handed back what this one had handed over; nil when it is this one's turn.
   public let refusal: String?
+  /// …and somebody has asked the other program for a reload.
+  let isReloadWanted: Bool
   private let file: CInt
 
   /// - Parameter file: the number of the memory file.
-  public init?(file: CInt, refusal: String?) {
+  public init?(file: CInt, refusal: String?, isReloadWanted: Bool = false) {
     guard let own = Descriptor.duplicate(of: file), let bytes = try? MemoryFile.contents(of: own), let state = Handover(decoding: bytes) else { return nil }
     self.state = state
     self.refusal = refusal
+    self.isReloadWanted = isReloadWanted
     self.file = file
     Process.setName("gatewayd")
   }
@@ -180,8 +183,9 @@ public final class Takeover {
   func keep() { for raw in state.files + [file] { Descriptor.giveUp(raw: raw) } }
 
   /// Lets the program that handed over go on. Returns only on failure, with the reason.
-  public func handBack(_ reasons: [String]) -> String {
-    let words = state.arguments + ["--resume", "\(file)", "--because", reasons.joined(separator: "\n")]
+  /// - Parameter isReloadWanted: somebody has asked for a reload meanwhile.
+  public func handBack(_ reasons: [String], isReloadWanted: Bool = false) -> String {
+    let words = state.arguments + ["--resume", "\(file)", "--because", reasons.joined(separator: "\n")] + (isReloadWanted ? ["--then-reload"] : [])
     return Execution.become(program: state.binaryFile, ["gatewayd"] + words, keeping: state.files + [file]).text
   }
 }

@@ -45,7 +45,10 @@ extension Master {
     let now = Time.milliseconds
     if tls.tickets.dueAt(rotation: plan.tickets.rotation) <= now { rotateTickets(plan, now) }
     if let time = tls.readAt, time <= now { readCertificates() }
-    if tls.ageAt <= now { lookAtAges(plan) }
+    if tls.ageAt <= now {
+      tls.ages = [:]
+      lookAtAges(plan)
+    }
   }
 
   /// A generation has taken over: its files are watched from now on.

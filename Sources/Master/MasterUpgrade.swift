@@ -206,7 +206,7 @@ extension Master {
     guard let refusal = takeover.refusal else { return journal.write(.info, "version \(options.version) has taken over from version \(state.program)") }
     takeover.keep()
     self.takeover = nil
-    isReloadQueued = state.isReloadQueued || !queuedAskers.isEmpty
+    isReloadQueued = state.isReloadQueued || takeover.isReloadWanted || !queuedAskers.isEmpty
     upgradeFailed(refusal.split(separator: "\n").map(String.init))
   }
 
@@ -248,7 +248,7 @@ extension Master {
       releaseBreakers(row: worker.row)
       board.retire(worker.row)
     }
-    let failure = takeover.handBack(errors)
+    let failure = takeover.handBack(errors, isReloadWanted: isReloadQueued)
     journal.write(.critical, "cannot hand back: \(failure); version \(options.version) goes on with the old workers")
     takeover.keep()
     self.takeover = nil

@@ -73,7 +73,7 @@ public struct Supervisor: Sendable {
   static let grace: Int64 = 1_000
   /// What remains to a generation that has to make room.
   static let hurryTime: Int64 = 1_000
-  static let stopNowGrace: Int64 = 500
+  static let stopNowGrace: Int64 = 2_000
   /// How long a reload waits for the old workers to stop accepting.
   static let handoverTime: Int64 = 2_000
 

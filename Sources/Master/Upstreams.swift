@@ -107,18 +107,23 @@ extension Master {
     }
     let before = table.administration(row)
     let now = Time.milliseconds
-    var wasEjected = false
-    if administration == .enabled {
-      let ejection = Ejection(table.value(.ejection, row))
-      wasEjected = !ejection.isOver(now: now) && table.exchange(.ejection, row, expected: ejection.word, desired: ejection.lifted(now: now).word)
-      if wasEjected { table.store(0, .consecutiveFailures, row) }
-    }
+    let wasEjected = administration == .enabled && lift(row, of: table, now)
     table.set(administration, row, now: now)
     for segment in generations.values.compactMap(\.endpoints) where segment !== record.endpoints {
-      if let other = segment.table.find(EndpointTable.key(upstream: upstream.name, endpoint: endpoint)) { segment.table.set(administration, other, now: Time.milliseconds) }
+      guard let other = segment.table.find(EndpointTable.key(upstream: upstream.name, endpoint: endpoint)) else { continue }
+      if administration == .enabled { _ = lift(other, of: segment.table, now) }
+      segment.table.set(administration, other, now: now)
     }
     let sentence = "endpoint \(upstream.name)/\(endpoint) is now \(administration.text)\(wasEjected ? ", and ejected no more" : "")"
     if before != administration || wasEjected { journal.write(.info, sentence + " (it was \(before.text))") }
     return ControlAnswer(.ok, [sentence])
+  }
+
+  /// Ends an ejection; false when there is none.
+  private func lift(_ row: Int, of table: EndpointTable, _ now: Int64) -> Bool {
+    let ejection = Ejection(table.value(.ejection, row))
+    guard !ejection.isOver(now: now), table.exchange(.ejection, row, expected: ejection.word, desired: ejection.lifted(now: now).word) else { return false }
+    table.store(0, .consecutiveFailures, row)
+    return true
   }
 }

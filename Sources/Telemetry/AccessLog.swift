@@ -111,7 +111,9 @@ public struct AccessLog: ~Copyable {
         continue
       }
       isStalled = true
-      problem = written > 0 ? "it takes only parts of what waits" : Errno.current.text
+      // A reader that is slow for a moment is none.
+      let error = Errno.current
+      problem = written > 0 || error == .wouldBlock ? nil : error.text
       return
     }
   }

@@ -93,11 +93,12 @@ public final class EventLog {
 
   private func put(_ level: LogPlan.Level, _ message: String, at time: Int64, event: String? = nil) {
     let stamp = EventLine.stamp(time)
-    let lostBefore = lost
+    // The file or the daemon is what counts; standard output does where there is neither.
+    var isWritten = true
     if syslog != nil {
       let line = EventLine.line(origin, message)
       syslog?.begin(level, at: time)
-      if syslog?.send(line.span.extracting(first: line.count - 1)) != true { lost += 1 }
+      isWritten = syslog?.send(line.span.extracting(first: line.count - 1)) == true
     }
     var isSaid = false
     if journal != nil {
@@ -108,19 +109,24 @@ public final class EventLog {
     if console != nil, !isSaid {
       let name = console?.isTerminal == true ? EventLine.coloured(level) : EventLine.name(level)
       let line = EventLine.line("[\(stamp)] [gateway] [\(name)] \(origin)", message)
-      if console?.write(line.span) != line.count { lost += 1 }
+      let isShown = console?.write(line.span) == line.count
+      if syslog == nil, file == nil { isWritten = isShown }
     }
     if file != nil {
       let line = EventLine.line("[\(stamp)] [gateway] [\(EventLine.name(level))] \(origin)", message)
       if isTorn, file?.write([UInt8(ascii: "\n")].span) == 1 { isTorn = false }
       let count = file?.write(line.span) ?? 0
-      if count != line.count { lost += 1 }
+      isWritten = count == line.count
       if count > 0 { isTorn = count < line.count }
     }
-    guard lost == lostBefore, lost > toldOf else { return }
+    guard isWritten else {
+      lost += 1
+      return
+    }
+    guard lost > toldOf else { return }
     let missing = lost - toldOf
     toldOf = lost
-    put(.warn, "\(missing) line\(missing == 1 ? "" : "s") of this log could not be written before this one", at: time)
+    put(.warn, "\(missing) line\(missing == 1 ? "" : "s") of this log could not be written a moment ago", at: time)
   }
 
   // MARK: The file
@@ -128,6 +134,7 @@ public final class EventLog {
   /// Turns to another file; nil: to none. In the same way to another syslog daemon.
   public func replace(file: consuming Descriptor?, syslog: SyslogPlan? = nil) {
     if let file { self.file = Sink(file) } else { self.file = nil }
+    if self.file?.isEmpty == true { isTorn = false }
     if let syslog { self.syslog = SyslogSink(syslog, name: "event") } else { self.syslog = nil }
   }
 }

@@ -27,6 +27,13 @@ struct Sink: ~Copyable {
     self.descriptor = descriptor
   }
 
+  /// Whether it is a file with nothing in it.
+  var isEmpty: Bool {
+    var status = stat()
+    let isKnown = unsafe fstat(descriptor.raw, &status) == 0
+    return kind == .file && isKnown && status.st_size == 0
+  }
+
   /// The most bytes to pass to one `write`. Writers of one pipe must stay within PIPE_BUF,
   /// or their lines mix and a write may block half-way.
   var writeLimit: Int { kind == .pipe ? Int(PIPE_BUF) : .max }

@@ -85,7 +85,11 @@ struct Worker: ~Copyable, ReactorDelegate {
   }
 
   private mutating func leave() -> CInt? {
-    if !gateway.isDrained { gateway.cutAll() }
+    if !gateway.isDrained {
+      // What waits is written before anything else, for there may be little time.
+      gateway.flushLogs()
+      gateway.cutAll()
+    }
     gateway.closeLogs()
     if gateway.isDrained { report(.drained) }
     return nil

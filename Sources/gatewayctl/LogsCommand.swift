@@ -55,13 +55,13 @@ struct LogsCommand: ParsableCommand {
     }
     let wanted = lines?.value ?? 20
     let present = file.lines()
-    if let status, let last = present.last(where: { !$0.isEmpty }), LogFilter.status(in: last) == nil {
+    if let status, !present.isEmpty, present.suffix(3).allSatisfy({ LogFilter.status(in: $0) == nil }) {
       Terminal.complain("the lines of \(path) do not tell their status in a way that --status \(status) can read: it knows the formats json and combined")
       throw Outcome.failed
     }
     var past = Array(present.filter(filter.passes).suffix(wanted))
     // The files before this one, the newest first, as far as they are needed.
-    for earlier in LogFilePattern.paths(before: path) where past.count < wanted {
+    for earlier in LogFilePattern.paths(before: path).prefix(100) where past.count < wanted {
       guard var passed = LogTail(earlier) else { continue }
       past = Array((passed.lines().filter(filter.passes) + past).suffix(wanted))
     }

@@ -46,7 +46,7 @@ struct RoutesCommand: ParsableCommand {
   private func printText(_ reply: RouteReply, _ plan: Plan, _ question: RouteQuestion) {
     var table = Table()
     func add(_ name: String, _ text: String, _ tone: Cell.Tone = .plain) { table.rows.append([Cell(name), Cell(text, tone)]) }
-    add("request", "\(question.method.name) \(question.host.isEmpty ? "(any host)" : question.host) \(question.path)")
+    add("request", "\(question.methodName) \(question.host.isEmpty ? "(any host)" : question.host) \(question.path)")
     if reply.path != question.path { add("normalised", reply.path) }
     switch reply.outcome {
     case .route(let index):

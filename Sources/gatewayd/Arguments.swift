@@ -22,6 +22,8 @@ struct Arguments: Equatable {
   var resumed: CInt?
   /// Why that has been handed back.
   var refusal: String?
+  /// …and a reload was asked for in the meantime.
+  var wantsReload = false
 
   /// The same command line for the program that takes this one's place.
   func words(configuration: String?, pidFile: String) -> [String] {
@@ -95,6 +97,7 @@ struct Arguments: Equatable {
         case "--worker": mode = .worker
         // Nor this: how the other program is tried out.
         case "--preflight": mode = .preflight
+        case "--then-reload": wantsReload = true
         // For scripts/install.
         case "--manual": mode = .manual
         case "-t", "--check": mode = .check

@@ -38,7 +38,7 @@ func options(_ arguments: Arguments, _ source: ConfigurationSource, file: String
 
 /// Goes on in the place of the program that was here before.
 func resume(_ arguments: Arguments, file: CInt) -> CInt {
-  guard let takeover = Takeover(file: file, refusal: arguments.refusal) else {
+  guard let takeover = Takeover(file: file, refusal: arguments.refusal, isReloadWanted: arguments.wantsReload) else {
     Files.complain("gatewayd: --resume is for the master alone")
     return 2
   }

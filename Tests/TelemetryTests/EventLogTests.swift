@@ -86,7 +86,7 @@ private final class HandClock: Sendable {
     #expect(log.lost == 2)
     log.replace(file: try scratch.open("e.log"))
     log.write(.info, "z")
-    #expect(log.lost == 2 && messages == ["[gateway] [info] z", "[gateway] [warning] 2 lines of this log could not be written before this one"])
+    #expect(log.lost == 2 && messages == ["[gateway] [info] z", "[gateway] [warning] 2 lines of this log could not be written a moment ago"])
     log.write(.info, "and on")
     #expect(messages.count == 3)
   }

@@ -85,8 +85,6 @@ WRONG = [
     ({"log": {"file": "logs/"}}, "file"),
     ({"access_log": {"enabled": True, "format": "$nothing"}}, "format"),
     ({"access_log": {"buffer_size": 1}}, "buffer_size"),
-    ({"access_log": {"enabled": True, "file": "/tmp"}}, 'access_log.file "/tmp" is a directory'),
-    ({"log": {"file": "/dev/null/error.log"}}, 'log.file "/dev/null/error.log" cannot be written: /dev/null is not a directory'),
     ({"http1": {"half_close": "maybe"}}, "half_close"),
     ({"http1": {"streaming": {"high_water_bytes": 10, "low_water_bytes": 20}}}, "low_water_bytes"),
     ({"upstreams": {}}, "upstreams"),
@@ -164,3 +162,15 @@ def test_deep_nesting_is_survived(file: Path) -> None:
 
 def test_schema_key_is_ignored(file: Path) -> None:
     assert validate(file, {"$schema": "./gateway.schema.json"}).returncode == 0
+
+
+@pytest.mark.parametrize(("keys", "warning"), [
+    ({"access_log": {"enabled": True, "file": "/tmp"}}, 'access_log.file "/tmp" is a directory: the gateway would not start'),
+    ({"log": {"file": "/dev/null/error.log"}}, 'log.file "/dev/null/error.log" cannot be written: /dev/null is not a directory: the gateway would not start'),
+    ({"log": {"file": "/tmp", "max_files": 1}}, 'log.file "/tmp" is a directory'),
+])
+def test_places_where_no_log_can_be(tmp_path: Path, keys: dict, warning: str) -> None:
+    path = tmp_path / "gateway.json"
+    path.write_text(json.dumps(keys))
+    done = ctl("validate", "-c", str(path))
+    assert done.returncode == 0 and f"warning: {warning}" in done.stderr

@@ -240,7 +240,14 @@ def test_a_stop_ends_a_check_that_hangs(launch, tmp_path: Path) -> None:
     pid = int((tmp_path / "pid").read_text())
     assert gateway.ctl("stop").returncode == 0
     assert "the gateway is stopping" in upgrading.communicate(timeout=20)[1] and upgrading.returncode == 1
-    until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0], what="the check to be ended")
+
+    def hasEnded() -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] == "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
+    until(hasEnded, what="the check to be ended")
 
 
 def test_a_configuration_that_goes_bad_after_the_check_is_handed_back(launch, newer: Path, tmp_path: Path) -> None:
