@@ -262,7 +262,7 @@ private struct Bench {
   _ = bench.serve(1, workers: 1)
   _ = bench.supervisor.stop(milliseconds: 30_000, now: bench.now)
   #expect(bench.take(bench.supervisor.stopNow(now: bench.now)) == [.stopNow(bench.id(1, 0))])
-  #expect(bench.tick(500) == [.kill(bench.id(1, 0))])
+  #expect(bench.tick(Supervisor.stopNowGrace) == [.kill(bench.id(1, 0))])
   #expect(bench.exit(1, 0) == [.gone(generation: 1), .finished])
 }
 
