@@ -60,7 +60,7 @@ def test_port_zero_is_named_in_the_log(launch) -> None:
     known = free_port()
     gateway: Gateway = launch(bind_port=known, routes=[respond("/")], listeners=[{"host": "127.0.0.1", "port": known}, {"host": "127.0.0.3", "port": 0}])
     gateway.get("/")
-    found = [word.split("127.0.0.3:")[1] for word in gateway.log.split() if "127.0.0.3:" in word]
+    found = until(lambda: [word.split("127.0.0.3:")[1] for word in gateway.log.split() if "127.0.0.3:" in word], what="the line")
     port = int("".join(character for character in found[0] if character.isdigit()))
     with Client(port, host="127.0.0.3") as client:
         assert client.request().status == 200
