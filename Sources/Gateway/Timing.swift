@@ -194,6 +194,7 @@ extension Gateway {
 
   // MARK: Access log
 
+  @inline(never)
   private mutating func flushAccessLog() {
     nextAccessFlush = services.now + Int64(max(1, plan.accessLog.flushInterval))
     accessLog?.flush()
