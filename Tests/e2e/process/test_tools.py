@@ -141,6 +141,22 @@ def test_what_is_cut_off_by_a_stop_is_logged(launch, backend: Backend) -> None:
     assert [entry["error.type"] for entry in entries] == ["drain_deadline"]
 
 
+def test_who_waits_for_a_connection_is_sent_nowhere_by_a_stop(launch, backend: Backend) -> None:
+    pool = {"max_connections": 1, "max_idle_connections": 1, "connect_timeout_ms": 20_000}
+    gateway: Gateway = launch(workers=1, upstreams=[upstream(backend.port, pool=pool)], access_log=True)
+    backend.answer = hang
+    clients = [Client(gateway.port) for _ in range(4)]
+    clients[0].send(request("GET", "/api"))
+    backend.wait_requests(1)
+    for client in clients[1:]:
+        client.send(request("POST", "/api", "Content-Length: 0"))
+    until(lambda: json.loads(gateway.get("/stats").body)["upstream_connections"]["waiting"] == 3, what="the queue")
+    assert gateway.ctl("stop", "--now").returncode == 0
+    assert sum(entry["url.path"] == "/api" and entry["error.type"] == "drain_deadline" for entry in gateway.access_entries(5) if "error.type" in entry) == 4
+    time.sleep(0.2)
+    assert len(backend.connections) == 1
+
+
 # orders and failures, for programs
 
 
