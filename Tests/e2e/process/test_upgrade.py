@@ -231,6 +231,24 @@ exec {newer} "$@"
     assert gateway.ctl("reload").returncode == 0 and gateway.get("/").body == b"new"
 
 
+def test_a_reload_asked_of_a_program_that_hands_back_is_not_lost(launch, newer: Path) -> None:
+    """HUP while the new program's own generation waits for a name that nobody will resolve."""
+    gateway: Gateway = launch(workers=1, routes=[respond("/", body="old")])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        gateway.write(routes=[respond("/", body="new")], upstreams=[{"name": "app", "host": "app.test"}],
+                      dns=servers(silent.getsockname()[1], required=True, resolve_timeout_ms=500, overall_timeout_ms=4000))
+        upgrading = gateway.ctl_start("upgrade", "--binary", str(newer))
+        until(lambda: "version 1.0.1 has taken over" in gateway.log, 20, what="the new program")
+        os.kill(gateway.pid, signal.SIGHUP)
+        time.sleep(0.3)
+        # What the old program's reload finds is good.
+        gateway.write(upstreams=[], dns={})
+        assert "version 1.0.0 goes on" in upgrading.communicate(timeout=30)[1]
+        until(lambda: gateway.get("/").body == b"new", 20, what="the reload")
+    assert status(gateway)["version"] == "1.0.0"
+
+
 def test_a_stop_ends_a_check_that_hangs(launch, tmp_path: Path) -> None:
     gateway: Gateway = launch(routes=[respond("/")])
     # What the check has begun itself ends with it.
